@@ -1,0 +1,47 @@
+# `make help` lists what there is to do.
+PYTHON ?= python3
+EXTRA ?=
+LOCK := requirements$(if $(EXTRA),-$(EXTRA)).lock
+VENV := .venv
+READY := $(VENV)/ready$(if $(EXTRA),-$(EXTRA))
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help setup repro test lint ui report params lock
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+
+setup: $(READY) ## create the environment in .venv (EXTRA=gpu for CUDA)
+
+$(READY): $(LOCK) pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true  # some packages ship files for other Python versions
+	touch $@
+
+repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
+	dvc repro
+
+test: $(READY) ## run the tests
+	pytest -n 2 --dist worksteal
+
+lint: $(READY) ## ruff and mypy
+	ruff check . && ruff format --check . && mypy
+
+ui: $(READY) ## browse every run in the MLflow UI
+	cnnstudy ui
+
+report: $(READY) ## rebuild the report page
+	dvc repro report && echo report/index.html
+
+params: $(READY) ## rewrite params.yaml from conf/
+	cnnstudy params
+
+lock: ## rewrite the lock files (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra gpu pyproject.toml -o requirements-gpu.lock

@@ -1,0 +1,1 @@
+"""Rebuild a published CNN study, from data to report, with DVC and MLflow."""

@@ -1,0 +1,57 @@
+"""The two files every source becomes, and what is read from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cnnstudy import paths
+
+COLUMNS = ("id", "label", "group", "hint", "source", "path", "sha256", "width", "height", "mode", "bytes")
+SPLITS = ("train", "val", "tune", "test")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A study's images with their labels and splits.
+
+    `images` is a read-only memory map, uint8 [N, H, W, 3]; `labels` int64 [N] indexes `classes`; `splits` is [N] of
+    split names. Row i of each is the sample with id i.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    classes: tuple[str, ...]
+
+    def ids(self, split: str) -> np.ndarray:
+        """Ids of a split's samples, ascending, int64 [n]."""
+        return np.flatnonzero(self.splits == split)
+
+    @property
+    def present_splits(self) -> tuple[str, ...]:
+        """The splits that have samples, in the order train, val, tune, test."""
+        return tuple(split for split in SPLITS if (self.splits == split).any())
+
+
+def read_samples(study: str) -> pd.DataFrame:
+    """samples.csv, with text columns as text (an empty cell is '')."""
+    text = dict.fromkeys(("label", "group", "hint", "source", "path", "sha256", "mode"), str)
+    return pd.read_csv(paths.samples(study), dtype=text, keep_default_na=False)
+
+
+def present_classes(order: dict[str, list[str]], samples: pd.DataFrame) -> tuple[str, ...]:
+    """The classes that have samples, in the order of the parameter `classes`."""
+    found = set(samples["label"])
+    return tuple(name for name in order if name in found)
+
+
+def load(study: str, order: dict[str, list[str]]) -> Dataset:
+    """Read a study's images, labels and splits; `order` is the study's parameter `classes`."""
+    samples = read_samples(study)
+    splits = pd.read_csv(paths.splits(study), dtype={"split": str})
+    assert samples["id"].tolist() == splits["id"].tolist() == list(range(len(samples)))
+    classes = present_classes(order, samples)
+    labels = samples["label"].map({name: i for i, name in enumerate(classes)}).to_numpy(np.int64)
+    images = np.load(paths.images(study), mmap_mode="r", allow_pickle=False)
+    return Dataset(images, labels, splits["split"].to_numpy(), classes)

@@ -1,0 +1,56 @@
+"""Classification reports and confusion matrices, laid out as scikit-learn's."""
+
+import numpy as np
+import pandas as pd
+
+from cnnstudy.evaluation.metrics import per_class
+from cnnstudy.evaluation.predictions import Answers
+
+COLUMNS = ("precision", "recall", "f1-score", "support")
+
+
+def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a class, then `accuracy`, `macro avg` and `weighted avg`; the means over seeds.
+
+    Columns `COLUMNS`, the class as index. The accuracy stands in the column f1-score, as scikit-learn prints it.
+    """
+    tables = [per_class(seed.labels, seed.probabilities[mode].argmax(axis=1), len(classes)) for seed in seeds]
+    support = tables[0]["support"]
+    values = np.mean([[table["precision"], table["recall"], table["f1"]] for table in tables], axis=0)  # [3, classes]
+    accuracy = np.mean([(seed.probabilities[mode].argmax(axis=1) == seed.labels).mean() for seed in seeds])
+    n = support.sum()
+    rows = [
+        *([*column, count] for column, count in zip(values.T, support, strict=True)),
+        [np.nan, np.nan, accuracy, n],
+        [*values.mean(axis=1), n],
+        [*(values @ support / n), n],
+    ]
+    names = [*classes, "accuracy", "macro avg", "weighted avg"]
+    return pd.DataFrame(rows, index=pd.Index(names, name="class"), columns=COLUMNS).astype({"support": int})
+
+
+def report_text(table: pd.DataFrame, title: str) -> str:
+    """A report as text; for a binary task with sensitivity and specificity, and the positive class named."""
+    width = max(len(str(name)) for name in table.index) + 2
+    lines = [title, "", " " * width + "".join(f"{column:>11}" for column in COLUMNS), ""]
+    for name, *values, support in table.itertuples():
+        if name == "accuracy":
+            lines.append("")
+        cells = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
+        lines.append(f"{name:>{width}}" + "".join(f"{cell:>11}" for cell in [*cells, support]))
+    if len(table) == 5:
+        negative, positive = table.index[:2]
+        lines += [
+            "",
+            f"sensitivity (recall of {positive}, the positive class): {table['recall'].iloc[1]:.4f}",
+            f"specificity (recall of {negative}): {table['recall'].iloc[0]:.4f}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def confusion(seeds: list[Answers], mode: str, classes: int) -> np.ndarray:
+    """Counts int64 [actual, predicted], summed over seeds."""
+    matrix = np.zeros((classes, classes), np.int64)
+    for seed in seeds:
+        np.add.at(matrix, (seed.labels, seed.probabilities[mode].argmax(axis=1)), 1)
+    return matrix

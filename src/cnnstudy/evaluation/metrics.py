@@ -1,0 +1,114 @@
+"""Metrics of a split, from its labels and the predicted probabilities.
+
+In a binary task the second class is the positive one.
+"""
+
+import numpy as np
+from scipy.stats import binomtest
+from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
+
+from cnnstudy.evaluation.predictions import Answers
+
+Metrics = dict[str, float | int | bool | list[float]]
+
+
+def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
+    """Metrics of one training.
+
+    `accuracy_low` and `accuracy_high` bound the 95 % Wilson interval; `loss` is the mean cross-entropy, clipped at 1e-7 as
+    Keras does; `kappa` is Cohen's; `auc` and `average_precision` are means of one class against the rest over the classes
+    present, in a binary task those of the positive class; `constant` is true where every image got the same answer.
+    Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such as `auc`
+    where only one class is present, is left out.
+
+    Args:
+        labels: int [n], n > 0.
+        probabilities: float [n, classes].
+    """
+    classes = probabilities.shape[1]
+    answers = probabilities.argmax(axis=1)
+    correct = int((answers == labels).sum())
+    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
+    table = per_class(labels, answers, classes)
+    weights = table["support"] / len(labels)
+    result: Metrics = {
+        "n": len(labels),
+        "accuracy": correct / len(labels),
+        "accuracy_low": float(interval.low),
+        "accuracy_high": float(interval.high),
+        "loss": cross_entropy(labels, probabilities),
+        "macro_precision": float(table["precision"].mean()),
+        "macro_recall": float(table["recall"].mean()),
+        "macro_f1": float(table["f1"].mean()),
+        "weighted_f1": float(table["f1"] @ weights),
+        "constant": is_constant(probabilities),
+    }
+    if len({*labels, *answers}) > 1:
+        result["kappa"] = float(cohen_kappa_score(labels, answers))
+    if scored := scored_classes(labels, classes):
+        result["auc"] = _mean(roc_auc_score(labels == c, probabilities[:, c]) for c in scored)
+        result["average_precision"] = _mean(average_precision_score(labels == c, probabilities[:, c]) for c in scored)
+    if classes == 2:
+        result |= {"specificity": float(table["recall"][0]), "sensitivity": float(table["recall"][1])}
+    return result
+
+
+def split_metrics(seeds: list[Answers], mode: str) -> Metrics:
+    """Means over the trainings of a run, with each one's accuracy in `accuracy_seeds`.
+
+    `mode` is the one that counts; where others were predicted too, there are also `accuracy_<mode>` and `constant_<mode>`.
+    `constant` is true if it is for any seed.
+    """
+    result = _mean_metrics([metrics(seed.labels, seed.probabilities[mode]) for seed in seeds])
+    result["accuracy_seeds"] = [_accuracy(seed, mode) for seed in seeds]
+    if len(seeds[0].probabilities) > 1:
+        for other in seeds[0].probabilities:
+            result[f"accuracy_{other}"] = _mean(_accuracy(seed, other) for seed in seeds)
+            result[f"constant_{other}"] = any(is_constant(seed.probabilities[other]) for seed in seeds)
+    return result
+
+
+def per_class(labels: np.ndarray, answers: np.ndarray, classes: int) -> dict[str, np.ndarray]:
+    """precision, recall, f1 and support, each [classes]; undefined values are 0."""
+    columns = precision_recall_fscore_support(labels, answers, labels=range(classes), zero_division=0)
+    return dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
+
+
+def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Mean cross-entropy in nats of float [n, classes], normalised and clipped at 1e-7 as Keras does."""
+    probabilities = probabilities.astype(np.float64)
+    chosen = probabilities[np.arange(len(labels)), labels] / probabilities.sum(axis=1)
+    return float(-np.log(np.clip(chosen, 1e-7, 1 - 1e-7)).mean())
+
+
+def is_constant(probabilities: np.ndarray) -> bool:
+    """Whether every image got the same answer, which a single image can't show."""
+    answers = probabilities.argmax(axis=1)
+    return len(answers) > 1 and bool((answers == answers[0]).all())
+
+
+def scored_classes(labels: np.ndarray, classes: int) -> list[int]:
+    """The classes whose ROC is defined: present and not alone; in a binary task the positive one only."""
+    present = [c for c in range(classes) if 0 < (labels == c).sum() < len(labels)]
+    return present[1:] if classes == 2 else present
+
+
+def _mean_metrics(seeds: list[Metrics]) -> Metrics:
+    merged: Metrics = {}
+    for name, first in seeds[0].items():
+        values = [seed[name] for seed in seeds if name in seed]
+        if isinstance(first, bool):
+            merged[name] = any(values)
+        elif name == "n":
+            merged[name] = first
+        else:
+            merged[name] = _mean(values)
+    return merged
+
+
+def _accuracy(answers: Answers, mode: str) -> float:
+    return float((answers.probabilities[mode].argmax(axis=1) == answers.labels).mean())
+
+
+def _mean(values) -> float:
+    return float(np.mean(list(values)))

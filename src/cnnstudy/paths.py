@@ -1,0 +1,101 @@
+"""Every path of the project, relative to the repository root where DVC runs the stages."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+CONF = Path("conf")
+CHECK_OK = Path("data/check.ok")
+REFERENCE = Path("data/reference")
+SUMMARY = Path("metrics/summary.json")
+REPORT = Path("report/index.html")
+
+
+def samples(study: str) -> Path:
+    """One row an image: id, label, group, hint, source, path, sha256, width, height, mode, bytes."""
+    return Path("data", study, "samples.csv")
+
+
+def images(study: str) -> Path:
+    """uint8 [N, H, W, 3]; row i is the sample with id i."""
+    return Path("data", study, "images.npy")
+
+
+def rejects(study: str) -> Path:
+    """Files that were not taken: path, reason."""
+    return Path("data", study, "rejects.csv")
+
+
+def splits(study: str) -> Path:
+    """One row a sample: id, split (train, val, tune or test)."""
+    return Path("data", study, "splits.csv")
+
+
+def plan(name: str) -> Path:
+    """One row a training image: id, split, operation, rotation, shift, flip."""
+    return Path("data/plans", f"{name}.csv")
+
+
+def plan_figure(name: str) -> Path:
+    """Contact sheet of augmented samples."""
+    return Path("plots/plans", f"{name}.png")
+
+
+def model(run: str) -> Path:
+    """All phases of a run."""
+    return Path("models", run)
+
+
+def phase(run: str, phase: str) -> Path:
+    """One phase, `base` or `tuned`, of a run: a folder a seed."""
+    return model(run) / phase
+
+
+def seed(run: str, phase_name: str, seed: int) -> Path:
+    """weights, history.csv and predictions.npz of one training."""
+    return phase(run, phase_name) / f"seed{seed}"
+
+
+def weights(folder: Path) -> Path:
+    """The trained weights in a seed's folder."""
+    return folder / "model.weights.h5"
+
+
+def history(folder: Path) -> Path:
+    """One row an epoch: epoch, accuracy, loss, val_accuracy, val_loss."""
+    return folder / "history.csv"
+
+
+def predictions(folder: Path) -> Path:
+    """Ids, labels and probabilities of every split (see cnnstudy.evaluation.predictions)."""
+    return folder / "predictions.npz"
+
+
+def audit(study: str) -> Path:
+    """What the audit found."""
+    return Path("metrics/audit", f"{study}.json")
+
+
+def audit_plots(study: str) -> Path:
+    """Pictures of the audit."""
+    return Path("plots/audit", study)
+
+
+def run_metrics(run: str) -> Path:
+    """{phase: {split: {metric: value}}}."""
+    return Path("metrics/runs", f"{run}.json")
+
+
+def run_plots(run: str) -> Path:
+    """CSV for `dvc plots`; PNG, tables and reports in figures/."""
+    return Path("plots/runs", run)
+
+
+def ablation_metrics(name: str) -> Path:
+    """The points of an ablation curve."""
+    return Path("metrics/ablations", f"{name}.json")
+
+
+def ablation_plots(name: str) -> Path:
+    """curve.csv and curve.png of an ablation."""
+    return Path("plots/ablations", name)

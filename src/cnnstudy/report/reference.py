@@ -1,0 +1,25 @@
+"""The numbers of the report that is rebuilt, and of the two papers behind it.
+
+Sources: `report`, the report's tables and logs; `hewitt_gunes_2018`, arXiv:1807.08775; `reshi_2021`, doi
+10.1155/2021/6621607.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+FILES = ("report_faces.csv", "report_xray.csv", "hewitt_gunes_2018.csv", "reshi_2021.csv")
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """One row a number: study, table, run, phase, split, class, metric, value, source; an empty cell is ''."""
+    tables = [pd.read_csv(folder / file, dtype={"table": str, "class": str}, keep_default_na=False) for file in FILES]
+    return pd.concat(tables, ignore_index=True)
+
+
+def find(numbers: pd.DataFrame, **cells: str) -> float | None:
+    """The number whose row has these cells and no class, or None where nothing is published."""
+    cells = {"class": ""} | cells
+    found = numbers[(numbers[list(cells)] == pd.Series(cells)).all(axis=1)]["value"]
+    assert len(found) <= 1, cells
+    return float(found.item()) if len(found) else None

@@ -1,0 +1,64 @@
+"""What the page is made from: metrics, reference numbers, tables and pictures, by path. Nothing is found by globbing
+but the pictures of an audit.
+"""
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from cnnstudy import paths
+from cnnstudy.params import Params
+
+# The split that stands for a run: faces has no test split of its own.
+HEADLINE = {"faces": "val", "xray": "test"}
+PHOTO_WIDTH = 1400
+PHOTO_QUALITY = 80
+
+RunMetrics = dict[str, dict[str, dict[str, Any]]]
+
+
+def read_metrics(params: Params) -> dict[str, RunMetrics]:
+    """{run: {phase: {split: {metric: value}}}} of the runs in params."""
+    return {run: json.loads(paths.run_metrics(run).read_text(encoding="utf-8")) for run in params.runs}
+
+
+def summary(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, dict[str, float]]:
+    """{run: {val_accuracy, tuned_val_accuracy}} for faces, {run: {test_accuracy}} for xray."""
+    result: dict[str, dict[str, float]] = {}
+    for run, phases in metrics.items():
+        split = HEADLINE[params.runs[run].study]
+        result[run] = {
+            f"{split}_accuracy" if phase == "base" else f"{phase}_{split}_accuracy": splits[split]["accuracy"]
+            for phase, splits in phases.items()
+        }
+    return result
+
+
+def read_ablation(name: str) -> pd.DataFrame:
+    """The rows of an ablation, see cnnstudy.evaluation.ablation."""
+    return pd.read_csv(paths.ablation_plots(name) / "curve.csv")
+
+
+def read_layers(run: str) -> pd.DataFrame:
+    """A run's layer table: type, shape, parameters, trainable."""
+    return pd.read_csv(paths.run_plots(run) / "figures/layers.csv")
+
+
+def chart(path: Path) -> str:
+    """A PNG as a data URI."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def photo(path: Path) -> str:
+    """A contact sheet as a data URI: JPEG, and not wider than a screen, for a sheet can have megabytes."""
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    picture.thumbnail((PHOTO_WIDTH, PHOTO_WIDTH * 4))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=PHOTO_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,89 @@
+"""BatchNorm's statistics: re-estimated after training, or taken from the batch with dropout off.
+
+A net trained for few updates can have learnt its task and still answer one class for everything, because its moving
+averages have not settled. Re-estimation puts the exact statistics of the training images in their place.
+"""
+
+from collections.abc import Callable, Iterator
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+Batches = Callable[[], Iterator[np.ndarray | tf.Tensor]]
+
+# Activations of the whole training set are kept between layers where they take at most this much, else computed anew.
+KEPT_BYTES = 1 << 30
+
+
+def recalibrate(model: keras.Sequential, batches: Batches) -> None:
+    """Set every BatchNorm's mean and variance to those of the training images, in place, weights untouched.
+
+    `batches` starts a pass over the training images, float32 [B, H, W, 3]. Layer by layer from the input up, since the
+    statistics of a layer depend on the corrected layers before it; dropout is off; sums are streamed in float64.
+    """
+    start = 0
+    for index, layer in enumerate(model.layers):
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            continue
+        moments = _Moments()
+        kept: list[tf.Tensor] | None = []
+        for batch in batches():
+            inputs = forward(model.layers[start:index], batch)
+            moments.add(inputs)
+            kept = _kept(kept, inputs)
+        layer.moving_mean.assign(moments.mean)
+        layer.moving_variance.assign(moments.variance)
+        if kept is not None:
+            batches, start = kept.__iter__, index
+
+
+def forward(layers: list[keras.Layer], inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
+    """Inference through some layers, one after another."""
+    outputs = tf.convert_to_tensor(inputs)
+    for layer in layers:
+        outputs = layer(outputs, training=False)
+    return outputs
+
+
+def forward_with_batch_statistics(layers: list[keras.Layer], inputs: np.ndarray) -> tf.Tensor:
+    """As in training: BatchNorm takes mean and variance from the batch; but dropout is off and nothing is updated."""
+    outputs = tf.convert_to_tensor(inputs)
+    for layer in layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            mean, variance = tf.nn.moments(outputs, list(range(len(outputs.shape) - 1)))
+            outputs = tf.nn.batch_normalization(outputs, mean, variance, layer.beta, layer.gamma, layer.epsilon)
+        else:
+            outputs = layer(outputs, training=False)
+    return outputs
+
+
+class _Moments:
+    """Mean and (population) variance of the last axis, streamed by Chan et al.'s update."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: np.ndarray | float = 0.0
+        self.squares: np.ndarray | float = 0.0
+
+    def add(self, batch: tf.Tensor) -> None:
+        values = batch.numpy().reshape(-1, batch.shape[-1])
+        mean = values.mean(axis=0, dtype=np.float64)
+        squares = np.square(values - mean).sum(axis=0)
+        delta, total = mean - self.mean, self.count + len(values)
+        self.squares = self.squares + squares + delta**2 * (self.count * len(values) / total)
+        self.mean = self.mean + delta * (len(values) / total)
+        self.count = total
+
+    @property
+    def variance(self) -> np.ndarray:
+        assert self.count
+        return np.asarray(self.squares / self.count)
+
+
+def _kept(kept: list[tf.Tensor] | None, inputs: tf.Tensor) -> list[tf.Tensor] | None:
+    """`kept` and `inputs`, or None where they would take too much."""
+    if kept is None:
+        return None
+    kept.append(inputs)
+    return kept if sum(tensor.nbytes for tensor in kept) <= KEPT_BYTES else None

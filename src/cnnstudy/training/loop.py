@@ -1,0 +1,58 @@
+"""Train a net."""
+
+import sys
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import pandas as pd
+
+from cnnstudy.data.samples import Dataset
+from cnnstudy.errors import UserError
+from cnnstudy.params import Training
+from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
+
+VALIDATION_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and in what portions a phase trains, and the seed of its order, augmentation and dropout."""
+
+    batch_size: int
+    epochs: int
+    seed: int
+
+
+def fit(
+    model: keras.Sequential, data: TrainingSet, dataset: Dataset, settings: Training, schedule: Schedule
+) -> pd.DataFrame:
+    """Train in place on `data` with a fresh Adam, following the split `val` of `dataset`.
+
+    Returns:
+        One row an epoch: epoch, accuracy, loss, val_accuracy, val_loss.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
+    # The compiled twin shares the layers, so that the weights can be saved without the optimizer's.
+    twin = keras.Sequential(model.layers)
+    twin.compile(
+        keras.optimizers.Adam(**settings.model_dump()),
+        loss="binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,
+    )
+    history = twin.fit(
+        training_batches(data, schedule.batch_size, schedule.seed, schedule.epochs),
+        steps_per_epoch=-(-len(data) // schedule.batch_size),
+        epochs=schedule.epochs,
+        validation_data=labelled_batches(dataset, "val", VALIDATION_BATCH),
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+        verbose=1 if sys.stdout.isatty() else 2,  # type: ignore[arg-type]
+    ).history
+    if not np.isfinite(history["loss"]).all():
+        rate = settings.learning_rate
+        raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
+    columns = {name: history[name] for name in ("accuracy", "loss", "val_accuracy", "val_loss")}
+    return pd.DataFrame({"epoch": range(1, schedule.epochs + 1), **columns})

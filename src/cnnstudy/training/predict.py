@@ -1,0 +1,71 @@
+"""What a trained net answers, under each way of taking BatchNorm's statistics."""
+
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnnstudy.data.samples import Dataset
+from cnnstudy.params import BatchNormMode
+from cnnstudy.training import batchnorm
+from cnnstudy.training.loop import Schedule
+from cnnstudy.training.pipeline import TrainingSet, copy_batches, scaled
+
+BATCH = 100
+
+
+def predict_splits(
+    model: keras.Sequential, dataset: Dataset, data: TrainingSet, schedule: Schedule, mode: BatchNormMode
+) -> dict[str, np.ndarray]:
+    """Predict every split in every mode, and leave the model in the mode that counts.
+
+    The modes are `batch` (batch statistics, as in training, but dropout off), `moving` (the statistics training left)
+    and `recalibrated` (re-estimated over `data`). Where `data` is the same images every epoch, they are predicted too,
+    as `train_augmented`, in the mode that counts.
+
+    Returns:
+        The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n], `<split>/<mode>` float32 [n, classes].
+    """
+    infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    splits = {split: dataset.ids(split) for split in dataset.present_splits}
+    arrays: dict[str, np.ndarray] = {}
+    for split, ids in splits.items():
+        arrays |= {f"{split}/id": ids, f"{split}/label": dataset.labels[ids]}
+        arrays[f"{split}/batch"] = _batch_statistics(model, dataset.images, ids, schedule)
+        arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, ids))
+    moving = model.get_weights()
+    batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
+    for split, ids in splits.items():
+        arrays[f"{split}/recalibrated"] = _infer(infer, _batches(dataset.images, ids))
+    if mode == "moving":
+        model.set_weights(moving)
+    if not data.is_random:
+        name = f"{data.rows['split'][0]}_augmented"
+        arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
+        arrays[f"{name}/{mode}"] = _infer(infer, copy_batches(data, BATCH))
+    return arrays
+
+
+def _batches(images: np.ndarray, ids: np.ndarray) -> Iterable[np.ndarray]:
+    return (scaled(images[ids[start : start + BATCH]]) for start in range(0, len(ids), BATCH))
+
+
+def _infer(infer: tf.types.experimental.PolymorphicFunction, batches: Iterable[np.ndarray]) -> np.ndarray:
+    return _probabilities([infer(tf.convert_to_tensor(batch)) for batch in batches])
+
+
+def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
+    """In batches of the training's size and mixed as in training: sorted by class they would give the answer away."""
+    order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
+    outputs = [
+        batchnorm.forward_with_batch_statistics(model.layers, scaled(images[ids[order[start : start + schedule.batch_size]]]))
+        for start in range(0, len(order), schedule.batch_size)
+    ]
+    return _probabilities(outputs)[np.argsort(order)]
+
+
+def _probabilities(outputs: list[tf.Tensor]) -> np.ndarray:
+    """Float32 [n, classes]; a single sigmoid output p becomes [1 - p, p]."""
+    values = np.concatenate([output.numpy() for output in outputs])
+    return np.hstack([1 - values, values]) if values.shape[1] == 1 else values

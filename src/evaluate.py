@@ -1,0 +1,20 @@
+"""Stage evaluate: turn a run's predictions into metrics, tables and figures, and log the run."""
+
+import sys
+
+from cnnstudy.errors import run_stage
+from cnnstudy.evaluation.run import evaluate_run
+from cnnstudy.params import read_params
+
+
+def main(run: str) -> None:
+    """Write metrics/runs/<run>.json and plots/runs/<run>, then log them to MLflow."""
+    params = read_params()
+    evaluate_run(params, run)
+    from cnnstudy.tracking.record import record_run
+
+    record_run(params, run)
+
+
+if __name__ == "__main__":
+    run_stage(main, *sys.argv[1:])

@@ -1,0 +1,75 @@
+"""Samples, histories and predictions of runs that were never trained, as the stages before would leave them."""
+
+import numpy as np
+import pandas as pd
+
+from cnnstudy import paths
+from cnnstudy.data import samples
+from cnnstudy.params import Params
+
+SIZES = {
+    "faces": {"train": 96, "val": 32, "tune": 40},
+    "xray": {"train": 40, "val": 10, "test": 40},
+}
+MODES = ("moving", "recalibrated", "batch")
+
+
+def write_samples(params: Params, study: str) -> None:
+    """samples.csv and splits.csv, classes in turn."""
+    classes = list(params.study(study).classes)  # type: ignore[arg-type]
+    splits = [split for split, n in SIZES[study].items() for _ in range(n)]
+    rows = [
+        (i, classes[i % len(classes)], "", "", "drawn", f"{split}/{i}", f"{i:064x}", 8, 8, "RGB", 192)
+        for i, split in enumerate(splits)
+    ]
+    paths.samples(study).parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows, columns=list(samples.COLUMNS)).to_csv(paths.samples(study), index=False)
+    pd.DataFrame({"id": range(len(splits)), "split": splits}).to_csv(paths.splits(study), index=False)
+
+
+def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> None:
+    """History and predictions of every phase and seed; `skill` 0 is chance, the mode `stuck` gives one answer."""
+    study = params.runs[run].study
+    for phase in params.phases(run):
+        for seed in params.seeds:
+            rng = np.random.default_rng([seed, *run.encode(), len(phase)])
+            folder = paths.seed(run, phase, seed)
+            folder.mkdir(parents=True, exist_ok=True)
+            _history(rng, skill).to_csv(paths.history(folder), index=False)
+            np.savez_compressed(paths.predictions(folder), **_arrays(rng, params, study, skill, stuck))
+
+
+def _history(rng: np.random.Generator, skill: float, epochs: int = 6) -> pd.DataFrame:
+    rise = skill * np.linspace(0.1, 0.5, epochs)
+    noise = rng.normal(scale=0.02, size=(4, epochs))
+    columns = (0.2 + 0.5 * rise, 2 - rise, 0.2 + 0.4 * rise, 2.1 - 0.8 * rise)
+    values = {
+        name: column + each
+        for name, column, each in zip(("accuracy", "loss", "val_accuracy", "val_loss"), columns, noise, strict=True)
+    }
+    return pd.DataFrame({"epoch": range(1, epochs + 1), **values})
+
+
+def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, stuck: str) -> dict[str, np.ndarray]:
+    classes = len(params.study(study).classes)  # type: ignore[arg-type]
+    arrays, start = {}, 0
+    for split, n in SIZES[study].items():
+        ids = np.arange(start, start + n)
+        start += n
+        arrays |= {f"{split}/id": ids, f"{split}/label": ids % classes}
+        for mode in MODES:
+            arrays[f"{split}/{mode}"] = _probabilities(rng, ids % classes, classes, skill, mode == stuck)
+    if study == "xray":
+        ids = np.repeat(np.arange(SIZES[study]["train"]), 2)
+        arrays |= {"train_augmented/id": ids, "train_augmented/label": ids % classes}
+        stuck_here = params.batchnorm == stuck
+        arrays[f"train_augmented/{params.batchnorm}"] = _probabilities(rng, ids % classes, classes, skill, stuck_here)
+    return arrays
+
+
+def _probabilities(
+    rng: np.random.Generator, labels: np.ndarray, classes: int, skill: float, stuck: bool
+) -> np.ndarray:
+    logits = rng.normal(size=(len(labels), classes)) + skill * np.eye(classes)[labels] + 20 * stuck * np.eye(classes)[0]
+    odds = np.exp(logits)
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)

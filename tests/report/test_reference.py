@@ -1,0 +1,87 @@
+"""The transcribed numbers add up as printed tables must."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnnstudy.report import reference
+
+ROOT = Path(__file__).parents[2]
+FACES = ["anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+# Computed from unrounded rows, printed with two digits.
+ROUNDING = 0.0101
+
+
+@pytest.fixture(scope="module")
+def numbers() -> pd.DataFrame:
+    return reference.read(ROOT / "data/reference")
+
+
+def tables() -> list[tuple[str, str, str]]:
+    names = ["study", "table", "split"]
+    numbers = reference.read(ROOT / "data/reference")
+    return list(numbers[numbers["metric"] == "precision"].groupby(names).groups)
+
+
+def as_table(numbers: pd.DataFrame, key: tuple[str, str, str]) -> pd.DataFrame:
+    """Rows: classes, '', macro avg, weighted avg; columns: metrics."""
+    chosen = numbers.set_index(["study", "table", "split"]).sort_index().loc[key]
+    return chosen.pivot(index="class", columns="metric", values="value")  # noqa: PD010
+
+
+def test_every_classification_report_is_there() -> None:
+    faces = {("faces", "3", "train"), ("faces", "3", "val"), ("faces", "4", "tune"), ("faces", "4", "val")}
+    faces |= {("faces", "6", "train"), ("faces", "6", "val")}
+    xray = {("xray", str(table), split) for table in range(9, 13) for split in ("train_augmented", "test")}
+    assert set(tables()) == faces | xray
+
+
+@pytest.mark.parametrize("key", tables())
+def test_a_table_adds_up(numbers: pd.DataFrame, key: tuple[str, str, str]) -> None:
+    table = as_table(numbers, key)
+    classes = table.loc[FACES if key[0] == "faces" else ["0", "1"]]
+    support, total = classes["support"], classes["support"].sum()
+    assert table.loc["", "support"] == table.loc["macro avg", "support"] == table.loc["weighted avg", "support"] == total
+    for metric in ("precision", "recall", "f1"):
+        assert table.loc["macro avg", metric] == pytest.approx(classes[metric].mean(), abs=ROUNDING)
+        assert table.loc["weighted avg", metric] == pytest.approx(np.average(classes[metric], weights=support), abs=ROUNDING)
+    assert table.loc["", "accuracy"] == pytest.approx(np.average(classes["recall"], weights=support), abs=ROUNDING)
+
+
+@pytest.mark.parametrize("key", tables())
+def test_f1_is_the_harmonic_mean(numbers: pd.DataFrame, key: tuple[str, str, str]) -> None:
+    classes = as_table(numbers, key).drop(index=["", "macro avg", "weighted avg"])
+    precision, recall = classes["precision"], classes["recall"]
+    harmonic = 2 * precision * recall / (precision + recall).where(precision + recall > 0, 1)
+    assert classes["f1"].to_numpy() == pytest.approx(harmonic.to_numpy(), abs=0.02)
+
+
+def test_specificity_is_the_recall_of_the_class_coded_0(numbers: pd.DataFrame) -> None:
+    specificity = numbers[numbers["metric"] == "specificity"]
+    assert len(specificity) == 8
+    for row in specificity.itertuples():
+        same = (numbers["table"] == row.table) & (numbers["split"] == row.split) & (numbers["class"] == "0")
+        recall = numbers[same & (numbers["metric"] == "recall")]["value"].item()
+        assert row.value == pytest.approx(recall, abs=0.005)
+
+
+def test_depth_accuracies_are_counts_of_films(numbers: pd.DataFrame) -> None:
+    logs = numbers[numbers["table"].str.startswith("log under table") & (numbers["metric"] == "accuracy")]
+    films = logs["split"].map({"test": 40, "train_augmented": 522})
+    counts = (logs["value"] * films).round()
+    assert counts.tolist() == [38, 522, 40, 504, 25, 291, 17, 316, 19, 316]
+    assert (counts / films).to_numpy() == pytest.approx(logs["value"].to_numpy(), abs=5e-5)
+
+
+def test_no_number_stands_twice(numbers: pd.DataFrame) -> None:
+    assert not numbers.drop(columns="value").duplicated().any()
+    assert set(numbers["source"]) == {"report", "hewitt_gunes_2018", "reshi_2021"}
+
+
+def test_find_takes_a_table_where_a_run_has_two(numbers: pd.DataFrame) -> None:
+    published = numbers[numbers["source"] == "report"]
+    assert reference.find(published, run="xray-aug4", split="test", metric="accuracy", table="12") == 0.95
+    assert reference.find(published, run="xray-aug4", split="test", metric="accuracy", table="log under table 17") == 0.475
+    assert reference.find(published, run="vggnet", phase="tuned", split="val", metric="accuracy") is None

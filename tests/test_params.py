@@ -1,0 +1,206 @@
+"""params.yaml: its schema, its messages, and its agreement with conf/."""
+
+import copy
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params, read_params
+
+ROOT = Path(__file__).parents[1]
+GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
+CHOICES = {group: sorted(file.stem for file in (ROOT / "conf" / group).glob("*.yaml")) for group in GROUPS}
+VALID: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def compose(target: Path, *overrides: str) -> Path:
+    compose_and_dump(target, str(ROOT / "conf"), None, "config", "", list(overrides))
+    return target
+
+
+@pytest.fixture(autouse=True)
+def _in_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+def test_committed_params_are_what_conf_composes(tmp_path: Path) -> None:
+    assert compose(tmp_path / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in GROUPS for choice in CHOICES[group]])
+def test_every_choice_composes_to_valid_params(group: str, choice: str, tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml", f"{group}={choice}"))
+    assert getattr(params, group) == choice
+
+
+@pytest.mark.parametrize("profile", CHOICES["profile"])
+@pytest.mark.parametrize("model", ["alexnet", "vggnet", "mobilenet", "xraynet"])
+def test_a_model_selects_its_runs_alone(model: str, profile: str, tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml", f"model={model}", f"profile={profile}"))
+    assert {run.net for run in params.runs.values()} == {model}
+    assert set(params.finetuned) == (set() if model == "xraynet" else {model})
+    assert set(params.studies) == {"xray" if model == "xraynet" else "faces"}
+    assert set(params.ablations) == ({"augmentation", "depth"} if model == "xraynet" else set())
+
+
+def test_all_models_have_the_runs_of_both_studies(tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml"))
+    faces = {"alexnet", "vggnet", "mobilenet"}
+    xray = {*(f"xray-aug{level}" for level in range(5)), *(f"xray-depth{depth}" for depth in (1, 2, 3, 4, 6))}
+    assert set(params.runs) == faces | xray
+    assert set(params.finetuned) == faces
+    assert params.ablations["depth"].runs["xray-aug4"] == 5
+    assert params.ablations["augmentation"].runs == {f"xray-aug{level}": level for level in range(5)}
+
+
+def test_the_report_profile_has_the_reports_sizes(tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml", "profile=report"))
+    faces, xray = params.faces, params.xray
+    assert (faces.image_size, faces.batch_size, faces.epochs, faces.tuned_epochs) == (128, 400, 50, 50)
+    assert (faces.drawn.train, faces.drawn.tune, faces.split.val) == (1000, 200, 0.2)
+    assert (xray.image_size, xray.batch_size, xray.epochs, xray.drawn.train, xray.split.val) == (150, 32, 50, 74, 0.15)
+    assert params.batchnorm == "moving"
+
+
+def test_widths_reach_every_xray_run(tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml", "xray.widths=reshi"))
+    assert {run.widths for run in params.runs.values() if run.study == "xray"} == {"reshi"}
+
+
+def leaves(value: Any, key: tuple[Any, ...] = ()) -> list[tuple[tuple[Any, ...], Any]]:
+    """(path of keys, value) of everything that is not a mapping."""
+    if not isinstance(value, dict):
+        return [(key, value)]
+    return list(itertools.chain.from_iterable(leaves(item, (*key, name)) for name, item in value.items()))
+
+
+def changed(key: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The valid parameters with one value replaced."""
+    content = copy.deepcopy(VALID)
+    section = content
+    for name in key[:-1]:
+        section = section[name]
+    section[key[-1]] = value
+    return content
+
+
+def refusal(content: Any, tmp_path: Path) -> str:
+    """The one line that `read_params` refuses the content with."""
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(UserError) as caught:
+        read_params(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize(("key", "value"), leaves(VALID), ids=lambda item: str(item)[:60])
+def test_a_wrong_type_names_key_value_and_what_is_allowed(key: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
+    wrong = {"nested": 1} if isinstance(value, (list, str)) else "wrong"
+    message = refusal(changed(key, wrong), tmp_path)
+    assert message.startswith(".".join(map(str, key)) + ": ")
+    assert repr(wrong) in message
+    assert "; allowed: " in message
+
+
+@pytest.mark.parametrize(
+    "key", [key for key, _ in leaves(VALID) if "classes" not in key and key[-1] not in ("depth", "widths")], ids=str
+)
+def test_a_missing_and_a_misspelt_key_are_named(key: tuple[Any, ...], tmp_path: Path) -> None:
+    if key[-2:-1] == ("runs",) and key[0] == "ablations":
+        pytest.raises(KeyError, VALID["ablations"].__getitem__, key[-1])  # an entry, not a setting: free to leave out
+        return
+    content = copy.deepcopy(VALID)
+    section = content
+    for name in key[:-1]:
+        section = section[name]
+    value = section.pop(key[-1])
+    assert refusal(content, tmp_path).startswith(".".join(map(str, key)) + ": missing; allowed: ")
+    section[key[-1]] = value
+    section[f"{key[-1]}_"] = value
+    message = refusal(content, tmp_path)
+    assert f"{key[-1]}_: " in message
+    assert "an unknown key; allowed: " in message
+
+
+BOUNDS = [
+    (field, bound)
+    for field, bound in {
+        ("faces", "epochs"): 0,
+        ("faces", "batch_size"): 0,
+        ("faces", "image_size"): 16,
+        ("xray", "image_size"): 48,
+        ("faces", "split", "val"): 1.0,
+        ("faces", "split", "tune"): -0.1,
+        ("xray", "drawn", "train"): 0,
+        ("training", "learning_rate"): 0.0,
+        ("training", "beta_1"): 1.0,
+        ("data_seed",): -1,
+        ("compute", "threads"): 0,
+        ("seeds",): [],
+        ("runs", "xray-depth6", "depth"): 7,
+        ("plans", "xray-aug4", "level"): 5,
+        ("plans", "faces", "rotation"): 181,
+        ("plans", "faces", "shift"): 1.0,
+    }.items()
+]
+
+
+@pytest.mark.parametrize(("key", "value"), BOUNDS, ids=str)
+def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
+    assert refusal(changed(key, value), tmp_path).startswith(".".join(key) + ": ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        (("profile",), "huge", "quick, report, smoke"),
+        (("batchnorm",), "frozen", "'moving' or 'recalibrated'"),
+        (("runs", "alexnet", "net"), "resnet", "'alexnet', 'vggnet', 'mobilenet' or 'xraynet'"),
+        (("runs", "alexnet", "plan"), "xray-aug1", "a plan of faces: faces"),
+        (("runs", "alexnet", "depth"), 3, "none for other nets"),
+        (("runs", "xray-aug0", "depth"), None, "a value for xraynet"),
+        (("seeds",), [1, 1], "each seed once"),
+        (("faces", "split", "tune"), 0.0, "needs a tune split"),
+        (("xray", "drawn", "test"), 0, "needs a test split"),
+        (("studies", "faces", "path"), "elsewhere", "sources.faces.path"),
+        (("ablations", "depth", "runs"), {"alexnet": 1}, "runs of the study xray"),
+        (("finetuned", "xray-aug0"), {"study": "xray", "plan": "xray-aug0"}, "a run of the study faces"),
+        (("xray", "classes", "covid"), ["Normal"], "under one class"),
+    ],
+)
+def test_a_contradiction_says_what_is_allowed(key: tuple[Any, ...], value: Any, expected: str, tmp_path: Path) -> None:
+    message = refusal(changed(key, value), tmp_path)
+    assert message.startswith(".".join(key)), message
+    assert expected in message
+
+
+def test_a_relative_path_that_leaves_the_repository_is_refused(tmp_path: Path) -> None:
+    content = changed(("sources", "faces", "path"), "../elsewhere")
+    content["studies"]["faces"]["path"] = "../elsewhere"
+    assert str(ROOT.parent / "elsewhere") in refusal(content, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "{unclosed", "\x00"])
+def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="params.yaml"):
+        read_params(path)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_params(tmp_path / "params.yaml")
+
+
+def test_params_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Params.model_validate(VALID).seeds = [1]  # type: ignore[misc]
