@@ -41,8 +41,8 @@ class TrainingSet:
 
     def transforms(self, seed: int, epoch: int) -> np.ndarray:
         """One epoch's random transforms, float32 [n, 8]."""
-        ranges = (self.rows[name].to_numpy() for name in ("rotation", "shift", "flip"))
-        return plans.random_transforms(seed, epoch, len(self), *ranges, size=self.images.shape[1])
+        rotation, shift, flip = (self.rows[name].to_numpy() for name in ("rotation", "shift", "flip"))
+        return plans.random_transforms((seed, epoch), (rotation, shift, flip), self.images.shape[1])
 
 
 def training_set(dataset: Dataset, plan: pd.DataFrame, split: str) -> TrainingSet:

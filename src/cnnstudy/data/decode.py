@@ -1,0 +1,80 @@
+"""From an image file to a square of pixels, or to the reason why not."""
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pixels; a film of 8000 x 8000 passes. The header tells the size before anything is decoded.
+LARGEST = 64_000_000
+
+
+class Unreadable(Exception):
+    """Why a file is not an image that can be used, in a few words."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image at its new size, uint8 [size, size, 3], and facts of the file it came from."""
+
+    pixels: np.ndarray
+    sha256: str
+    width: int
+    height: int
+    mode: str
+    bytes: int
+
+
+def read_image(path: Path, size: int) -> Decoded:
+    """Read the first frame of an image file, upright, over black, as RGB, resized without keeping its ratio.
+
+    Raises:
+        Unreadable: no such file, empty, no image, truncated, or too large.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or "unreadable") from None
+    if not content:
+        raise Unreadable("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(BytesIO(content)) as image:
+                facts = (hashlib.sha256(content).hexdigest(), *image.size, image.mode, len(content))
+                if image.width * image.height > LARGEST:
+                    raise Unreadable(f"{image.width} x {image.height} pixels, more than {LARGEST}")
+                return Decoded(_pixels(image, size), *facts)
+    except UnidentifiedImageError:
+        raise Unreadable("not an image") from None
+    except Image.DecompressionBombError:
+        raise Unreadable(f"more than {LARGEST} pixels") from None
+    # Pillow's decoders raise many kinds of error on broken files; each is the file's fault and goes to the rejects.
+    except (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError) as error:
+        raise Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def _pixels(image: Image.Image, size: int) -> np.ndarray:
+    image.draft("RGB", (size, size))
+    upright = ImageOps.exif_transpose(image)
+    return np.asarray(_rgb(upright).resize((size, size), Image.Resampling.LANCZOS), np.uint8)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _scaled(np.asarray(image, np.float64)).convert("RGB")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, layer).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scaled(values: np.ndarray) -> Image.Image:
+    """Deep grey values by their own range, since cameras fill 10, 12 or 16 bits."""
+    low, high = values.min(), values.max()
+    return Image.fromarray(np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))

@@ -1,0 +1,171 @@
+"""From a source to samples.csv, images.npy and rejects.csv."""
+
+import hashlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from cnnstudy.data.decode import Decoded, Unreadable, read_image
+from cnnstudy.data.samples import COLUMNS
+from cnnstudy.data.sources import Candidate, folders, legend
+from cnnstudy.data.synth import faces, films
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params, StudyName
+
+# Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
+CHUNK = 16
+
+Reader = Callable[[Candidate], Decoded | Unreadable]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source holds, and how one of its images becomes pixels; the reader must go to another process."""
+
+    candidates: list[Candidate]
+    read: Reader
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """The tables that go with images.npy: samples (COLUMNS) and rejects (path, reason)."""
+
+    samples: pd.DataFrame
+    rejects: pd.DataFrame
+
+
+def find(params: Params, study: StudyName) -> Found:
+    """List a study's source.
+
+    Raises:
+        UserError: there is no such folder, or it is not of the source's format.
+    """
+    source, settings = params.source(study), params.study(study)
+    if source.format == "drawn":
+        draw = partial(_draw, study=study, seed=params.data_seed, size=settings.image_size)
+        return Found(_drawn_candidates(params, study), draw)
+    root = Path(source.path)
+    if not root.is_dir():
+        raise UserError(f"params.yaml: sources.{study}.path: {source.path!r} is no folder; allowed: an existing folder")
+    names = {alias.casefold(): name for name, aliases in settings.classes.items() for alias in (name, *aliases)}
+    found = legend.find(root) if source.format == "legend" else folders.find(root, set(names))
+    named = [_named(candidate, names, study) for candidate in found]
+    if all(candidate.reason for candidate in named):
+        labels = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
+        raise UserError(
+            f"params.yaml: sources.{study}.path: {source.path!r} has no image of a known class (labels found: {labels}); "
+            f"allowed: labels named in {study}.classes: {', '.join(sorted(names))}"
+        )
+    return Found(named, partial(_decode, root=root, size=settings.image_size))
+
+
+def write(found: Found, source: str, size: int, images: Path) -> Ingested:
+    """Read every candidate on all cores, in order, into `images`, uint8 [N, size, size, 3].
+
+    Pixels are streamed to a file beside it, which takes its name when it is whole.
+
+    Raises:
+        UserError: no image could be read.
+    """
+    usable = [candidate for candidate in found.candidates if not candidate.reason]
+    rejects = [(candidate.path, candidate.reason) for candidate in found.candidates if candidate.reason]
+    rows: list[tuple[object, ...]] = []
+    images.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = images.with_name(f".{images.name}.partial")
+    try:
+        with partial_file.open("wb") as file:
+            _write_header(file, size, len(usable))
+            for candidate, decoded in zip(usable, _read_all(found.read, usable), strict=True):
+                if isinstance(decoded, Unreadable):
+                    rejects.append((candidate.path, str(decoded)))
+                    continue
+                file.write(np.ascontiguousarray(decoded.pixels).tobytes())
+                rows.append(_row(len(rows), source, candidate, decoded))
+            file.seek(0)
+            _write_header(file, size, len(rows))
+        if not rows:
+            raise UserError(f"{source}: none of {len(found.candidates)} files is a usable image, as {rejects[0]}")
+        os.replace(partial_file, images)
+    finally:
+        partial_file.unlink(missing_ok=True)
+    return Ingested(
+        pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(sorted(rejects), columns=["path", "reason"])
+    )
+
+
+def _drawn_candidates(params: Params, study: StudyName) -> list[Candidate]:
+    settings = params.study(study)
+    return [
+        Candidate(f"{split}/{label}/{index:05d}", label, _patient(study, label, split, index, params.data_seed), split)
+        for split, count in settings.drawn
+        for label in settings.classes
+        for index in range(count)
+    ]
+
+
+def _patient(study: StudyName, label: str, split: str, index: int, seed: int) -> str:
+    return films.specify(label, split, index, seed).patient if study == "xray" else ""
+
+
+def _draw(candidate: Candidate, study: StudyName, seed: int, size: int) -> Decoded:
+    split, label, index = candidate.path.split("/")
+    if study == "faces":
+        pixels = faces.render(faces.specify(label, split, int(index), seed), size)
+    else:
+        pixels = films.render(films.specify(label, split, int(index), seed), size)
+    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
+    mode = "RGB" if pixels.ndim == 3 else "L"
+    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    return Decoded(rgb, digest, size, size, mode, pixels.nbytes)
+
+
+def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | Unreadable:
+    try:
+        return read_image(root / candidate.path, size)
+    except Unreadable as reason:
+        return reason
+
+
+def _named(candidate: Candidate, names: dict[str, str], study: str) -> Candidate:
+    """The candidate under its class's own name."""
+    if candidate.reason:
+        return candidate
+    name = names.get(candidate.label.casefold())
+    if name is None:
+        return replace(candidate, reason=f"label {candidate.label!r} is not in {study}.classes")
+    return replace(candidate, label=name)
+
+
+def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | Unreadable]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        results: Iterable[Decoded | Unreadable] = _bounded_map(pool, read, candidates)
+        yield from tqdm(results, total=len(candidates), unit="image", disable=not sys.stderr.isatty())
+
+
+def _bounded_map(pool: ProcessPoolExecutor, read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | Unreadable]:
+    """`pool.map` that keeps only a few chunks in memory, however many images there are."""
+    ahead = CHUNK * 4 * (os.cpu_count() or 1)
+    for start in range(0, len(candidates), ahead):
+        yield from pool.map(read, candidates[start : start + ahead], chunksize=CHUNK)
+
+
+def _write_header(file: object, size: int, count: int) -> None:
+    """An .npy header (version 1.0) whose length does not depend on the count."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+    np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
+
+
+def _row(number: int, source: str, candidate: Candidate, decoded: Decoded) -> tuple[object, ...]:
+    facts = (decoded.sha256, decoded.width, decoded.height, decoded.mode, decoded.bytes)
+    return (number, candidate.label, candidate.group, candidate.hint, source, candidate.path, *facts)

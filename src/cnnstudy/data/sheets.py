@@ -1,0 +1,69 @@
+"""Contact sheets: labelled rows of pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cnnstudy.data import plans
+from cnnstudy.data.samples import Dataset
+from cnnstudy.params import Plan
+
+CELL = 96
+
+
+def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], titles: Sequence[str]) -> None:
+    """Save a PNG of pictures, uint8 [H, W, 3], a row a name, with titles over the columns (none where empty)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in rows)
+    figure = Figure(figsize=(1.1 + columns, 0.25 + len(rows) * 1.04), dpi=CELL)
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
+    figure.subplots_adjust(left=1.1 / (1.1 + columns), right=0.995, bottom=0.005, top=1 - 0.25 / (0.25 + len(rows)))
+    for axes, row, name in zip(grid, rows, names, strict=True):
+        for axis in axes:
+            axis.axis("off")
+        for axis, image in zip(axes, row, strict=False):
+            axis.imshow(image, interpolation="antialiased")
+        axes[0].text(-0.08, 0.5, name, ha="right", va="center", fontsize=9, transform=axes[0].transAxes)
+    for axis, title in zip(grid[0], titles, strict=False):
+        axis.set_title(title, fontsize=8, pad=3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Software": None})
+
+
+def class_rows(dataset: Dataset, columns: int) -> list[list[np.ndarray]]:
+    """Pictures of each class, spread evenly over its samples."""
+    rows = []
+    for label in range(len(dataset.classes)):
+        ids = np.flatnonzero(dataset.labels == label)
+        chosen = np.unique(np.linspace(0, len(ids) - 1, columns).astype(int))
+        rows.append([dataset.images[ids[i]] for i in chosen])
+    return rows
+
+
+def plan_rows(dataset: Dataset, plan: Plan, draws: int) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
+    """(pictures, row names, column titles) of one training image a class: the original, then what the plan makes."""
+    ids = [dataset.ids("train")[dataset.labels[dataset.ids("train")] == label][0] for label in range(len(dataset.classes))]
+    copies = plans.operations(plan.level)
+    is_random = bool(plan.rotation or plan.shift or plan.flip)
+    titles = [*copies, *(f"epoch {epoch + 1}" for epoch in range(draws if is_random else 0))]
+    rows = []
+    for row, sample in enumerate(ids):
+        image = dataset.images[sample]
+        pictures = [plans.apply_exact(image, operation) for operation in copies]
+        if is_random:
+            pictures += [_drawn(image, plan, epoch, row) for epoch in range(draws)]
+        rows.append(pictures)
+    return rows, list(dataset.classes), titles
+
+
+def _drawn(image: np.ndarray, plan: Plan, epoch: int, row: int) -> np.ndarray:
+    """The picture that training row `row` becomes in an epoch."""
+    ranges = tuple(np.full(row + 1, value) for value in (plan.rotation, plan.shift, plan.flip))
+    matrix = np.append(plans.random_transforms((0, epoch), ranges, len(image))[row], 1).reshape(3, 3)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(image, matrix, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)

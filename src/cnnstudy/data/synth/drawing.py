@@ -1,0 +1,29 @@
+"""What both kinds of drawings need: repeatable random streams, ribbons and fractal noise."""
+
+from zlib import crc32
+
+import cv2
+import numpy as np
+
+
+def stream(seed: int, *keys: str | int) -> np.random.Generator:
+    """A random stream of its own for (seed, keys): the same on every run, whatever else is drawn."""
+    words = [key if isinstance(key, int) else crc32(key.encode()) for key in keys]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
+
+
+def ribbon(line: np.ndarray, width: np.ndarray | float) -> np.ndarray:
+    """The polygon [2n, 2] of a brush stroke along `line` [n, 2]; `width` is one value, or [n]."""
+    along = np.gradient(line, axis=0)
+    along /= np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1) * np.reshape(width, (-1, 1)) / 2
+    return np.concatenate([line + across, (line - across)[::-1]])
+
+
+def fractal(rng: np.random.Generator, side: int, octaves: int, base: int = 4, persistence: float = 0.55) -> np.ndarray:
+    """Smooth noise, float32 [side, side], mean 0 and deviation 1: octaves of ever finer random grids."""
+    total = np.zeros((side, side), np.float32)
+    for octave in range(octaves):
+        grid = rng.standard_normal((base << octave, base << octave), dtype=np.float32)
+        total += persistence**octave * cv2.resize(grid, (side, side), interpolation=cv2.INTER_CUBIC)
+    return (total - total.mean()) / total.std()

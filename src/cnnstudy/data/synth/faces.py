@@ -1,0 +1,604 @@
+"""Drawn faces: eight expressions from facial action units (FACS, Ekman and Friesen 1978).
+
+`specify` draws a face's specification, `render` turns it into pixels at any size. Only the action units depend on the
+class; identity, pose, light, camera and background come from another stream, by one procedure for all classes.
+Coordinates are in distances between the eyes: the origin lies midway between them, x to the right, y down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cnnstudy.data.synth.drawing import fractal, ribbon, stream
+
+CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+# The units a class always shows, and the share of its people who show each other unit.
+CORE: dict[str, tuple[int, ...]] = {
+    "anger": (4, 7, 24),
+    "contempt": (14,),
+    "disgust": (9, 10, 17),
+    "fear": (1, 4, 20, 25),
+    "happy": (12, 25),
+    "neutral": (),
+    "sad": (4, 15),
+    "surprise": (1, 2, 25, 26),
+}
+OPTIONAL: dict[str, dict[int, float]] = {
+    "anger": {5: 0.2, 10: 0.26, 17: 0.52, 23: 0.29},
+    "contempt": {12: 0.7},
+    "disgust": {4: 0.31, 15: 0.2, 16: 0.2, 24: 0.26},
+    "fear": {2: 0.57, 5: 0.63, 7: 0.2, 26: 0.33},
+    "happy": {6: 0.5},
+    "neutral": {},
+    "sad": {1: 0.6, 6: 0.5, 11: 0.26, 17: 0.67},
+    "surprise": {5: 0.66},
+}
+# What people take each class for; a blend mixes the two.
+CONFUSED_WITH: dict[str, tuple[str, ...]] = {
+    "anger": ("disgust",),
+    "contempt": ("neutral", "happy"),
+    "disgust": ("anger", "sad"),
+    "fear": ("surprise",),
+    "happy": ("neutral",),
+    "neutral": ("contempt", "sad"),
+    "sad": ("disgust", "neutral"),
+    "surprise": ("fear",),
+}
+WEAK_SHARE = 0.12
+BLEND_SHARE = 0.065
+TRACE = 0.2  # no unit of a neutral face is stronger
+UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26)
+
+HAIR_STYLES = ("none", "buzz", "short", "parted", "fringe", "long", "curly")
+BEARDS = ("none", "stubble", "moustache", "full")
+_SKIN = np.array([(250, 219, 196), (238, 194, 164), (219, 166, 130), (184, 128, 94), (143, 94, 68), (98, 64, 48)])
+_HAIR = np.array([(24, 20, 19), (52, 35, 26), (92, 60, 36), (140, 92, 50), (205, 168, 108), (128, 126, 124)])
+_IRIS = np.array([(58, 36, 22), (92, 62, 34), (92, 104, 60), (84, 120, 148), (110, 122, 128)])
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who it is. Lengths and shifts in distances between the eyes, colours RGB 0 to 255."""
+
+    skin: tuple[float, float, float]
+    width: float
+    chin: float
+    jaw: float
+    brow_height: float
+    brow_tilt: float
+    brow_weight: float
+    eye_opening: float
+    eye_tilt: float
+    iris: tuple[float, float, float]
+    nose_width: float
+    nose_length: float
+    mouth_width: float
+    mouth_bias: float
+    lips: float
+    hair: str
+    hair_colour: tuple[float, float, float]
+    hairline: float
+    beard: str
+    glasses: bool
+    age: float
+
+
+@dataclass(frozen=True)
+class View:
+    """How the picture was taken: pose (degrees, shares of the frame), light, background and camera."""
+
+    roll: float
+    yaw: float
+    scale: float
+    shift: tuple[float, float]
+    light: tuple[float, float, float]
+    contrast: float
+    exposure: float
+    background: tuple[tuple[float, float, float], tuple[float, float, float]]
+    clothes: tuple[float, float, float]
+    blur: float
+    noise: float
+    jpeg: int
+    texture: int
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face's specification. `units` are (action unit, strength 0 to 1), ascending.
+
+    `side` is where contempt's units act, -1 on the left of the picture, 1 on the right, and 0 on both. `kind` is
+    plain, weak (near neutral) or blend, and `blend` the class mixed in.
+    """
+
+    label: str
+    units: tuple[tuple[int, float], ...]
+    side: int
+    kind: str
+    blend: str
+    identity: Identity
+    view: View
+
+
+def specify(label: str, split: str, index: int, seed: int) -> Face:
+    """The face number `index` of a class and split; it depends on nothing but the four arguments."""
+    units, side, kind, blend = _expression(stream(seed, "faces", split, label, index, "units"), label)
+    rng = stream(seed, "faces", split, label, index, "person")
+    return Face(label, units, side, kind, blend, _identity(rng), _view(rng))
+
+
+def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, float], ...], int, str, str]:
+    strengths = _strengths(rng, label)
+    side = (-1, 1)[rng.integers(2)] if label == "contempt" else 0
+    chance, kind, blend = rng.random(), "plain", ""
+    if label != "neutral" and chance < WEAK_SHARE:
+        kind = "weak"
+        strengths = {unit: strength * rng.uniform(0.15, 0.45) for unit, strength in strengths.items()}
+    elif chance > 1 - BLEND_SHARE:
+        kind, blend = "blend", str(rng.choice(CONFUSED_WITH[label]))
+        share, other = rng.uniform(0.35, 0.55), _strengths(rng, blend)
+        mixed = {unit: (1 - share) * strengths.get(unit, 0) + share * other.get(unit, 0) for unit in UNITS}
+        strengths = {unit: strength for unit, strength in mixed.items() if strength > 0}
+    return tuple((unit, round(float(strengths[unit]), 4)) for unit in sorted(strengths)), side, kind, blend
+
+
+def _strengths(rng: np.random.Generator, label: str) -> dict[int, float]:
+    if label == "neutral":
+        return {int(unit): TRACE * rng.beta(2, 2) for unit in rng.choice(UNITS[:-2], 2, replace=False)}
+    strengths = {unit: 0.45 + 0.55 * rng.beta(2, 2) for unit in CORE[label]}
+    for unit, share in OPTIONAL[label].items():
+        shown, strength = rng.random() < share, 0.2 + 0.8 * rng.beta(2, 2)
+        if shown:
+            strengths[unit] = strength
+    return strengths
+
+
+def _identity(rng: np.random.Generator) -> Identity:
+    tone = rng.random()
+    dark = tone > 0.55 or rng.random() < 0.4
+    hair_colour = _HAIR[rng.integers(0, 2) if dark else rng.integers(0, len(_HAIR))]
+    iris = _IRIS[rng.integers(0, 2) if dark else rng.integers(0, len(_IRIS))]
+    return Identity(
+        skin=_colour(_between(_SKIN, tone), rng, 6),
+        width=_normal(rng, 1.13, 0.05),
+        chin=_normal(rng, 1.5, 0.05),
+        jaw=_normal(rng, 0.85, 0.07),
+        brow_height=_normal(rng, 0, 0.025),
+        brow_tilt=_normal(rng, 0, 0.025),
+        brow_weight=_normal(rng, 1, 0.15),
+        eye_opening=_normal(rng, 1, 0.08),
+        eye_tilt=_normal(rng, 0, 0.012),
+        iris=_colour(iris, rng, 6),
+        nose_width=_normal(rng, 0.23, 0.025),
+        nose_length=_normal(rng, 0.62, 0.03),
+        mouth_width=_normal(rng, 0.44, 0.025),
+        mouth_bias=_normal(rng, 0, 0.018),
+        lips=_normal(rng, 1, 0.15),
+        hair=str(rng.choice(HAIR_STYLES, p=(0.06, 0.12, 0.24, 0.18, 0.1, 0.2, 0.1))),
+        hair_colour=_colour(hair_colour, rng, 8),
+        hairline=_normal(rng, -0.9, 0.06),
+        beard=str(rng.choice(BEARDS, p=(0.74, 0.12, 0.06, 0.08))),
+        glasses=bool(rng.random() < 0.12),
+        age=round(float(rng.beta(2, 3)), 4),
+    )
+
+
+def _view(rng: np.random.Generator) -> View:
+    azimuth, height = rng.uniform(-1.1, 1.1), rng.uniform(0.2, 0.8)
+    light = np.array([np.sin(azimuth), -height, np.cos(azimuth)]) / np.hypot(1, height)
+    return View(
+        roll=_normal(rng, 0, 4.5, 12),
+        yaw=_normal(rng, 0, 5, 12),
+        scale=_normal(rng, 0.3, 0.008),
+        shift=(_normal(rng, 0, 0.012), _normal(rng, 0, 0.012)),
+        light=_triple(light),
+        contrast=round(float(rng.uniform(0.3, 0.6)), 4),
+        exposure=_normal(rng, 1, 0.08),
+        background=(_triple(rng.uniform(40, 225, 3)), _triple(rng.uniform(40, 225, 3))),
+        clothes=_triple(rng.uniform(20, 220, 3)),
+        blur=round(float(rng.uniform(0, 0.008)), 4),
+        noise=round(float(rng.uniform(0, 5)), 4),
+        jpeg=int(rng.integers(60, 96)),
+        texture=int(rng.integers(2**31)),
+    )
+
+
+def _normal(rng: np.random.Generator, mean: float, deviation: float, limit: float | None = None) -> float:
+    reach = 2.2 * deviation if limit is None else limit
+    return round(mean + float(np.clip(rng.normal(0, deviation), -reach, reach)), 4)
+
+
+def _colour(colour: np.ndarray, rng: np.random.Generator, spread: float) -> tuple[float, float, float]:
+    return _triple(np.clip(colour + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 8, 250))
+
+
+def _triple(values: np.ndarray) -> tuple[float, float, float]:
+    first, second, third = (round(float(value), 3) for value in values)
+    return first, second, third
+
+
+def _between(colours: np.ndarray, place: float) -> np.ndarray:
+    """The colour at `place`, 0 to 1, along a row of colours."""
+    steps = np.linspace(0, 1, len(colours))
+    return np.array([np.interp(place, steps, channel) for channel in colours.T])
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What is drawn on: float32 [side, side, 3], and the way from face coordinates to pixels."""
+
+    pixels: np.ndarray
+    unit: float
+    origin: tuple[float, float]
+    roll: float
+    yaw: float
+
+    def place(self, points: np.ndarray, lift: float) -> np.ndarray:
+        """Face coordinates [n, 2] to pixels: turned by yaw (points stand out of the head by `lift`) and roll."""
+        x, y = points[:, 0], points[:, 1]
+        depth = 1.1 * np.sqrt(np.clip(1 - (x / 1.3) ** 2 - ((y - 0.1) / 1.9) ** 2, 0, 1)) + lift
+        x = x * np.cos(self.yaw) + depth * np.sin(self.yaw)
+        cosine, sine = np.cos(self.roll), np.sin(self.roll)
+        turned = np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
+        return turned * self.unit + self.origin
+
+    def paint(self, shapes: Sequence[np.ndarray], colour, alpha: float = 1, soft: float = 0, lift: float = 0,
+              clip: Sequence[np.ndarray] = ()) -> None:  # fmt: skip
+        """Fill polygons, edges blurred by `soft`, inside the polygons `clip` if there are any."""
+        if alpha <= 0.01:
+            return
+        blur = soft * self.unit
+        shapes = [self.place(shape, lift) for shape in shapes]
+        every = np.concatenate(shapes)
+        side = len(self.pixels)
+        left, top = np.clip((every.min(axis=0) - 2 - 2.5 * blur).astype(int), 0, side)
+        right, bottom = np.clip((every.max(axis=0) + 3 + 2.5 * blur).astype(int), 0, side)
+        if right <= left or bottom <= top:
+            return
+        corner, box = np.array([left, top]), (bottom - top, right - left)
+        mask = _filled(shapes, corner, box)
+        if blur > 0.4:
+            mask = cv2.GaussianBlur(mask, (0, 0), blur)
+        if clip:
+            inside = _filled([self.place(shape, lift) for shape in clip], corner, box)
+            mask = cv2.multiply(mask, inside, scale=1 / 255)
+        region = self.pixels[top:bottom, left:right]
+        region += (np.asarray(colour, np.float32) - region) * (mask.astype(np.float32) * (alpha / 255))[..., None]
+
+
+def _filled(shapes: Sequence[np.ndarray], corner: np.ndarray, box: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(box, np.uint8)
+    for shape in shapes:
+        cv2.fillPoly(mask, [np.round((shape - corner) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return mask
+
+
+def render(face: Face, size: int) -> np.ndarray:
+    """Draw a face, uint8 [size, size, 3] RGB."""
+    view = face.view
+    side = size * max(2, -(-128 // size))
+    rng = np.random.default_rng(view.texture)
+    origin = (0.5 + view.shift[0]) * side, (0.42 + view.shift[1]) * side
+    pixels = _background(view, side, rng)
+    sheet = _Sheet(pixels, view.scale * side, origin, np.radians(view.roll), np.radians(view.yaw))
+    pull = _Pull(face)
+    _behind(sheet, face, pull)
+    _skin(sheet, face, pull)
+    _nose(sheet, face, pull)
+    _beard(sheet, face, pull)
+    _mouth(sheet, face, pull)
+    _creases(sheet, face, pull)
+    _eyes(sheet, face, pull)
+    _brows(sheet, face, pull)
+    _hair(sheet, face)
+    _glasses(sheet, face)
+    return _photograph(sheet, view, size, rng)
+
+
+class _Pull:
+    """How strongly each unit pulls, on one side (-1, 1) or both (0)."""
+
+    def __init__(self, face: Face) -> None:
+        self.strengths, self.side = dict(face.units), face.side
+
+    def __call__(self, unit: int, side: int = 0) -> float:
+        strength = self.strengths.get(unit, 0.0)
+        return strength if side in (0, self.side) or not self.side else 0.0
+
+    @property
+    def chin(self) -> float:
+        """How far the chin moves down."""
+        return 0.17 * self(26) - 0.02 * self(17)
+
+
+def _ellipse(x: float, y: float, width: float, height: float, points: int = 24) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
+    return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], axis=1)
+
+
+def _curve(*points: tuple[float, float], steps: int = 12) -> np.ndarray:
+    """A smooth line through two, three or four points: the polynomial that meets them at even steps."""
+    knots = np.array(points, float)
+    powers = np.linspace(0, 1, len(knots))[:, None] ** np.arange(len(knots))
+    return np.linspace(0, 1, steps)[:, None] ** np.arange(len(knots)) @ np.linalg.solve(powers, knots)
+
+
+def _both(shape: np.ndarray) -> list[np.ndarray]:
+    """A shape and its mirror image."""
+    return [shape, shape * (-1, 1)]
+
+
+def _tapered(line: np.ndarray, width: float) -> np.ndarray:
+    return ribbon(line, width * np.sin(np.linspace(0.1, np.pi - 0.1, len(line))))
+
+
+def _background(view: View, side: int, rng: np.random.Generator) -> np.ndarray:
+    first, second = np.array(view.background, np.float32)
+    mix = 0.5 + 0.25 * fractal(rng, 32, 2, base=2)
+    grid = first + (second - first) * np.clip(mix, 0, 1)[..., None]
+    return np.ascontiguousarray(cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR))
+
+
+def _contour(face: Face, pull: _Pull, grow: float = 0) -> np.ndarray:
+    who, angle = face.identity, np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    power = np.where(sine > 0, who.jaw, 1.0)
+    x = (who.width + grow) * np.sign(cosine) * np.abs(cosine) ** power
+    y = np.where(sine > 0, (who.chin + pull.chin + grow) * sine, (1.3 + grow) * sine)
+    return np.stack([x, y], axis=1)
+
+
+def _behind(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    """Shoulders, neck, the hair behind the head, ears."""
+    who, skin, hair = face.identity, np.array(face.identity.skin), np.array(face.identity.hair_colour)
+    if who.hair == "long":
+        sheet.paint([_ellipse(0, 0.2, who.width + 0.3, 1.75)], hair * 0.75, soft=0.04)
+        sheet.paint([np.array([(-1.4, 0.2), (1.4, 0.2), (1.5, 2.4), (-1.5, 2.4)])], hair * 0.7, soft=0.06)
+    if who.hair == "curly":
+        sheet.paint([_ellipse(0, -0.45, who.width + 0.4, 1.25)], hair * 0.8, soft=0.08)
+    sheet.paint([np.array([(-0.6, 1.0), (0.6, 1.0), (0.7, 2.6), (-0.7, 2.6)])], skin * 0.68, soft=0.03, lift=-1)
+    sheet.paint([_curve((-2.6, 2.5), (-0.9, 1.85), (0.9, 1.85), (2.6, 2.5), steps=20)], face.view.clothes, lift=-1)
+    sheet.paint(_both(_ellipse(who.width, 0.15, 0.15, 0.28)), skin * 0.86)
+    sheet.paint(_both(_ellipse(who.width + 0.02, 0.15, 0.07, 0.17)), skin * 0.68, 0.6, soft=0.03)
+
+
+def _skin(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    """The face, its hollows and bulges."""
+    skin = np.array(face.identity.skin)
+    outline = [_contour(face, pull)]
+    sheet.paint(outline, skin * 0.86)
+    sheet.paint([_contour(face, pull, -0.13)], skin, soft=0.1, clip=outline)
+    blush = skin * (1.0, 0.86, 0.84)
+    rise = 0.1 * pull(6) + 0.05 * pull(12)
+    sheet.paint(_both(_ellipse(0.62, 0.62 - rise, 0.3, 0.22)), blush, 0.55, soft=0.12)
+    sheet.paint(_both(_ellipse(0.6, 0.5 - rise, 0.2, 0.11)), _lit(skin), 0.35 + 0.4 * pull(6), soft=0.08)
+    sheet.paint([_ellipse(0, -0.75, 0.5, 0.22), _ellipse(0, 1.32 + pull.chin, 0.16, 0.09)], _lit(skin), 0.35, soft=0.1)
+    sheet.paint(_both(_ellipse(0.5, -0.08, 0.36, 0.24)), skin * (0.78, 0.7, 0.68), 0.45, soft=0.08)
+
+
+def _lit(skin: np.ndarray) -> np.ndarray:
+    return skin + (255 - skin) * 0.28
+
+
+def _nose(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    who, skin = face.identity, np.array(face.identity.skin)
+    tip, wide, shade = who.nose_length - 0.05 * pull(9), who.nose_width * (1 + 0.12 * pull(9)), skin * (0.66, 0.58, 0.56)
+    side = ribbon(_curve((0.12, -0.2), (0.1, 0.15), (wide * 0.8, tip - 0.1)), 0.1)
+    dark = 1 if face.view.light[0] < 0 else -1
+    sheet.paint([side * (dark, 1)], shade, 0.5, soft=0.05, lift=0.1)
+    sheet.paint([side * (-dark, 1)], shade, 0.2, soft=0.05, lift=0.1)
+    sheet.paint([ribbon(_curve((0.0, -0.15), (0.0, 0.2), (0, tip - 0.1)), np.linspace(0.07, 0.13, 12))], _lit(skin), 0.6,
+                soft=0.04, lift=0.25)  # fmt: skip
+    sheet.paint([_ellipse(0, tip + 0.07, wide, 0.05)], shade * 0.9, 0.5, soft=0.04, lift=0.1)
+    wing = ribbon(_curve((wide * 0.85, tip - 0.12), (wide * 1.12, tip - 0.02), (wide * 0.8, tip + 0.06)), 0.035)
+    sheet.paint(_both(wing), shade * 0.9, 0.8, soft=0.015, lift=0.1)
+    sheet.paint(_both(_ellipse(wide * 0.47, tip + 0.03, 0.062, 0.032)), skin * 0.25, 0.85, soft=0.01, lift=0.15)
+
+
+def _beard(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    who, colour = face.identity, np.array(face.identity.hair_colour) * 0.9
+    if who.beard in ("stubble", "full"):
+        alpha, outline = (0.3, 0.03) if who.beard == "stubble" else (0.85, 0.0)
+        contour = _contour(face, pull, -alpha * 0.02)
+        jaw = contour[contour[:, 1] > 0.35]
+        inner = _curve((-who.width * 0.92, 0.35), (-0.62, 1.0), (0.62, 1.0), (who.width * 0.92, 0.35), steps=24)
+        jaw = jaw[np.argsort(-jaw[:, 0])]
+        sheet.paint([np.concatenate([inner, jaw])], colour, alpha, soft=0.07 + outline, clip=[contour])
+    if who.beard in ("moustache", "full", "stubble"):
+        lip = _curve((-0.46, 1.0), (-0.2, 0.82), (0.2, 0.82), (0.46, 1.0), steps=20) - (0, 0.03 * pull(10))
+        sheet.paint([ribbon(lip, 0.14 * np.sin(np.linspace(0.4, np.pi - 0.4, 20)))], colour,
+                    0.25 if who.beard == "stubble" else 0.88, soft=0.025)  # fmt: skip
+
+
+def _mouth(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    who, skin = face.identity, np.array(face.identity.skin)
+    x, upper_edge, upper, lower, lower_edge = _lips(who, pull)
+    ends = np.array([x[0], x[-1]])
+    lip = skin * (0.86, 0.6, 0.6) + (14, 0, 4)
+    gap = lower - upper
+    sheet.paint([_between_lines(x, upper, lower)], (52, 16, 18))
+    if gap.max() > 0.07:
+        low = lower.max()
+        sheet.paint([_ellipse(0, low, 0.24, 0.45 * gap.max())], (150, 62, 62), 0.85, soft=0.03,
+                    clip=[_between_lines(x, upper, lower)])  # fmt: skip
+    teeth = np.minimum(np.clip(gap - 0.012, 0, None), 0.1 + 0.05 * pull(12))
+    shown = np.abs(x) < 0.9 * np.abs(ends).max()
+    sheet.paint([_between_lines(x[shown], upper[shown], (upper + teeth)[shown])], (236, 228, 216),
+                min(1.0, 14 * gap.max()))  # fmt: skip
+    sheet.paint([_between_lines(x, upper_edge, upper)], lip * 0.88, 0.95, soft=0.012)
+    sheet.paint([_between_lines(x, lower, lower_edge)], lip, 0.95, soft=0.012)
+    middle = (lower + lower_edge) / 2
+    sheet.paint([ribbon(np.stack([x, middle], axis=1)[8:-8], 0.04)], _lit(lip), 0.45, soft=0.02)
+    line = np.stack([x, upper], axis=1)
+    sheet.paint([ribbon(line, 0.035)], lip * 0.32, 0.9, soft=0.006)
+    sheet.paint([_ellipse(ends[0], upper[0], 0.045, 0.035), _ellipse(ends[1], upper[-1], 0.045, 0.035)], skin * 0.4, 0.6,
+                soft=0.02)  # fmt: skip
+    below = lower_edge.max() + 0.06
+    sheet.paint([_ellipse(0, below, 0.24, 0.04)], skin * 0.6, 0.45 + 0.3 * pull(17), soft=0.035)
+
+
+def _lips(who: Identity, pull: _Pull) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """x and the four edges of the lips from top to bottom, each [33] from the left corner to the right."""
+    t = np.linspace(-1, 1, 33)
+    out, drop = np.empty(2), np.empty(2)
+    for i, side in enumerate((-1, 1)):
+        smile, tuck = pull(12, side), pull(14, side)
+        out[i] = who.mouth_width + 0.12 * smile + 0.05 * tuck + 0.15 * pull(20) - 0.07 * pull(23)
+        out[i] -= 0.03 * pull(24) + 0.08 * pull(26) * (1 - pull(20)) + 0.03 * pull(17)
+        drop[i] = who.mouth_bias - 0.17 * smile - 0.09 * tuck + 0.14 * pull(15) + 0.03 * pull(20)
+    right = t > 0
+    bow, round_ = 1 - t**2, (1 - t**2) ** 0.65
+    x = t * np.where(right, out[1], out[0])
+    line = 1.04 + np.where(right, drop[1], drop[0]) * np.abs(t) ** 1.7
+    line += bow * (0.05 * pull(12) - 0.06 * pull(17) - 0.02 * pull(15))
+    gap = (0.08 + 0.07 * pull(12)) * pull(25) + 0.27 * pull(26)
+    thin = (1 - 0.5 * pull(23)) * (1 - 0.8 * pull(24)) * (1 - 0.4 * pull(20)) * who.lips
+    upper = line - 0.3 * gap * round_ - 0.08 * pull(10) * (1 - t**4)
+    lower = line + 0.7 * gap * round_ + 0.07 * pull(16) * bow
+    lower = np.maximum(lower, upper + 0.35 * 0.08 * pull(10) * bow)
+    cupid = 1 - 0.28 * np.exp(-((t / 0.16) ** 2))
+    upper_edge = upper - 0.11 * thin * (1 - 0.25 * pull(12)) * (1 - np.abs(t) ** 2) * cupid
+    lower_edge = lower + 0.14 * thin * (1 - np.abs(t) ** 2.6)
+    return x, upper_edge, upper, lower, lower_edge
+
+
+def _between_lines(x: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.stack([x, top], axis=1), np.stack([x, bottom], axis=1)[::-1]])
+
+
+def _creases(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    """The lines and bulges the units make in the skin."""
+    who, crease = face.identity, np.array(face.identity.skin) * (0.5, 0.42, 0.4)
+    age = 0.18 * who.age
+    for side in (-1, 1):
+        depth = max(pull(12, side), 0.8 * pull(9), 0.8 * pull(10), 0.7 * pull(11), 0.6 * pull(15))
+        out = 0.1 * pull(12, side)
+        fold = _curve((0.27, 0.58), (0.46 + out, 0.76), (0.56 + out, 1.0 - 0.6 * out))
+        sheet.paint([_tapered(fold * (side, 1), 0.06)], crease, age + 0.6 * depth, soft=0.02)
+        corner = who.mouth_width + 0.12 * pull(12, side) + 0.12
+        tuck = _curve((corner, 0.82), (corner + 0.07, 0.94), (corner, 1.08))
+        sheet.paint([_tapered(tuck * (side, 1), 0.07)], crease, 0.95 * pull(14, side), soft=0.015)
+    forehead = [(-0.62, 0.5), (-0.77, 0.45)]
+    for y, reach in forehead:
+        middle = _curve((-reach * 0.6, y), (0, y + 0.03), (reach * 0.6, y))
+        sheet.paint([_tapered(middle, 0.035)], crease, age + 0.6 * pull(1), soft=0.012)
+        sides = _curve((reach * 0.6, y), (reach * 1.1, y - 0.05), (reach * 1.6, y + 0.03))
+        sheet.paint(_both(_tapered(sides, 0.035)), crease, age * 0.5 + 0.6 * pull(2), soft=0.012)
+    frown = _curve((0.08, -0.46), (0.07, -0.34), (0.1, -0.2))
+    sheet.paint(_both(_tapered(frown, 0.045)), crease, 0.9 * max(pull(4), 0.5 * pull(9)), soft=0.012)
+    for y in (-0.13, -0.03, 0.07):
+        root = _curve((-0.15, y + 0.04), (0, y - 0.02), (0.15, y + 0.04))
+        sheet.paint([_tapered(root, 0.045)], crease, 0.9 * pull(9), soft=0.012, lift=0.15)
+    for tilt in (-0.07, 0.0, 0.07):
+        foot = _curve((0.84, 0.03 + 0.4 * tilt), (0.92, 0.03 + tilt), (1.0, 0.03 + 1.8 * tilt))
+        sheet.paint(_both(_tapered(foot, 0.03)), crease, 0.8 * pull(6), soft=0.008)
+    under = _curve((0.25, 0.2), (0.5, 0.3 - 0.06 * pull(6)), (0.76, 0.2))
+    sheet.paint(_both(_tapered(under, 0.05)), crease, age + 0.45 * max(pull(6), pull(7)), soft=0.02)
+    chin = pull(17)
+    sheet.paint([_ellipse(0, 1.3, 0.2, 0.1)], _lit(np.array(who.skin)), 0.5 * chin, soft=0.05)
+    dents = [_ellipse(x, y, 0.022, 0.018, 8) for x, y in ((-0.1, 1.29), (0.02, 1.33), (0.12, 1.28), (-0.03, 1.24))]
+    sheet.paint(dents, crease, 0.75 * chin, soft=0.01)
+
+
+def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    who, skin = face.identity, np.array(face.identity.skin)
+    t = np.linspace(-1, 1, 17)
+    squeeze = 1 - 0.4 * pull(7) - 0.12 * pull(6) - 0.2 * pull(9)
+    top = (0.14 * squeeze * who.eye_opening + 0.075 * pull(5)) * (1 - t**2) ** 0.75
+    bottom = (0.1 * squeeze * who.eye_opening - 0.04 * pull(6) - 0.015 * pull(7)) * (1 - np.abs(t) ** 2.4)
+    tilt = who.eye_tilt * t
+    x = 0.5 + 0.27 * t
+    eye = _between_lines(x, -top - tilt, bottom - tilt)
+    eyes, iris = _both(eye), np.array(who.iris)
+    sheet.paint(eyes, (232, 228, 224))
+    sheet.paint(_both(_ellipse(0.5, -0.02, 0.125, 0.125)), iris * 0.75, clip=eyes)
+    sheet.paint(_both(_ellipse(0.5, -0.01, 0.085, 0.085)), iris * 1.25, 0.8, soft=0.02, clip=eyes)
+    sheet.paint(_both(_ellipse(0.5, -0.02, 0.055, 0.055)), (12, 10, 10), clip=eyes)
+    lash = np.stack([x, -top - tilt], axis=1)
+    sheet.paint(_both(ribbon(lash + (0, 0.03), 0.06)), (60, 50, 50), 0.35, soft=0.02, clip=eyes)
+    sheet.paint([_ellipse(sign * 0.5 + 0.04, -0.065, 0.024, 0.024, 10) for sign in (-1, 1)], (255, 255, 255), 0.9)
+    sheet.paint(_both(ribbon(lash, np.linspace(0.03, 0.055, 17))), skin * 0.16, 0.92)
+    low = np.stack([x, bottom - tilt], axis=1)
+    sheet.paint(_both(_tapered(low, 0.03)), skin * 0.35, 0.6, soft=0.008)
+    crease = lash * (1, 1.15) - (0, 0.055 - 0.02 * pull(5))
+    sheet.paint(_both(_tapered(crease[2:], 0.03)), skin * (0.5, 0.42, 0.4), 0.6, soft=0.01)
+
+
+def _brows(sheet: _Sheet, face: Face, pull: _Pull) -> None:
+    who = face.identity
+    raised, frown = max(pull(1), pull(2)), pull(4)
+    # 1 + 2 + 4 is not the sum: the brows rise less than in 1 + 2 and draw together less than in 4.
+    inner, outer = (0.18 * pull(unit) * (1 - 0.25 * frown) for unit in (1, 2))
+    down, together = 0.13 * frown * (1 - 0.7 * raised), 0.09 * frown * (1 - 0.4 * raised)
+    height = -0.36 + who.brow_height
+    points = np.array([
+        (0.24 - together, height + who.brow_tilt - inner + 1.25 * down + 0.06 * pull(9)),
+        (0.47 - together * 0.8, height - 0.08 - 0.5 * inner - 0.5 * outer + down + 0.03 * pull(9)),
+        (0.66 - together * 0.5, height - 0.085 - 0.15 * inner - 0.9 * outer + 0.7 * down),
+        (0.87, height - who.brow_tilt + 0.03 - outer + 0.25 * down),
+    ])  # fmt: skip
+    line = _curve(*map(tuple, points), steps=18)
+    width = 0.115 * who.brow_weight * np.interp(np.linspace(0, 1, 18), [0, 0.15, 0.6, 1], [0.6, 1, 0.8, 0.15])
+    colour = np.minimum(np.array(who.hair_colour) * 0.7, np.array(who.skin) * 0.55)
+    sheet.paint(_both(ribbon(line + (0, 0.03), width * 1.2)), colour, 0.25, soft=0.03)
+    sheet.paint(_both(ribbon(line, width)), colour, 0.9, soft=0.012)
+
+
+def _hair(sheet: _Sheet, face: Face) -> None:
+    """The hair over the forehead and temples."""
+    who = face.identity
+    if who.hair == "none":
+        return
+    colour, line = np.array(who.hair_colour), who.hairline
+    edge = who.width + {"buzz": 0.02, "short": 0.07, "parted": 0.09, "fringe": 0.1, "long": 0.14, "curly": 0.22}[who.hair]
+    crown = _ellipse(0, -0.2, edge, 1.32 if who.hair == "buzz" else 1.42, 40)
+    crown = crown[crown[:, 1] < -0.19]
+    crown = crown[np.argsort(crown[:, 0])]
+    low = {"fringe": max(line + 0.2, -0.74)}.get(who.hair, line)
+    lean = 0.22 if who.hair == "parted" else 0.0
+    hairline = _curve((who.width * 0.97, -0.15), (who.width * 0.72, low + 0.02 + lean), (-who.width * 0.72, low - lean * 0.3),
+                      (-who.width * 0.97, -0.15), steps=28)  # fmt: skip
+    cap = np.concatenate([crown, hairline])
+    soft, alpha = (0.06, 0.75) if who.hair == "buzz" else (0.025, 1.0)
+    sheet.paint([cap + (0, 0.05)], np.array(who.skin) * 0.5, 0.35, soft=0.06, lift=-0.3)
+    sheet.paint([cap], colour, alpha, soft=soft, lift=-0.3)
+    for shift, tone, wide in ((0.35, 1.35, 0.14), (-0.25, 1.25, 0.1), (0.7, 0.65, 0.12), (-0.7, 0.65, 0.12)):
+        strand = _curve((shift * 0.5, -1.5), (shift, -1.3), (shift * 1.35, low - 0.12))
+        sheet.paint([_tapered(strand, wide)], np.minimum(colour * tone + 8, 255), 0.5, soft=0.05, lift=-0.3, clip=[cap])
+    if who.hair == "long":
+        lock = ribbon(_curve((1.02, -0.6), (who.width + 0.1, 0.3), (who.width + 0.06, 1.7), steps=16), 0.26)
+        sheet.paint(_both(lock), colour * 0.95, soft=0.03, lift=-0.6)
+
+
+def _glasses(sheet: _Sheet, face: Face) -> None:
+    if not face.identity.glasses:
+        return
+    angle = np.linspace(0, 2 * np.pi, 33)
+    rim = np.stack([0.5 + 0.36 * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.7,
+                    0.04 + 0.27 * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.7], axis=1)  # fmt: skip
+    bridge, bow = _curve((-0.14, 0.0), (0, -0.04), (0.14, 0.0)), _curve((0.86, -0.02), (1.0, -0.04), (1.12, 0.0))
+    sheet.paint(_both(rim), (220, 230, 240), 0.1, lift=0.25)
+    frame = [*_both(ribbon(rim, 0.04)), *_both(ribbon(bow, 0.04)), ribbon(bridge, 0.04)]
+    sheet.paint(frame, np.array(face.identity.hair_colour) * 0.5, 0.9, lift=0.25)
+
+
+def _photograph(sheet: _Sheet, view: View, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Light the drawing and take the picture: exposure, blur, pixels, noise, JPEG."""
+    side = len(sheet.pixels)
+    grid = (np.stack(np.meshgrid(np.arange(32), np.arange(32)), axis=-1) + 0.5) * side / 32
+    x, y = np.moveaxis((grid - sheet.origin) / sheet.unit, -1, 0)
+    x, y = x / 1.5, (y - 0.1) / 2
+    normal = np.stack([x, y, np.sqrt(np.clip(1 - x**2 - y**2, 0.05, 1))], axis=-1)
+    facing = np.clip(normal @ np.array(view.light), 0, 1)
+    light = view.exposure * (1 - view.contrast + 1.25 * view.contrast * facing)
+    light = cv2.resize(light.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
+    pixels = cv2.multiply(sheet.pixels, cv2.merge([light, light, light]))
+    if view.blur * side > 0.3:
+        pixels = cv2.GaussianBlur(pixels, (0, 0), view.blur * side)
+    pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)
+    pixels += view.noise * rng.standard_normal((size, size, 1), dtype=np.float32)
+    image = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, view.jpeg])[1]
+    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
