@@ -86,4 +86,4 @@ def _kept(kept: list[tf.Tensor] | None, inputs: tf.Tensor) -> list[tf.Tensor] | 
     if kept is None:
         return None
     kept.append(inputs)
-    return kept if sum(tensor.nbytes for tensor in kept) <= KEPT_BYTES else None
+    return kept if sum(tensor.dtype.size * int(tf.size(tensor)) for tensor in kept) <= KEPT_BYTES else None

@@ -12,7 +12,8 @@ def configure(threads: int) -> None:
     os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # What stops a training is raised as an exception too; the rest is noise of every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()

@@ -13,6 +13,7 @@ from cnnstudy.params import Training
 from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
 
 VALIDATION_BATCH = 100
+COLUMNS = ("accuracy", "loss", "val_accuracy", "val_loss")
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,19 @@ def fit(
         metrics=["accuracy"],
         jit_compile=False,
     )
-    history = twin.fit(
-        training_batches(data, schedule.batch_size, schedule.seed, schedule.epochs),
-        steps_per_epoch=-(-len(data) // schedule.batch_size),
-        epochs=schedule.epochs,
-        validation_data=labelled_batches(dataset, "val", VALIDATION_BATCH),
-        callbacks=[keras.callbacks.TerminateOnNaN()],
-        verbose=1 if sys.stdout.isatty() else 2,  # type: ignore[arg-type]
-    ).history
-    if not np.isfinite(history["loss"]).all():
-        rate = settings.learning_rate
-        raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
-    columns = {name: history[name] for name in ("accuracy", "loss", "val_accuracy", "val_loss")}
-    return pd.DataFrame({"epoch": range(1, schedule.epochs + 1), **columns})
+    validation = labelled_batches(dataset, "val", VALIDATION_BATCH)
+    rows = []
+    for epoch in range(schedule.epochs):
+        logs = twin.fit(
+            training_batches(data, schedule.batch_size, schedule.seed, epoch),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            validation_data=validation,
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,  # type: ignore[arg-type]
+        ).history
+        rows.append({"epoch": epoch + 1, **{name: logs[name][0] for name in COLUMNS}})
+        if not np.isfinite(logs["loss"][0]):
+            rate = settings.learning_rate
+            raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
+    return pd.DataFrame(rows)

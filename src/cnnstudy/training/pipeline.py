@@ -52,25 +52,25 @@ def training_set(dataset: Dataset, plan: pd.DataFrame, split: str) -> TrainingSe
     return TrainingSet(dataset.images, ids, dataset.labels[ids], rows)
 
 
-def training_batches(data: TrainingSet, batch_size: int, seed: int, epochs: int) -> tf.data.Dataset:
-    """Shuffled, augmented batches of all epochs: float32 [B, H, W, 3] in [0, 1], float32 labels [B, 1].
+def training_batches(data: TrainingSet, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
+    """One epoch's shuffled, augmented batches: float32 [B, H, W, 3] in [0, 1], float32 labels [B, 1].
 
     Order and augmentation depend on (seed, epoch, row) alone, so that a training can be taken up at any epoch.
     """
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for epoch in range(epochs):
-            order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(data))
-            transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
-            for start in range(0, len(data), batch_size):
-                rows = order[start : start + batch_size]
-                yield data.copies(rows), transforms[rows], data.labels[rows, None].astype(np.float32)
+        order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(data))
+        transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
+        for start in range(0, len(data), batch_size):
+            rows = order[start : start + batch_size]
+            yield data.copies(rows), transforms[rows], data.labels[rows, None].astype(np.float32)
 
     side = data.images.shape[1]
     transforms = tf.TensorSpec((None, 8), tf.float32)  # type: ignore[arg-type]
     images, labels = _signature(side)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, transforms, labels))
-    return dataset.map(_augmented if data.is_random else _unchanged, tf.data.AUTOTUNE).prefetch(2)
+    count = tf.data.experimental.assert_cardinality(-(-len(data) // batch_size))
+    return dataset.map(_augmented if data.is_random else _unchanged).apply(count).prefetch(2)
 
 
 def labelled_batches(dataset: Dataset, split: str, batch_size: int) -> tf.data.Dataset:
@@ -83,7 +83,8 @@ def labelled_batches(dataset: Dataset, split: str, batch_size: int) -> tf.data.D
             yield dataset.images[some], dataset.labels[some, None].astype(np.float32)
 
     raw = tf.data.Dataset.from_generator(batches, output_signature=_signature(dataset.images.shape[1]))
-    return raw.map(lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels)).prefetch(2)
+    count = tf.data.experimental.assert_cardinality(-(-len(ids) // batch_size))
+    return raw.map(lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels)).apply(count).prefetch(2)
 
 
 def copy_batches(data: TrainingSet, batch_size: int) -> Iterator[np.ndarray]:

@@ -14,7 +14,9 @@ def stream(seed: int, *keys: str | int) -> np.random.Generator:
 
 def ribbon(line: np.ndarray, width: np.ndarray | float) -> np.ndarray:
     """The polygon [2n, 2] of a brush stroke along `line` [n, 2]; `width` is one value, or [n]."""
-    along = np.gradient(line, axis=0)
+    along = np.empty_like(line)
+    along[0], along[-1] = line[1] - line[0], line[-1] - line[-2]
+    along[1:-1] = line[2:] - line[:-2]
     along /= np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1) * np.reshape(width, (-1, 1)) / 2
     return np.concatenate([line + across, (line - across)[::-1]])

@@ -5,8 +5,9 @@ class; identity, pose, light, camera and background come from another stream, by
 Coordinates are in distances between the eyes: the origin lies midway between them, x to the right, y down.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -189,17 +190,17 @@ def _view(rng: np.random.Generator) -> View:
     azimuth, height = rng.uniform(-1.1, 1.1), rng.uniform(0.2, 0.8)
     light = np.array([np.sin(azimuth), -height, np.cos(azimuth)]) / np.hypot(1, height)
     return View(
-        roll=_normal(rng, 0, 4.5, 12),
-        yaw=_normal(rng, 0, 5, 12),
-        scale=_normal(rng, 0.3, 0.008),
-        shift=(_normal(rng, 0, 0.012), _normal(rng, 0, 0.012)),
+        roll=_normal(rng, 0, 6.5, 12),
+        yaw=_normal(rng, 0, 7, 12),
+        scale=_normal(rng, 0.295, 0.014),
+        shift=(_normal(rng, 0, 0.028), _normal(rng, 0, 0.024)),
         light=_triple(light),
         contrast=round(float(rng.uniform(0.3, 0.6)), 4),
         exposure=_normal(rng, 1, 0.08),
-        background=(_triple(rng.uniform(40, 225, 3)), _triple(rng.uniform(40, 225, 3))),
-        clothes=_triple(rng.uniform(20, 220, 3)),
+        background=(_muted(rng), _muted(rng)),
+        clothes=_muted(rng),
         blur=round(float(rng.uniform(0, 0.008)), 4),
-        noise=round(float(rng.uniform(0, 5)), 4),
+        noise=round(float(rng.uniform(0, 4)), 4),
         jpeg=int(rng.integers(60, 96)),
         texture=int(rng.integers(2**31)),
     )
@@ -212,6 +213,10 @@ def _normal(rng: np.random.Generator, mean: float, deviation: float, limit: floa
 
 def _colour(colour: np.ndarray, rng: np.random.Generator, spread: float) -> tuple[float, float, float]:
     return _triple(np.clip(colour + rng.normal(0, spread) + rng.normal(0, spread / 3, 3), 8, 250))
+
+
+def _muted(rng: np.random.Generator) -> tuple[float, float, float]:
+    return _triple(np.clip(rng.uniform(45, 215) + rng.normal(0, 18, 3), 0, 255))
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
@@ -227,7 +232,7 @@ def _between(colours: np.ndarray, place: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What is drawn on: float32 [side, side, 3], and the way from face coordinates to pixels."""
+    """What is drawn on: float32 [3, side, side], and the way from face coordinates to pixels."""
 
     pixels: np.ndarray
     unit: float
@@ -238,41 +243,51 @@ class _Sheet:
     def place(self, points: np.ndarray, lift: float) -> np.ndarray:
         """Face coordinates [n, 2] to pixels: turned by yaw (points stand out of the head by `lift`) and roll."""
         x, y = points[:, 0], points[:, 1]
-        depth = 1.1 * np.sqrt(np.clip(1 - (x / 1.3) ** 2 - ((y - 0.1) / 1.9) ** 2, 0, 1)) + lift
-        x = x * np.cos(self.yaw) + depth * np.sin(self.yaw)
-        cosine, sine = np.cos(self.roll), np.sin(self.roll)
-        turned = np.stack([x * cosine - y * sine, x * sine + y * cosine], axis=1)
-        return turned * self.unit + self.origin
+        depth = 1.1 * np.sqrt(np.maximum(1 - (x / 1.3) ** 2 - ((y - 0.1) / 1.9) ** 2, 0)) + lift
+        x = x * math.cos(self.yaw) + depth * math.sin(self.yaw)
+        cosine, sine = self.unit * math.cos(self.roll), self.unit * math.sin(self.roll)
+        return _points(x * cosine - y * sine, x * sine + y * cosine) + self.origin
 
-    def paint(self, shapes: Sequence[np.ndarray], colour, alpha: float = 1, soft: float = 0, lift: float = 0,
-              clip: Sequence[np.ndarray] = ()) -> None:  # fmt: skip
-        """Fill polygons, edges blurred by `soft`, inside the polygons `clip` if there are any."""
-        if alpha <= 0.01:
+    def paint(self, shapes: list[np.ndarray], colour, alpha: float = 1, soft: float = 0, lift: float = 0,
+              clip: np.ndarray | None = None) -> None:  # fmt: skip
+        """Fill polygons, edges blurred by `soft`, within the polygon `clip`, if any, and its mirror image."""
+        if alpha <= 0.03:
             return
-        blur = soft * self.unit
-        shapes = [self.place(shape, lift) for shape in shapes]
-        every = np.concatenate(shapes)
-        side = len(self.pixels)
-        left, top = np.clip((every.min(axis=0) - 2 - 2.5 * blur).astype(int), 0, side)
-        right, bottom = np.clip((every.max(axis=0) + 3 + 2.5 * blur).astype(int), 0, side)
+        blur, side = soft * self.unit, self.pixels.shape[1]
+        placed = self.place(np.concatenate(shapes), lift)
+        margin = 2 + 2.5 * blur
+        left, top = (max(int(low - margin), 0) for low in placed.min(axis=0).tolist())
+        right, bottom = (min(int(high + margin + 1), side) for high in placed.max(axis=0).tolist())
         if right <= left or bottom <= top:
             return
-        corner, box = np.array([left, top]), (bottom - top, right - left)
-        mask = _filled(shapes, corner, box)
+        corner, box = (left, top), (bottom - top, right - left)
+        mask = _filled(placed, shapes, corner, box)
         if blur > 0.4:
-            mask = cv2.GaussianBlur(mask, (0, 0), blur)
-        if clip:
-            inside = _filled([self.place(shape, lift) for shape in clip], corner, box)
-            mask = cv2.multiply(mask, inside, scale=1 / 255)
-        region = self.pixels[top:bottom, left:right]
-        region += (np.asarray(colour, np.float32) - region) * (mask.astype(np.float32) * (alpha / 255))[..., None]
+            wide = 2 * round(2 * blur) + 1
+            mask = cv2.stackBlur(mask, (wide, wide))
+        if clip is not None:
+            windows = _both(clip)
+            mask = cv2.multiply(mask, _filled(self.place(np.concatenate(windows), lift), windows, corner, box), scale=1 / 255)
+        region = self.pixels[:, top:bottom, left:right]
+        change = np.asarray(colour, np.float32)[:, None, None] - region
+        change *= mask.astype(np.float32) * np.float32(alpha / 255)
+        region += change
 
 
-def _filled(shapes: Sequence[np.ndarray], corner: np.ndarray, box: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros(box, np.uint8)
+def _filled(placed: np.ndarray, shapes: list[np.ndarray], corner: tuple[int, int], box: tuple[int, int]) -> np.ndarray:
+    """A mask with the polygons in it; `placed` are the pixels of all their points, in order."""
+    mask, start = np.zeros(box, np.uint8), 0
+    points = np.rint((placed - corner) * 16).astype(np.int32)
     for shape in shapes:
-        cv2.fillPoly(mask, [np.round((shape - corner) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+        cv2.fillPoly(mask, [points[start : start + len(shape)]], 255, cv2.LINE_AA, 4)
+        start += len(shape)
     return mask
+
+
+def _points(x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
+    points = np.empty((np.size(x) if np.size(x) > 1 else np.size(y), 2))
+    points[:, 0], points[:, 1] = x, y
+    return points
 
 
 def render(face: Face, size: int) -> np.ndarray:
@@ -310,19 +325,35 @@ class _Pull:
     @property
     def chin(self) -> float:
         """How far the chin moves down."""
-        return 0.17 * self(26) - 0.02 * self(17)
+        return 0.18 * self(26) - 0.02 * self(17)
 
 
-def _ellipse(x: float, y: float, width: float, height: float, points: int = 24) -> np.ndarray:
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    return np.stack([x + width * np.cos(angle), y + height * np.sin(angle)], axis=1)
+def _turn(steps: int, closed: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    angle = np.linspace(0, 2 * np.pi, steps, endpoint=closed)
+    return np.cos(angle), np.sin(angle)
 
 
-def _curve(*points: tuple[float, float], steps: int = 12) -> np.ndarray:
-    """A smooth line through two, three or four points: the polynomial that meets them at even steps."""
-    knots = np.array(points, float)
-    powers = np.linspace(0, 1, len(knots))[:, None] ** np.arange(len(knots))
-    return np.linspace(0, 1, steps)[:, None] ** np.arange(len(knots)) @ np.linalg.solve(powers, knots)
+_CIRCLE = _points(*_turn(20))
+_HEAD = _turn(60)
+_ARCH = np.cos(np.linspace(0, np.pi, 30)), np.sin(np.linspace(0, np.pi, 30)).clip(0)
+_VOLUME = {"buzz": 0.03, "short": 0.1, "parted": 0.13, "fringe": 0.13, "long": 0.14, "curly": 0.3}
+
+
+def _ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
+    return _CIRCLE * (width, height) + (x, y)
+
+
+@cache
+def _weights(knots: int, steps: int) -> np.ndarray:
+    """The matrix [steps, knots] that takes evenly spaced knots to points on the polynomial through them."""
+    powers = np.arange(knots)
+    solved = np.linalg.inv(np.linspace(0, 1, knots)[:, None] ** powers)
+    return np.linspace(0, 1, steps)[:, None] ** powers @ solved
+
+
+def _curve(*points: tuple[float, float], steps: int = 10) -> np.ndarray:
+    """A smooth line through a few points."""
+    return _weights(len(points), steps) @ np.array(points, float)
 
 
 def _both(shape: np.ndarray) -> list[np.ndarray]:
@@ -330,24 +361,32 @@ def _both(shape: np.ndarray) -> list[np.ndarray]:
     return [shape, shape * (-1, 1)]
 
 
+def _all_both(shapes: list[np.ndarray]) -> list[np.ndarray]:
+    return [image for shape in shapes for image in _both(shape)]
+
+
+@cache
+def _taper(steps: int) -> np.ndarray:
+    return np.sin(np.linspace(0.1, np.pi - 0.1, steps))
+
+
 def _tapered(line: np.ndarray, width: float) -> np.ndarray:
-    return ribbon(line, width * np.sin(np.linspace(0.1, np.pi - 0.1, len(line))))
+    return ribbon(line, width * _taper(len(line)))
 
 
 def _background(view: View, side: int, rng: np.random.Generator) -> np.ndarray:
     first, second = np.array(view.background, np.float32)
     mix = 0.5 + 0.25 * fractal(rng, 32, 2, base=2)
     grid = first + (second - first) * np.clip(mix, 0, 1)[..., None]
-    return np.ascontiguousarray(cv2.resize(grid, (side, side), interpolation=cv2.INTER_LINEAR))
+    return np.stack([cv2.resize(channel, (side, side)) for channel in np.moveaxis(grid, -1, 0)])
 
 
 def _contour(face: Face, pull: _Pull, grow: float = 0) -> np.ndarray:
-    who, angle = face.identity, np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    cosine, sine = np.cos(angle), np.sin(angle)
+    who, (cosine, sine) = face.identity, _HEAD
     power = np.where(sine > 0, who.jaw, 1.0)
     x = (who.width + grow) * np.sign(cosine) * np.abs(cosine) ** power
     y = np.where(sine > 0, (who.chin + pull.chin + grow) * sine, (1.3 + grow) * sine)
-    return np.stack([x, y], axis=1)
+    return _points(x, y)
 
 
 def _behind(sheet: _Sheet, face: Face, pull: _Pull) -> None:
@@ -369,7 +408,7 @@ def _skin(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     skin = np.array(face.identity.skin)
     outline = [_contour(face, pull)]
     sheet.paint(outline, skin * 0.86)
-    sheet.paint([_contour(face, pull, -0.13)], skin, soft=0.1, clip=outline)
+    sheet.paint([_contour(face, pull, -0.13)], skin, soft=0.1, clip=outline[0])
     blush = skin * (1.0, 0.86, 0.84)
     rise = 0.1 * pull(6) + 0.05 * pull(12)
     sheet.paint(_both(_ellipse(0.62, 0.62 - rise, 0.3, 0.22)), blush, 0.55, soft=0.12)
@@ -389,7 +428,7 @@ def _nose(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     dark = 1 if face.view.light[0] < 0 else -1
     sheet.paint([side * (dark, 1)], shade, 0.5, soft=0.05, lift=0.1)
     sheet.paint([side * (-dark, 1)], shade, 0.2, soft=0.05, lift=0.1)
-    sheet.paint([ribbon(_curve((0.0, -0.15), (0.0, 0.2), (0, tip - 0.1)), np.linspace(0.07, 0.13, 12))], _lit(skin), 0.6,
+    sheet.paint([ribbon(_curve((0.0, -0.15), (0.0, 0.2), (0, tip - 0.1)), np.linspace(0.07, 0.13, 10))], _lit(skin), 0.6,
                 soft=0.04, lift=0.25)  # fmt: skip
     sheet.paint([_ellipse(0, tip + 0.07, wide, 0.05)], shade * 0.9, 0.5, soft=0.04, lift=0.1)
     wing = ribbon(_curve((wide * 0.85, tip - 0.12), (wide * 1.12, tip - 0.02), (wide * 0.8, tip + 0.06)), 0.035)
@@ -405,7 +444,7 @@ def _beard(sheet: _Sheet, face: Face, pull: _Pull) -> None:
         jaw = contour[contour[:, 1] > 0.35]
         inner = _curve((-who.width * 0.92, 0.35), (-0.62, 1.0), (0.62, 1.0), (who.width * 0.92, 0.35), steps=24)
         jaw = jaw[np.argsort(-jaw[:, 0])]
-        sheet.paint([np.concatenate([inner, jaw])], colour, alpha, soft=0.07 + outline, clip=[contour])
+        sheet.paint([np.concatenate([inner, jaw])], colour, alpha, soft=0.07 + outline, clip=contour)
     if who.beard in ("moustache", "full", "stubble"):
         lip = _curve((-0.46, 1.0), (-0.2, 0.82), (0.2, 0.82), (0.46, 1.0), steps=20) - (0, 0.03 * pull(10))
         sheet.paint([ribbon(lip, 0.14 * np.sin(np.linspace(0.4, np.pi - 0.4, 20)))], colour,
@@ -422,7 +461,7 @@ def _mouth(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     if gap.max() > 0.07:
         low = lower.max()
         sheet.paint([_ellipse(0, low, 0.24, 0.45 * gap.max())], (150, 62, 62), 0.85, soft=0.03,
-                    clip=[_between_lines(x, upper, lower)])  # fmt: skip
+                    clip=_between_lines(x, upper, lower))  # fmt: skip
     teeth = np.minimum(np.clip(gap - 0.012, 0, None), 0.1 + 0.05 * pull(12))
     shown = np.abs(x) < 0.9 * np.abs(ends).max()
     sheet.paint([_between_lines(x[shown], upper[shown], (upper + teeth)[shown])], (236, 228, 216),
@@ -430,8 +469,8 @@ def _mouth(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     sheet.paint([_between_lines(x, upper_edge, upper)], lip * 0.88, 0.95, soft=0.012)
     sheet.paint([_between_lines(x, lower, lower_edge)], lip, 0.95, soft=0.012)
     middle = (lower + lower_edge) / 2
-    sheet.paint([ribbon(np.stack([x, middle], axis=1)[8:-8], 0.04)], _lit(lip), 0.45, soft=0.02)
-    line = np.stack([x, upper], axis=1)
+    sheet.paint([ribbon(_points(x, middle)[8:-8], 0.04)], _lit(lip), 0.45, soft=0.02)
+    line = _points(x, upper)
     sheet.paint([ribbon(line, 0.035)], lip * 0.32, 0.9, soft=0.006)
     sheet.paint([_ellipse(ends[0], upper[0], 0.045, 0.035), _ellipse(ends[1], upper[-1], 0.045, 0.035)], skin * 0.4, 0.6,
                 soft=0.02)  # fmt: skip
@@ -446,14 +485,14 @@ def _lips(who: Identity, pull: _Pull) -> tuple[np.ndarray, np.ndarray, np.ndarra
     for i, side in enumerate((-1, 1)):
         smile, tuck = pull(12, side), pull(14, side)
         out[i] = who.mouth_width + 0.12 * smile + 0.05 * tuck + 0.15 * pull(20) - 0.07 * pull(23)
-        out[i] -= 0.03 * pull(24) + 0.08 * pull(26) * (1 - pull(20)) + 0.03 * pull(17)
+        out[i] -= 0.03 * pull(24) + 0.12 * pull(26) * (1 - pull(20)) + 0.03 * pull(17)
         drop[i] = who.mouth_bias - 0.17 * smile - 0.09 * tuck + 0.14 * pull(15) + 0.03 * pull(20)
     right = t > 0
     bow, round_ = 1 - t**2, (1 - t**2) ** 0.65
     x = t * np.where(right, out[1], out[0])
     line = 1.04 + np.where(right, drop[1], drop[0]) * np.abs(t) ** 1.7
     line += bow * (0.05 * pull(12) - 0.06 * pull(17) - 0.02 * pull(15))
-    gap = (0.08 + 0.07 * pull(12)) * pull(25) + 0.27 * pull(26)
+    gap = (0.08 + 0.07 * pull(12)) * pull(25) + 0.34 * pull(26)
     thin = (1 - 0.5 * pull(23)) * (1 - 0.8 * pull(24)) * (1 - 0.4 * pull(20)) * who.lips
     upper = line - 0.3 * gap * round_ - 0.08 * pull(10) * (1 - t**4)
     lower = line + 0.7 * gap * round_ + 0.07 * pull(16) * bow
@@ -465,41 +504,37 @@ def _lips(who: Identity, pull: _Pull) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def _between_lines(x: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.stack([x, top], axis=1), np.stack([x, bottom], axis=1)[::-1]])
+    return np.concatenate([_points(x, top), _points(x, bottom)[::-1]])
 
 
 def _creases(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     """The lines and bulges the units make in the skin."""
-    who, crease = face.identity, np.array(face.identity.skin) * (0.5, 0.42, 0.4)
-    age = 0.18 * who.age
+    who, age = face.identity, 0.18 * face.identity.age
+    crease = np.array(who.skin) * (0.5, 0.42, 0.4)
     for side in (-1, 1):
-        depth = max(pull(12, side), 0.8 * pull(9), 0.8 * pull(10), 0.7 * pull(11), 0.6 * pull(15))
-        out = 0.1 * pull(12, side)
-        fold = _curve((0.27, 0.58), (0.46 + out, 0.76), (0.56 + out, 1.0 - 0.6 * out))
+        smile, tuck = pull(12, side), pull(14, side)
+        depth = max(smile, 0.8 * pull(9), 0.8 * pull(10), 0.7 * pull(11), 0.6 * pull(15))
+        fold = _curve((0.27, 0.58), (0.46 + 0.1 * smile, 0.76), (0.56 + 0.1 * smile, 1.0 - 0.06 * smile))
         sheet.paint([_tapered(fold * (side, 1), 0.06)], crease, age + 0.6 * depth, soft=0.02)
-        corner = who.mouth_width + 0.12 * pull(12, side) + 0.12
-        tuck = _curve((corner, 0.82), (corner + 0.07, 0.94), (corner, 1.08))
-        sheet.paint([_tapered(tuck * (side, 1), 0.07)], crease, 0.95 * pull(14, side), soft=0.015)
-    forehead = [(-0.62, 0.5), (-0.77, 0.45)]
-    for y, reach in forehead:
-        middle = _curve((-reach * 0.6, y), (0, y + 0.03), (reach * 0.6, y))
-        sheet.paint([_tapered(middle, 0.035)], crease, age + 0.6 * pull(1), soft=0.012)
-        sides = _curve((reach * 0.6, y), (reach * 1.1, y - 0.05), (reach * 1.6, y + 0.03))
-        sheet.paint(_both(_tapered(sides, 0.035)), crease, age * 0.5 + 0.6 * pull(2), soft=0.012)
+        corner = who.mouth_width + 0.12 * smile + 0.12
+        dimple = _curve((corner, 0.82), (corner + 0.07, 0.94), (corner, 1.08))
+        sheet.paint([_tapered(dimple * (side, 1), 0.07)], crease, 0.95 * tuck, soft=0.015)
+    rows = ((-0.6, 0.5), (-0.75, 0.45))
+    middle = [_tapered(_curve((-r * 0.6, y), (0, y + 0.03), (r * 0.6, y)), 0.04) for y, r in rows]
+    sheet.paint(middle, crease, age + 0.65 * pull(1), soft=0.012)
+    sides = [_tapered(_curve((r * 0.6, y), (r * 1.1, y - 0.05), (r * 1.6, y + 0.03)), 0.04) for y, r in rows]
+    sheet.paint(_all_both(sides), crease, age * 0.5 + 0.65 * pull(2), soft=0.012)
     frown = _curve((0.08, -0.46), (0.07, -0.34), (0.1, -0.2))
     sheet.paint(_both(_tapered(frown, 0.045)), crease, 0.9 * max(pull(4), 0.5 * pull(9)), soft=0.012)
-    for y in (-0.13, -0.03, 0.07):
-        root = _curve((-0.15, y + 0.04), (0, y - 0.02), (0.15, y + 0.04))
-        sheet.paint([_tapered(root, 0.045)], crease, 0.9 * pull(9), soft=0.012, lift=0.15)
-    for tilt in (-0.07, 0.0, 0.07):
-        foot = _curve((0.84, 0.03 + 0.4 * tilt), (0.92, 0.03 + tilt), (1.0, 0.03 + 1.8 * tilt))
-        sheet.paint(_both(_tapered(foot, 0.03)), crease, 0.8 * pull(6), soft=0.008)
+    root = [_tapered(_curve((-0.15, y + 0.04), (0, y - 0.02), (0.15, y + 0.04)), 0.045) for y in (-0.13, -0.03, 0.07)]
+    sheet.paint(root, crease, 0.9 * pull(9), soft=0.012, lift=0.15)
+    feet = [_curve((0.84, 0.03 + 0.4 * d), (0.92, 0.03 + d), (1.0, 0.03 + 1.8 * d)) for d in (-0.07, 0.0, 0.07)]
+    sheet.paint(_all_both([_tapered(foot, 0.03) for foot in feet]), crease, 0.8 * pull(6), soft=0.008)
     under = _curve((0.25, 0.2), (0.5, 0.3 - 0.06 * pull(6)), (0.76, 0.2))
     sheet.paint(_both(_tapered(under, 0.05)), crease, age + 0.45 * max(pull(6), pull(7)), soft=0.02)
-    chin = pull(17)
-    sheet.paint([_ellipse(0, 1.3, 0.2, 0.1)], _lit(np.array(who.skin)), 0.5 * chin, soft=0.05)
-    dents = [_ellipse(x, y, 0.022, 0.018, 8) for x, y in ((-0.1, 1.29), (0.02, 1.33), (0.12, 1.28), (-0.03, 1.24))]
-    sheet.paint(dents, crease, 0.75 * chin, soft=0.01)
+    sheet.paint([_ellipse(0, 1.3, 0.2, 0.1)], _lit(np.array(who.skin)), 0.5 * pull(17), soft=0.05)
+    dents = [_ellipse(x, y, 0.022, 0.018) for x, y in ((-0.1, 1.29), (0.02, 1.33), (0.12, 1.28), (-0.03, 1.24))]
+    sheet.paint(dents, crease, 0.75 * pull(17), soft=0.01)
 
 
 def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
@@ -511,16 +546,16 @@ def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     tilt = who.eye_tilt * t
     x = 0.5 + 0.27 * t
     eye = _between_lines(x, -top - tilt, bottom - tilt)
-    eyes, iris = _both(eye), np.array(who.iris)
-    sheet.paint(eyes, (232, 228, 224))
-    sheet.paint(_both(_ellipse(0.5, -0.02, 0.125, 0.125)), iris * 0.75, clip=eyes)
-    sheet.paint(_both(_ellipse(0.5, -0.01, 0.085, 0.085)), iris * 1.25, 0.8, soft=0.02, clip=eyes)
-    sheet.paint(_both(_ellipse(0.5, -0.02, 0.055, 0.055)), (12, 10, 10), clip=eyes)
-    lash = np.stack([x, -top - tilt], axis=1)
-    sheet.paint(_both(ribbon(lash + (0, 0.03), 0.06)), (60, 50, 50), 0.35, soft=0.02, clip=eyes)
-    sheet.paint([_ellipse(sign * 0.5 + 0.04, -0.065, 0.024, 0.024, 10) for sign in (-1, 1)], (255, 255, 255), 0.9)
+    iris = np.array(who.iris)
+    sheet.paint(_both(eye), (232, 228, 224))
+    sheet.paint(_both(_ellipse(0.5, -0.02, 0.125, 0.125)), iris * 0.75, clip=eye)
+    sheet.paint(_both(_ellipse(0.5, -0.01, 0.085, 0.085)), iris * 1.25, 0.8, soft=0.02, clip=eye)
+    sheet.paint(_both(_ellipse(0.5, -0.02, 0.055, 0.055)), (12, 10, 10), clip=eye)
+    lash = _points(x, -top - tilt)
+    sheet.paint(_both(ribbon(lash + (0, 0.03), 0.06)), (60, 50, 50), 0.35, soft=0.02, clip=eye)
+    sheet.paint([_ellipse(sign * 0.5 + 0.04, -0.065, 0.024, 0.024) for sign in (-1, 1)], (255, 255, 255), 0.9)
     sheet.paint(_both(ribbon(lash, np.linspace(0.03, 0.055, 17))), skin * 0.16, 0.92)
-    low = np.stack([x, bottom - tilt], axis=1)
+    low = _points(x, bottom - tilt)
     sheet.paint(_both(_tapered(low, 0.03)), skin * 0.35, 0.6, soft=0.008)
     crease = lash * (1, 1.15) - (0, 0.055 - 0.02 * pull(5))
     sheet.paint(_both(_tapered(crease[2:], 0.03)), skin * (0.5, 0.42, 0.4), 0.6, soft=0.01)
@@ -528,16 +563,18 @@ def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
 
 def _brows(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     who = face.identity
-    raised, frown = max(pull(1), pull(2)), pull(4)
+    inner, outer, frown = 0.2 * pull(1), 0.2 * pull(2), pull(4)
     # 1 + 2 + 4 is not the sum: the brows rise less than in 1 + 2 and draw together less than in 4.
-    inner, outer = (0.18 * pull(unit) * (1 - 0.25 * frown) for unit in (1, 2))
-    down, together = 0.13 * frown * (1 - 0.7 * raised), 0.09 * frown * (1 - 0.4 * raised)
+    inner, outer = inner * (1 - 0.2 * frown), outer * (1 - 0.25 * frown)
+    together = 0.09 * frown * (1 - 0.4 * max(pull(1), pull(2)))
+    inner_down = 0.16 * frown * (1 - 0.9 * pull(1)) + 0.06 * pull(9)
+    outer_down = 0.1 * frown * (1 - 0.6 * pull(2))
     height = -0.36 + who.brow_height
     points = np.array([
-        (0.24 - together, height + who.brow_tilt - inner + 1.25 * down + 0.06 * pull(9)),
-        (0.47 - together * 0.8, height - 0.08 - 0.5 * inner - 0.5 * outer + down + 0.03 * pull(9)),
-        (0.66 - together * 0.5, height - 0.085 - 0.15 * inner - 0.9 * outer + 0.7 * down),
-        (0.87, height - who.brow_tilt + 0.03 - outer + 0.25 * down),
+        (0.24 - together, height + who.brow_tilt - inner + inner_down),
+        (0.47 - together * 0.8, height - 0.08 - 0.5 * (inner + outer) + 0.6 * inner_down + 0.3 * outer_down),
+        (0.66 - together * 0.5, height - 0.085 - 0.15 * inner - 0.9 * outer + 0.1 * inner_down + 0.7 * outer_down),
+        (0.87, height - who.brow_tilt + 0.03 - outer + 0.4 * outer_down),
     ])  # fmt: skip
     line = _curve(*map(tuple, points), steps=18)
     width = 0.115 * who.brow_weight * np.interp(np.linspace(0, 1, 18), [0, 0.15, 0.6, 1], [0.6, 1, 0.8, 0.15])
@@ -551,33 +588,30 @@ def _hair(sheet: _Sheet, face: Face) -> None:
     who = face.identity
     if who.hair == "none":
         return
-    colour, line = np.array(who.hair_colour), who.hairline
-    edge = who.width + {"buzz": 0.02, "short": 0.07, "parted": 0.09, "fringe": 0.1, "long": 0.14, "curly": 0.22}[who.hair]
-    crown = _ellipse(0, -0.2, edge, 1.32 if who.hair == "buzz" else 1.42, 40)
-    crown = crown[crown[:, 1] < -0.19]
-    crown = crown[np.argsort(crown[:, 0])]
-    low = {"fringe": max(line + 0.2, -0.74)}.get(who.hair, line)
-    lean = 0.22 if who.hair == "parted" else 0.0
-    hairline = _curve((who.width * 0.97, -0.15), (who.width * 0.72, low + 0.02 + lean), (-who.width * 0.72, low - lean * 0.3),
-                      (-who.width * 0.97, -0.15), steps=28)  # fmt: skip
-    cap = np.concatenate([crown, hairline])
-    soft, alpha = (0.06, 0.75) if who.hair == "buzz" else (0.025, 1.0)
-    sheet.paint([cap + (0, 0.05)], np.array(who.skin) * 0.5, 0.35, soft=0.06, lift=-0.3)
-    sheet.paint([cap], colour, alpha, soft=soft, lift=-0.3)
-    for shift, tone, wide in ((0.35, 1.35, 0.14), (-0.25, 1.25, 0.1), (0.7, 0.65, 0.12), (-0.7, 0.65, 0.12)):
-        strand = _curve((shift * 0.5, -1.5), (shift, -1.3), (shift * 1.35, low - 0.12))
-        sheet.paint([_tapered(strand, wide)], np.minimum(colour * tone + 8, 255), 0.5, soft=0.05, lift=-0.3, clip=[cap])
+    colour, volume = np.array(who.hair_colour), _VOLUME[who.hair]
+    low = max(who.hairline + 0.22, -0.72) if who.hair == "fringe" else who.hairline
+    cosine, sine = _ARCH
+    crown = _points((who.width + volume * sine**0.6) * cosine, -0.12 - (1.16 + volume) * sine)
+    edge_x = 0.95 * who.width * np.sign(cosine) * np.abs(cosine) ** 0.6
+    lean = 0.13 * edge_x * sine if who.hair == "parted" else 0
+    hairline = _points(edge_x, -0.12 + (low + 0.12) * sine**0.75 - lean)
+    cap = np.concatenate([crown, hairline[::-1]])
+    sheet.paint([hairline + (0, 0.03)], np.array(who.skin) * 0.55, 0.18, soft=0.05)
+    sheet.paint([cap], colour, 0.8 if who.hair == "buzz" else 1, soft=0.05 if who.hair == "buzz" else 0.025)
+    if who.hair != "buzz":
+        strands = [_curve((0.35 * x, -1.6), (x, -1.2), (1.25 * x, -0.3), steps=8) for x in (-0.9, -0.5, -0.15, 0.3, 0.7)]
+        sheet.paint([_tapered(strand, 0.09) for strand in strands], colour * 0.6, 0.6, soft=0.04, clip=cap)
+        sheet.paint([_tapered(strand + (0.14, 0), 0.08) for strand in strands], colour * 1.3 + 10, 0.45, soft=0.04, clip=cap)
     if who.hair == "long":
-        lock = ribbon(_curve((1.02, -0.6), (who.width + 0.1, 0.3), (who.width + 0.06, 1.7), steps=16), 0.26)
-        sheet.paint(_both(lock), colour * 0.95, soft=0.03, lift=-0.6)
+        lock = ribbon(_curve((0.98, -0.75), (who.width + 0.06, 0.3), (who.width + 0.02, 1.7)), 0.26)
+        sheet.paint(_both(lock), colour * 0.95, soft=0.03)
 
 
 def _glasses(sheet: _Sheet, face: Face) -> None:
     if not face.identity.glasses:
         return
-    angle = np.linspace(0, 2 * np.pi, 33)
-    rim = np.stack([0.5 + 0.36 * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** 0.7,
-                    0.04 + 0.27 * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** 0.7], axis=1)  # fmt: skip
+    cosine, sine = _turn(33, closed=True)
+    rim = _points(0.5 + 0.36 * np.sign(cosine) * np.abs(cosine) ** 0.7, 0.04 + 0.27 * np.sign(sine) * np.abs(sine) ** 0.7)
     bridge, bow = _curve((-0.14, 0.0), (0, -0.04), (0.14, 0.0)), _curve((0.86, -0.02), (1.0, -0.04), (1.12, 0.0))
     sheet.paint(_both(rim), (220, 230, 240), 0.1, lift=0.25)
     frame = [*_both(ribbon(rim, 0.04)), *_both(ribbon(bow, 0.04)), ribbon(bridge, 0.04)]
@@ -586,7 +620,7 @@ def _glasses(sheet: _Sheet, face: Face) -> None:
 
 def _photograph(sheet: _Sheet, view: View, size: int, rng: np.random.Generator) -> np.ndarray:
     """Light the drawing and take the picture: exposure, blur, pixels, noise, JPEG."""
-    side = len(sheet.pixels)
+    side = sheet.pixels.shape[1]
     grid = (np.stack(np.meshgrid(np.arange(32), np.arange(32)), axis=-1) + 0.5) * side / 32
     x, y = np.moveaxis((grid - sheet.origin) / sheet.unit, -1, 0)
     x, y = x / 1.5, (y - 0.1) / 2
@@ -594,7 +628,7 @@ def _photograph(sheet: _Sheet, view: View, size: int, rng: np.random.Generator) 
     facing = np.clip(normal @ np.array(view.light), 0, 1)
     light = view.exposure * (1 - view.contrast + 1.25 * view.contrast * facing)
     light = cv2.resize(light.astype(np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
-    pixels = cv2.multiply(sheet.pixels, cv2.merge([light, light, light]))
+    pixels = cv2.merge(list(sheet.pixels * light))
     if view.blur * side > 0.3:
         pixels = cv2.GaussianBlur(pixels, (0, 0), view.blur * side)
     pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA)

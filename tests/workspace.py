@@ -1,0 +1,55 @@
+"""A clone of the working tree to run the real DVC in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from dvc.utils.hydra import compose_and_dump
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A git repository with the project's files, and the environment its commands run in."""
+
+    path: Path
+    environment: dict[str, str]
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Run a command there and return what it printed; it must exit with `code`."""
+        done = subprocess.run(command, cwd=self.path, env=self.environment, text=True, capture_output=True, check=False)
+        output = done.stdout + done.stderr
+        assert done.returncode == code, f"{' '.join(command)} exited with {done.returncode}:\n{output[-6000:]}"
+        return output
+
+    def compose(self, *overrides: str) -> dict[str, Any]:
+        """Write params.yaml with some overrides, and return what it holds."""
+        compose_and_dump(self.path / "params.yaml", str(self.path / "conf"), None, "config", "", list(overrides))
+        content: dict[str, Any] = yaml.safe_load((self.path / "params.yaml").read_text())
+        return content
+
+
+def clone(target: Path) -> Workspace:
+    """Copy every file that git tracks or would track, and commit it there."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
+    for name in listed.stdout.decode().split("\0"):
+        if name and name != "dvc.lock" and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
+    author = {f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    quiet = {"DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": path}
+    workspace = Workspace(target, own | author | quiet)
+    workspace.run("git", "init", "--quiet", "--initial-branch=main")
+    workspace.run("git", "add", "--all")
+    workspace.run("git", "commit", "--quiet", "--message=start")
+    return workspace
