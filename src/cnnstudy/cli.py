@@ -3,73 +3,87 @@
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
-import yaml
-
-from cnnstudy import paths
-from cnnstudy.errors import run_stage
-from cnnstudy.params import Params, read_params
+from cnnstudy.errors import UserError, run_stage
 
 
 def main() -> None:
     """Parse the command line and do what it says; a user's mistake is one line and exit code 2."""
     parser = argparse.ArgumentParser(prog="cnnstudy", description="Rebuild a published CNN study with DVC and MLflow.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    compose = commands.add_parser("params", help="rewrite params.yaml from conf/, and check it")
-    compose.add_argument("overrides", nargs="*", help="as of `dvc exp run -S`, such as model=mobilenet")
-    commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
-    ui = commands.add_parser("ui", help="record, then serve the MLflow UI")
-    ui.add_argument("--port", default="5000", help="port on localhost (5000)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("params", help="compose params.yaml from conf/, and check it")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as of `dvc exp run -S`: model=mobilenet")
+    command.set_defaults(action=lambda arguments: write_params(arguments.overrides))
+    command = commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
+    command.set_defaults(action=lambda arguments: track())
+    command = commands.add_parser("ui", help="record, then serve the MLflow UI on this machine")
+    command.add_argument("--port", type=int, default=5000, help="5000 if not given")
+    command.set_defaults(action=lambda arguments: serve(arguments.port))
     arguments = parser.parse_args()
-    actions = {
-        "params": lambda: write_params(arguments.overrides),
-        "track": track,
-        "ui": lambda: serve(arguments.port),
-    }
-    run_stage(actions[arguments.command])
+    run_stage(partial(arguments.action, arguments))
 
 
 def write_params(overrides: list[str]) -> None:
-    """Compose conf/ into params.yaml, as `dvc exp run` does, and check it."""
+    """Compose conf/ into params.yaml, as `dvc exp run` does, and check it.
+
+    Raises:
+        UserError: conf/ has no such group, choice or key, or params.yaml holds a value that is not allowed.
+    """
+    from dvc.exceptions import DvcException
     from dvc.utils.hydra import compose_and_dump
 
-    compose_and_dump(str(paths.PARAMS), str(paths.CONF.resolve()), None, "config", "", overrides)
+    from cnnstudy import paths
+    from cnnstudy.params import read_params
+
+    if not paths.CONF.is_dir():
+        raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
+    try:
+        compose_and_dump(str(paths.PARAMS), str(paths.CONF.resolve()), None, "config", "", overrides)
+    except DvcException as error:
+        cause = error.__cause__ or error
+        raise UserError(f"{paths.CONF}: {' '.join(str(cause).split())}") from None
     read_params()
 
 
 def track() -> None:
-    """Record every run and ablation that params.yaml names and the workspace has results of."""
-    from cnnstudy.tracking import keys
-    from cnnstudy.tracking.record import record_ablation, record_run
+    """Record every run and ablation that params.yaml names and the workspace has the files of.
 
-    params = read_params()
-    lock = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
-    for run in _present_runs(params):
-        record_run(params, run, keys.key_of_lock(lock, run, params.phases(run)))
-    for name in params.ablations:
-        if paths.ablation_plots(name).exists() and paths.ablation_metrics(name).exists():
-            record_ablation(params, name)
+    Raises:
+        SystemExit: with code 1, where the store could not take all of them.
+    """
+    stored, total = _record_all()
+    if stored < total:
+        raise SystemExit(1)
 
 
-def serve(port: str) -> None:
-    """Record, then become `mlflow ui` on localhost."""
+def serve(port: int) -> None:
+    """Record, then become `mlflow ui`.
+
+    Raises:
+        UserError: the store is behind a server, which has a UI of its own.
+    """
     from cnnstudy.tracking import store
 
-    track()
-    mlflow = Path(sys.executable).with_name("mlflow")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    command = ["ui", "--backend-store-uri", store.uri(), "--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    if store.is_server():
+        raise UserError(f"MLFLOW_TRACKING_URI: {store.uri()} is a server; open it in a browser, or unset the variable")
+    _record_all()
+    store.configure()
     print(f"MLflow UI: http://127.0.0.1:{port} (Ctrl-C ends it)", flush=True)
-    os.execv(mlflow, [str(mlflow), *command])
+    mlflow = Path(sys.executable).with_name("mlflow")
+    options = {"backend-store-uri": store.uri(), "host": "127.0.0.1", "port": str(port), "workers": "1"}
+    os.execv(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())])
 
 
-def _present_runs(params: Params) -> list[str]:
-    """Runs with metrics, figures and histories."""
-    return [
-        run
-        for run in params.runs
-        if paths.run_metrics(run).exists()
-        and (paths.run_plots(run) / "figures").exists()
-        and all(paths.phase(run, phase).exists() for phase in params.phases(run))
-    ]
+def _record_all() -> tuple[int, int]:
+    import yaml
+
+    from cnnstudy import paths
+    from cnnstudy.params import read_params
+    from cnnstudy.tracking.record import record_all
+
+    lock = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
+    stored, total = record_all(read_params(), lock)
+    print(f"MLflow has {stored} of {total} runs and ablations in the workspace", flush=True)
+    return stored, total

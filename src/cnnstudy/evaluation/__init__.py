@@ -1,0 +1,1 @@
+"""From predictions to metrics, tables and figures. No TensorFlow."""

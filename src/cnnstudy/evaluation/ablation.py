@@ -23,7 +23,7 @@ def write_ablation(params: Params, name: str) -> None:
     split = "test" if all("test" in each for each in splits) else "val"
     rows = [ablation_row(run, x, its, split) for (run, x), its in zip(runs, splits, strict=True)]
     chance = 1 / len(params.study(ablation.study).classes)
-    facts = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm, "chance": chance}
+    facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm, "chance": chance}
 
     metrics, plots = paths.ablation_metrics(name), paths.ablation_plots(name)
     metrics.parent.mkdir(parents=True, exist_ok=True)
@@ -31,13 +31,18 @@ def write_ablation(params: Params, name: str) -> None:
     plots.mkdir(parents=True, exist_ok=True)
     table = pd.DataFrame(rows)
     table.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
-    figures.draw_ablation(table, facts | {"title": f"{ablation.study}: accuracy by {ablation.axis}"}, plots / "curve.png")
+    title = f"{ablation.study}: accuracy by {ablation.axis}"
+    figures.draw_ablation(table, facts | {"title": title}, plots / "curve.png")
 
 
 def ablation_row(run: str, x: int, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
-    """run, x, `<split>_accuracy` of every split; of the one that counts also the bounds, `constant`, and every mode's."""
+    """A row of an ablation: run, x, the accuracy of every split as `<split>_accuracy`, and `constant`.
+
+    Of `split`, the one that counts, also the bounds `<split>_accuracy_low` and `_high`, and for every BatchNorm mode
+    `<split>_accuracy_<mode>` and `constant_<mode>`.
+    """
     counts = splits[split]
-    row = {"run": run, "x": x, "constant": counts["constant"]}
+    row: dict[str, Any] = {"run": run, "x": x, "constant": counts["constant"]}
     row |= {f"{split}_{name}": counts[name] for name in ("accuracy", "accuracy_low", "accuracy_high")}
     row |= {f"{other}_accuracy": its["accuracy"] for other, its in splits.items() if other != split}
     row |= {f"{split}_accuracy_{mode}": counts[f"accuracy_{mode}"] for mode in MODES}

@@ -4,6 +4,7 @@ Figures are stored with a palette: a third of the bytes, and no difference to th
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ INK, FAINT = "#22303c", "#c9d2da"
 TRAIN, HELD_OUT, OTHER_MODE, ALARM = "#8494a2", "#0b63b0", "#e08a1e", "#c2261d"
 # Told apart by colour-blind readers too (Okabe and Ito 2008; their yellow darkened).
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b59f00", "#7a4fbf", "#e69f00")
+MEAN_STYLES = {"micro": ":", "macro": "--"}
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9cbe8", "#0b4a86"])
 
 
@@ -51,17 +53,20 @@ def draw_roc(curves: dict[str, np.ndarray], title: str, path: Path) -> None:
     figure = Figure(figsize=(5.8 if many else 4.1, 3.9), dpi=DPI)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    means = {"micro": {"color": INK, "linestyle": ":"}, "macro": {"color": INK, "linestyle": "--"}}
     for i, (name, curve) in enumerate(curves.items()):
-        style = means.get(name, {"color": CLASS_COLOURS[i % len(CLASS_COLOURS)]})
-        width = 2.2 if name in means else 1.4
-        axes.plot(*thin(curve).T, linewidth=width, label=f"{name}  {area(curve):.3f}", **style)
+        is_mean = name in MEAN_STYLES
+        axes.plot(
+            *thin(curve).T, MEAN_STYLES.get(name, "-"), label=f"{name}  {area(curve):.3f}",
+            color=INK if is_mean else CLASS_COLOURS[i % len(CLASS_COLOURS)], linewidth=2.2 if is_mean else 1.4,
+        )  # fmt: skip
     _dress(axes, "false positive rate", "true positive rate")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_title(title, loc="left", fontsize=10, color=INK)
-    place = {"loc": "upper left", "bbox_to_anchor": (1.02, 1)} if many else {"loc": "lower right"}
     if curves:
-        axes.legend(frameon=False, fontsize=8, title="area (AUC)", title_fontsize=8, **place)
+        legend = axes.legend(frameon=False, fontsize=8, title="area (AUC)", title_fontsize=8, loc="lower right")
+        if many:
+            legend.set_loc("upper left")
+            legend.set_bbox_to_anchor((1.02, 1))
     figure.subplots_adjust(left=0.1 if many else 0.14, right=0.68 if many else 0.96, bottom=0.13, top=0.91)
     _save(figure, path)
 
@@ -93,13 +98,11 @@ def draw_confusion(matrix: np.ndarray, classes: tuple[str, ...], title: str, pat
     axes.set_xlabel("predicted", color=INK, fontsize=9)
     axes.set_ylabel("actual", color=INK, fontsize=9)
     figure.text(0.1 / width, 1 - 0.24 / height, title, fontsize=10, color=INK)
-    figure.subplots_adjust(
-        left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height
-    )
+    figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height)
     _save(figure, path)
 
 
-def draw_ablation(table: pd.DataFrame, ablation: dict[str, str | float], path: Path) -> None:
+def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> None:
     """Accuracy of the split that counts and of train against the axis, in both BatchNorm modes.
 
     Args:
@@ -112,11 +115,10 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, str | float], path: P
     x, accuracy = table["x"], table[f"{split}_accuracy"]
     figure = Figure(figsize=(7.2, 3.8), dpi=DPI)
     axes = figure.subplots()
-    axes.axhline(float(ablation["chance"]), color=INK, linewidth=0.9, linestyle=":", label="chance")
+    axes.axhline(ablation["chance"], color=INK, linewidth=0.9, linestyle=":", label="chance")
     axes.plot(x, table["train_accuracy"], "s-", color=TRAIN, markersize=5, label="train")
-    axes.plot(
-        x, table[f"{split}_accuracy_{other}"], "d--", color=OTHER_MODE, markersize=5, label=f"{split}, {other} statistics"
-    )
+    in_other, label = table[f"{split}_accuracy_{other}"], f"{split}, {other} statistics"
+    axes.plot(x, in_other, "d--", color=OTHER_MODE, markersize=5, label=label)
     bars = np.abs([accuracy - table[f"{split}_accuracy_low"], table[f"{split}_accuracy_high"] - accuracy])
     axes.errorbar(
         x, accuracy, yerr=bars, fmt="o-", color=HELD_OUT, linewidth=1.8, markersize=6, capsize=4, zorder=3,
@@ -128,12 +130,12 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, str | float], path: P
             axes.plot(flagged["x"], flagged[column], "o", color=ALARM, fillstyle="none", markersize=13, zorder=4)
     if table["constant"].any() or table[f"constant_{other}"].any():
         axes.plot([], [], "o", color=ALARM, fillstyle="none", markersize=11, label="one class for\nevery image")
-    _dress(axes, str(ablation["axis"]), "accuracy")
+    _dress(axes, ablation["axis"], "accuracy")
     axes.set_xticks(x)
     axes.set_ylim(0, 1.04)
-    axes.set_title(str(ablation["title"]), loc="left", fontsize=10, color=INK)
+    axes.set_title(ablation["title"], loc="left", fontsize=10, color=INK)
     handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(labels)), key=lambda i: not labels[i].startswith(str(split)))
+    order = sorted(range(len(labels)), key=lambda i: not labels[i].startswith(split))
     axes.legend(
         [handles[i] for i in order], [labels[i] for i in order],
         frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=0.9,

@@ -3,6 +3,8 @@
 In a binary task the second class is the positive one.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
@@ -15,11 +17,11 @@ Metrics = dict[str, float | int | bool | list[float]]
 def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """Metrics of one training.
 
-    `accuracy_low` and `accuracy_high` bound the 95 % Wilson interval; `loss` is the mean cross-entropy, clipped at 1e-7 as
-    Keras does; `kappa` is Cohen's; `auc` and `average_precision` are means of one class against the rest over the classes
-    present, in a binary task those of the positive class; `constant` is true where every image got the same answer.
-    Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such as `auc`
-    where only one class is present, is left out.
+    `accuracy_low` and `accuracy_high` bound the 95 % Wilson interval; `loss` is the mean cross-entropy, clipped at 1e-7
+    as Keras does; `kappa` is Cohen's; `auc` and `average_precision` are means of one class against the rest over the
+    classes present, in a binary task those of the positive class; `constant` is true where every image got the same
+    answer. Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such
+    as `auc` where only one class is present, is left out.
 
     Args:
         labels: int [n], n > 0.
@@ -56,8 +58,9 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
 def split_metrics(seeds: list[Answers], mode: str) -> Metrics:
     """Means over the trainings of a run, with each one's accuracy in `accuracy_seeds`.
 
-    `mode` is the one that counts; where others were predicted too, there are also `accuracy_<mode>` and `constant_<mode>`.
-    `constant` is true if it is for any seed.
+    `mode` is the one that counts; where others were predicted too, there are also `accuracy_<mode>` and
+    `constant_<mode>`. The bounds of the interval are means too, those of a single training. `constant` is true if it is
+    for any seed.
     """
     result = _mean_metrics([metrics(seed.labels, seed.probabilities[mode]) for seed in seeds])
     result["accuracy_seeds"] = [_accuracy(seed, mode) for seed in seeds]
@@ -96,13 +99,11 @@ def scored_classes(labels: np.ndarray, classes: int) -> list[int]:
 def _mean_metrics(seeds: list[Metrics]) -> Metrics:
     merged: Metrics = {}
     for name, first in seeds[0].items():
-        values = [seed[name] for seed in seeds if name in seed]
+        values = np.array([seed[name] for seed in seeds if name in seed])
         if isinstance(first, bool):
-            merged[name] = any(values)
-        elif name == "n":
-            merged[name] = first
+            merged[name] = bool(values.any())
         else:
-            merged[name] = _mean(values)
+            merged[name] = first if name == "n" else float(values.mean())
     return merged
 
 
@@ -110,5 +111,5 @@ def _accuracy(answers: Answers, mode: str) -> float:
     return float((answers.probabilities[mode].argmax(axis=1) == answers.labels).mean())
 
 
-def _mean(values) -> float:
+def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))

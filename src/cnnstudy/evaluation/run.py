@@ -68,7 +68,7 @@ def write_metrics(path: Path, answers: dict[str, Splits], mode: str) -> None:
 
 
 def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Columns epoch, series, accuracy, loss; the series are `train`, `val`, then `tuned train`, `tuned val`; means over seeds."""
+    """Columns epoch, series, accuracy, loss: series `train`, `val`, `tuned train`, `tuned val`; means over seeds."""
     tables = []
     for phase, seeds in histories.items():
         mean = sum(seeds[1:], start=seeds[0]) / len(seeds)

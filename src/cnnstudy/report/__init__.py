@@ -1,0 +1,1 @@
+"""The page that sets our numbers beside the published ones."""

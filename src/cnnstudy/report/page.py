@@ -37,7 +37,7 @@ def policy(plan: Plan) -> str:
     """An augmentation plan in words."""
     copies = [f"exact copies {', '.join(COPIES[: plan.level])}"] if plan.level else []
     rotation = [f"rotation up to {plan.rotation}°"] if plan.rotation else []
-    shift = [f"shift up to {plan.shift:.0%} of the side"] if plan.shift else []
+    shift = [f"shift up to {100 * plan.shift:g} % of the side"] if plan.shift else []
     flip = ["flip left to right"] if plan.flip else []
     random = [f"anew in every epoch: {', '.join(rotation + shift + flip)}"] if rotation or shift or flip else []
     return "; ".join(["the originals", *copies, *random])
@@ -52,8 +52,8 @@ def _study(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame
         "settings": params.faces if study == "faces" else params.xray,
         "table": tables.faces_table(params, metrics, numbers) if study == "faces" else None,
         "audit": tables.audit_tables(audit),
-        "sheets": [results.photo(path) for path in sorted(paths.audit_plots(study).glob("*.png"))],
-        "plans": [(name, policy(plan), results.photo(paths.plan_figure(name))) for name, plan in plans.items()],
+        "sheets": [(path.stem, results.picture(path)) for path in sorted(paths.audit_plots(study).glob("*.png"))],
+        "plans": [(name, policy(plan), results.picture(paths.plan_figure(name))) for name, plan in plans.items()],
     }
 
 
@@ -64,7 +64,7 @@ def _ablation(params: Params, name: str, numbers: pd.DataFrame) -> dict[str, Any
         "study": ablation.study,
         "axis": ablation.axis,
         "table": tables.ablation_table(name, ablation.axis, results.read_ablation(name), numbers),
-        "curve": results.chart(paths.ablation_plots(name) / "curve.png"),
+        "curve": results.picture(paths.ablation_plots(name) / "curve.png"),
     }
 
 
@@ -77,12 +77,12 @@ def _run(params: Params, run: str, phases: RunMetrics) -> dict[str, Any]:
     names = [(phase, split) for phase, splits in phases.items() for split in splits]
     pictures = {
         (phase, split): [
-            (f"{kind} of {run}, {phase}, {split}", results.chart(figures / f"{phase}-{split}-{file}.png"))
+            (f"{kind} of {run}, {phase}, {split}", results.picture(figures / f"{phase}-{split}-{file}.png"))
             for kind, file in (("ROC", "roc"), ("Confusion matrix", "confusion"))
         ]
         for phase, split in names
     }
-    curves = [(f"Curves of {run}, {phase}", results.chart(figures / f"{phase}-curves.png")) for phase in phases]
+    curves = [(f"Curves of {run}, {phase}", results.picture(figures / f"{phase}-curves.png")) for phase in phases]
     return {
         "name": run,
         "settings": settings,

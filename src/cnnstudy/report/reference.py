@@ -4,11 +4,20 @@ Sources: `report`, the report's tables and logs; `hewitt_gunes_2018`, arXiv:1807
 10.1155/2021/6621607.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 FILES = ("report_faces.csv", "report_xray.csv", "hewitt_gunes_2018.csv", "reshi_2021.csv")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number, and the table or log it stands in."""
+
+    value: float
+    table: str
 
 
 def read(folder: Path) -> pd.DataFrame:
@@ -17,9 +26,9 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def find(numbers: pd.DataFrame, **cells: str) -> float | None:
-    """The number whose row has these cells and no class, or None where nothing is published."""
-    cells = {"class": ""} | cells
-    found = numbers[(numbers[list(cells)] == pd.Series(cells)).all(axis=1)]["value"]
+def find(numbers: pd.DataFrame, **cells: str) -> Published | None:
+    """The accuracy (or another metric) whose row has these cells and no class, or None where nothing is published."""
+    cells = {"class": "", "metric": "accuracy"} | cells
+    found = numbers[(numbers[list(cells)] == pd.Series(cells)).all(axis=1)]
     assert len(found) <= 1, cells
-    return float(found.item()) if len(found) else None
+    return Published(float(found["value"].item()), str(found["table"].item())) if len(found) else None

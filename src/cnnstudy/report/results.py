@@ -1,6 +1,4 @@
-"""What the page is made from: metrics, reference numbers, tables and pictures, by path. Nothing is found by globbing
-but the pictures of an audit.
-"""
+"""What the page is made from: metrics, tables and pictures, read by the names in params.yaml."""
 
 import base64
 import io
@@ -16,6 +14,7 @@ from cnnstudy.params import Params
 
 # The split that stands for a run: faces has no test split of its own.
 HEADLINE = {"faces": "val", "xray": "test"}
+LARGE = 60_000
 PHOTO_WIDTH = 1400
 PHOTO_QUALITY = 80
 
@@ -49,13 +48,11 @@ def read_layers(run: str) -> pd.DataFrame:
     return pd.read_csv(paths.run_plots(run) / "figures/layers.csv")
 
 
-def chart(path: Path) -> str:
-    """A PNG as a data URI."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def photo(path: Path) -> str:
-    """A contact sheet as a data URI: JPEG, and not wider than a screen, for a sheet can have megabytes."""
+def picture(path: Path) -> str:
+    """A PNG as a data URI; a large one, such as a contact sheet, as JPEG not wider than a screen."""
+    content = path.read_bytes()
+    if len(content) <= LARGE:
+        return f"data:image/png;base64,{base64.b64encode(content).decode()}"
     with Image.open(path) as image:
         picture = image.convert("RGB")
     picture.thumbnail((PHOTO_WIDTH, PHOTO_WIDTH * 4))

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from cnnstudy.params import Params
-from cnnstudy.report.reference import find
+from cnnstudy.report.reference import Published, find
 from cnnstudy.report.results import HEADLINE, RunMetrics
 
 NONE = "–"
@@ -15,7 +15,10 @@ REPORT_TABLES = {
     "augmentation": {level: str(8 + level) for level in range(1, 5)},
     "depth": {layers: f"log under table {12 + layers}" for layers in range(1, 6)},
 }
+# Tables whose numbers the report itself contradicts (see contradictions.html).
+DOUBTFUL = ("9", "10", "11", "12", "log under table 17", "log under figure 15")
 MODES = ("batch", "moving", "recalibrated")
+COMPARED = ("accuracy", "95 % interval", "report", "difference")
 METRICS = {
     "n": "images",
     "loss": "loss",
@@ -33,7 +36,11 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """`mark` is `constant` (one class for every image) or `inside` (the report's number lies in our interval)."""
+    """`mark` is the cell's class.
+
+    `text`, or `long` where it may wrap; `warning`, `severe`; `constant`: one class for every image; `inside`: the report's number lies in our interval; `doubtful`: the
+    report contradicts this number.
+    """
 
     text: str
     mark: str = ""
@@ -49,47 +56,45 @@ class Table:
 
 def faces_table(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table:
     """Validation accuracy of every phase of the faces runs beside the report's and Hewitt and Gunes'."""
-    head = ["run", "phase", "val accuracy", "95 % interval", "report", "difference", "Hewitt & Gunes", "macro F1", "AUC"]
+    head = ["run", "phase", *COMPARED, "Hewitt & Gunes", "macro F1", "AUC"]
     rows = []
     for run, phases in metrics.items():
         if params.runs[run].study != "faces":
             continue
         for phase, splits in phases.items():
             ours = splits["val"]
-            report = _published(numbers, "report", run=run, phase=phase, split="val")
-            paper = _published(numbers, "hewitt_gunes_2018", run=run, split="val") if phase == "base" else None
-            cells = [_accuracy(ours), _interval(ours), number(report), _difference(ours, report), number(paper)]
-            rows.append([Cell(run), Cell(phase), *cells, number(ours["macro_f1"]), number(ours.get("auc"))])
+            report = find(numbers, source="report", run=run, phase=phase, split="val")
+            paper = find(numbers, source="hewitt_gunes_2018", run=run, split="val") if phase == "base" else None
+            others = [_printed(paper), number(ours["macro_f1"]), number(ours.get("auc"))]
+            rows.append([Cell(run), Cell(phase, "text"), *_compared(ours, report), *others])
     return Table(head, rows)
 
 
 def ablation_table(name: str, axis: str, rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
     """The accuracies along an axis beside the report's, and Reshi et al.'s where the axis is depth."""
     split = "test" if "test_accuracy_low" in rows else "val"
-    papers = ["Reshi et al."] if name == "depth" else []
-    head = [axis, "run", f"{split} accuracy", "95 % interval", "report", "difference", *papers]
-    head += ["train", "train, augmented", "report's train"]
+    papers = {"Reshi et al.": "reshi_2021"} if name == "depth" else {}
+    head = [axis, "run", *COMPARED, *papers, "train", "train, augmented", "report's train"]
     table = []
     for row in rows.to_dict("records"):
         printed = REPORT_TABLES.get(name, {}).get(row["x"], NONE)
-        report = _published(numbers, "report", run=row["run"], split=split, table=printed)
-        train = _published(numbers, "report", run=row["run"], split="train_augmented", table=printed)
+        report = find(numbers, source="report", run=row["run"], split=split, table=printed)
+        others = [_printed(find(numbers, source=source, run=row["run"], split=split)) for source in papers.values()]
+        train = find(numbers, source="report", run=row["run"], split="train_augmented", table=printed)
         ours = {key: row[f"{split}_{key}"] for key in ("accuracy", "accuracy_low", "accuracy_high")}
-        ours["constant"] = row["constant"]
-        cells = [Cell(str(row["x"])), Cell(row["run"]), _accuracy(ours), _interval(ours), number(report)]
-        cells.append(_difference(ours, report))
-        if papers:
-            cells.append(number(_published(numbers, "reshi_2021", run=row["run"], split=split, phase="base")))
-        table.append([*cells, *(number(row.get(f"{each}_accuracy")) for each in ("train", "train_augmented")), number(train)])
+        trained = [number(row.get(f"{each}_accuracy")) for each in ("train", "train_augmented")]
+        cells = [*_compared(ours | {"constant": row["constant"]}, report), *others, *trained, _printed(train)]
+        table.append([Cell(str(row["x"])), Cell(row["run"], "text"), *cells])
     return Table(head, table)
 
 
 def run_table(phases: RunMetrics) -> Table:
     """Every metric of a run, a row a phase and split."""
-    names = {name: label for name, label in METRICS.items() if any(name in its for s in phases.values() for its in s.values())}
+    found = {name for splits in phases.values() for its in splits.values() for name in its}
+    names = {name: label for name, label in METRICS.items() if name in found}
     head = ["phase", "split", "accuracy", "95 % interval", *names.values()]
     rows = [
-        [Cell(phase), Cell(split), _accuracy(its), _interval(its), *(number(its.get(name)) for name in names)]
+        [Cell(phase), Cell(split, "text"), _accuracy(its), _interval(its), *(number(its.get(name)) for name in names)]
         for phase, splits in phases.items()
         for split, its in splits.items()
     ]
@@ -97,33 +102,34 @@ def run_table(phases: RunMetrics) -> Table:
 
 
 def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:
-    """Accuracy under each way of taking BatchNorm's statistics, on train and on the split that counts."""
-    head = ["run", "phase", *(f"train, {mode}" for mode in MODES), *(f"val or test, {mode}" for mode in MODES)]
+    """Accuracy under each way of taking BatchNorm's statistics, on train and held out: val of faces, test of xray."""
+    head = ["run", "phase", *(f"train, {mode}" for mode in MODES), *(f"held out, {mode}" for mode in MODES)]
     rows = []
     for run, phases in metrics.items():
         for phase, splits in phases.items():
             shown = (splits["train"], splits[HEADLINE[params.runs[run].study]])
-            rows.append([Cell(run), Cell(phase), *(_mode(its, mode) for its in shown for mode in MODES)])
+            rows.append([Cell(run), Cell(phase, "text"), *(_mode(its, mode) for its in shown for mode in MODES)])
     return Table(head, rows)
 
 
 def constant_answers(metrics: dict[str, RunMetrics]) -> list[str]:
-    """`run, phase, split` wherever every image got the same answer."""
-    return [
-        f"{run}, {phase}, {split}"
+    """`run, phase: splits` wherever every image of a split got the same answer."""
+    found = {
+        f"{run}, {phase}": [split for split, its in splits.items() if its["constant"]]
         for run, phases in metrics.items()
         for phase, splits in phases.items()
-        for split, its in splits.items()
-        if its["constant"]
-    ]
+    }
+    return [f"{name}: {', '.join(splits)}" for name, splits in found.items() if splits]
 
 
 def layer_table(layers: pd.DataFrame) -> Table:
     """Layers as the report prints them, with the sums."""
-    rows = [[Cell(f"{row.type}"), Cell(f"{row.shape}"), Cell(f"{row.parameters:,}")] for row in layers.itertuples()]
+    rows = [
+        [Cell(f"{row.type}"), Cell(f"{row.shape}", "text"), Cell(f"{row.parameters:,}")] for row in layers.itertuples()
+    ]
     total, trainable = layers["parameters"].sum(), layers["trainable"].sum()
     sums = [("all parameters", total), ("trainable", trainable), ("not trainable", total - trainable)]
-    rows += [[Cell(name), Cell(""), Cell(f"{value:,}")] for name, value in sums]
+    rows += [[Cell(name), Cell("", "text"), Cell(f"{value:,}")] for name, value in sums]
     return Table(["layer", "output shape", "parameters"], rows)
 
 
@@ -151,8 +157,17 @@ def number(value: float | None) -> Cell:
     return Cell(f"{value:,}" if isinstance(value, int) else f"{value:.3f}")
 
 
-def _published(numbers: pd.DataFrame, source: str, **cells: str) -> float | None:
-    return find(numbers[numbers["source"] == source], metric="accuracy", **cells)
+def _compared(its: dict[str, Any], report: Published | None) -> list[Cell]:
+    """The cells under `COMPARED`."""
+    return [_accuracy(its), _interval(its), _printed(report), _difference(its, report)]
+
+
+def _printed(published: Published | None) -> Cell:
+    """A published number with the digits it has, but at least two."""
+    if published is None:
+        return Cell(NONE)
+    whole, decimals = f"{published.value:.4f}".split(".")
+    return Cell(f"{whole}.{decimals.rstrip('0'):0<2}", "doubtful" if published.table in DOUBTFUL else "")
 
 
 def _accuracy(its: dict[str, Any]) -> Cell:
@@ -163,11 +178,11 @@ def _interval(its: dict[str, Any]) -> Cell:
     return Cell(f"{its['accuracy_low']:.3f} to {its['accuracy_high']:.3f}")
 
 
-def _difference(its: dict[str, Any], published: float | None) -> Cell:
+def _difference(its: dict[str, Any], published: Published | None) -> Cell:
     if published is None:
         return Cell(NONE)
-    inside = its["accuracy_low"] <= published <= its["accuracy_high"]
-    return Cell(f"{its['accuracy'] - published:+.3f}".replace("-", "−"), "inside" if inside else "")
+    inside = its["accuracy_low"] <= published.value <= its["accuracy_high"]
+    return Cell(f"{its['accuracy'] - published.value:+.3f}".replace("-", "−"), "inside" if inside else "")
 
 
 def _mode(its: dict[str, Any], mode: str) -> Cell:
@@ -177,7 +192,16 @@ def _mode(its: dict[str, Any], mode: str) -> Cell:
 def _records(records: list[Any]) -> Table:
     rows = [record if isinstance(record, dict) else {"": record} for record in records]
     head = list(dict.fromkeys(key for row in rows for key in row))
-    return Table([_words(key) for key in head], [[Cell(_plain(row.get(key, ""))) for key in head] for row in rows])
+    return Table([_words(key) for key in head], [[_free(row.get(key, "")) for key in head] for row in rows])
+
+
+def _free(value: Any) -> Cell:
+    """A value of an audit; its severities stand out."""
+    text = _plain(value)
+    if text in ("warning", "severe"):
+        return Cell(text, text)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(text, "" if is_number else "long" if len(text) > 30 else "text")
 
 
 def _words(key: str) -> str:

@@ -1,179 +1,230 @@
 """What is recorded of a run: a function of the files that DVC holds, and of where it ran."""
 
-import hashlib
 import json
 import os
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.params import Params, StudyName
+from cnnstudy.tracking.keys import text_md5
 
-# (name, value, step)
-Measure = tuple[str, float, int]
+PHASES = ("base", "tuned")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A study's data set: a hash of its samples and splits, its file, and what there is of it, as JSON."""
+
+    name: str
+    digest: str
+    source: str
+    profile: str
 
 
 @dataclass(frozen=True)
 class Record:
-    """One MLflow run: its name, study, parameters, tags, metrics, and folders and files to show.
+    """One MLflow run.
 
-    `artifacts` maps a file to the folder it is shown in ('' for none).
+    `finals` are metrics without steps, `series` are (metric, value, step). `artifacts` maps a file to the folder it is
+    shown in ('' for none). `key` says which run it is, `digest` what is recorded of it.
     """
 
     name: str
-    study: str
+    study: StudyName
     key: str
     params: dict[str, str]
     tags: dict[str, str]
-    metrics: list[Measure]
-    artifacts: dict[Path, str] = field(default_factory=dict)
+    finals: dict[str, float]
+    series: list[tuple[str, float, int]]
+    artifacts: dict[Path, str]
+    data: Data
 
     @property
     def digest(self) -> str:
-        """A hash of everything that is recorded."""
-        files = [(str(path), folder, path.read_bytes().hex()) for path, folder in sorted(self.artifacts.items())]
-        content = json.dumps([self.name, self.params, self.tags, self.metrics, files], sort_keys=True)
-        return hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()
+        """A hash of everything but `model`: the same run may belong to several selections of models."""
+        tags = {name: value for name, value in self.tags.items() if name != "model"}
+        files = [(path.as_posix(), folder, path.read_bytes().hex()) for path, folder in self.artifacts.items()]
+        content = [self.params, tags, self.finals, self.series, files, self.data.digest]
+        return text_md5(json.dumps(content, sort_keys=True))
+
+
+def has_run(params: Params, run: str) -> bool:
+    """Whether the workspace has the files that a run's record is made of."""
+    histories = [paths.history(paths.seed(run, phase, seed)) for phase in params.phases(run) for seed in params.seeds]
+    return all(path.exists() for path in (paths.run_metrics(run), _figures(run), *histories))
+
+
+def has_ablation(name: str) -> bool:
+    """Whether the workspace has the files that an ablation's record is made of."""
+    return (paths.ablation_plots(name) / "curve.csv").exists() and paths.ablation_metrics(name).exists()
 
 
 def run_record(params: Params, run: str, key: str) -> Record:
-    """What is recorded of a training, from params.yaml, metrics, histories and figures."""
-    study = params.runs[run].study
+    """What is recorded of a run, from params.yaml, metrics, histories and figures."""
+    settings = params.runs[run]
     metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))
-    measures = [*_final(metrics), *_curves(params, run)]
-    folder = paths.run_plots(run) / "figures"
-    figures = {path: path.name.split("-")[0] if "-" in path.name else "" for path in sorted(folder.iterdir())}
-    tags = {**_tags(params, run), "constant": str(_is_constant(metrics)).lower()}
-    return Record(run, study, key, _settings(params, run), tags, measures, {**figures, paths.run_metrics(run): ""})
+    figures = sorted(_figures(run).iterdir())
+    return Record(
+        name=run,
+        study=settings.study,
+        key=key,
+        params=_run_settings(params, run) | _study_settings(params, settings.study),
+        tags=_run_tags(params, run) | {"constant": str(_is_constant(metrics)).lower()},
+        finals=_finals(metrics),
+        series=[row for phase in params.phases(run) for row in _curves(params, run, phase)],
+        artifacts={path: _folder(path) for path in figures} | {paths.run_metrics(run): ""},
+        data=_data(params, settings.study),
+    )
 
 
 def ablation_record(params: Params, name: str) -> Record:
-    """What is recorded of an ablation: its table, its curve, and the metrics of its members along the axis."""
+    """What is recorded of an ablation: its table, its curve, and each column of the table along the axis."""
     ablation = params.ablations[name]
-    folder = paths.ablation_plots(name)
-    table = pd.read_csv(folder / "curve.csv")
-    key = hashlib.md5(paths.ablation_metrics(name).read_bytes(), usedforsecurity=False).hexdigest()
+    table = pd.read_csv(paths.ablation_plots(name) / "curve.csv")
     numbers = table.select_dtypes("number").drop(columns="x")
-    measures = [
-        (str(column), float(value), int(x))
-        for column in numbers.columns
-        for x, value in zip(table["x"], numbers[column], strict=True)
-        if pd.notna(value)
-    ]
-    settings = {"axis": ablation.axis, "runs": ", ".join(ablation.runs), **_shared_settings(params, ablation.study)}
-    tags = {"kind": "ablation", "ablation": name, **_shared_tags(params, ablation.study)}
-    files = dict.fromkeys((*sorted(folder.iterdir()), paths.ablation_metrics(name)), "")
-    return Record(f"ablation: {name}", ablation.study, key, settings, tags, measures, files)
+    files = (*sorted(paths.ablation_plots(name).iterdir()), paths.ablation_metrics(name))
+    content = paths.ablation_metrics(name).read_text(encoding="utf-8")
+    return Record(
+        name=f"ablation: {name}",
+        study=ablation.study,
+        key=text_md5(f"ablation {name} {content}"),
+        params={"axis": ablation.axis, "runs": ", ".join(ablation.runs)} | _study_settings(params, ablation.study),
+        tags={"kind": "ablation", "ablation": name} | _study_tags(params, ablation.study),
+        finals={},
+        series=[
+            (str(column), float(value), int(x))
+            for column in numbers
+            for x, value in zip(table["x"], numbers[column], strict=True)
+            if pd.notna(value)
+        ],
+        artifacts=dict.fromkeys(files, ""),
+        data=_data(params, ablation.study),
+    )
 
 
 def environment_tags() -> dict[str, str]:
-    """Where a run ran: commit, branch, and the name that `dvc exp` gave it."""
+    """Where a run ran: commit, branch, whether what it ran was committed, and the name that `dvc exp` gave it."""
+    commit = _git("rev-parse", "HEAD")
+    # dvc.lock and metrics change while stages run, and say nothing about the code.
+    edited = _git("status", "--porcelain", "--", "src", "conf", "params.yaml", "dvc.yaml")
     tags = {
-        "git_commit": os.environ.get("DVC_EXP_BASELINE_REV") or _git("rev-parse", "HEAD"),
-        "git_branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+        "git_commit": commit,
+        "mlflow.source.git.commit": commit,
+        "git_branch": _git("branch", "--show-current"),
+        "git_dirty": str(bool(edited)).lower() if commit else "",
         "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
     }
-    tags["mlflow.source.git.commit"] = tags["git_commit"]
     return {name: value for name, value in tags.items() if value}
 
 
-def dataset_digest(study: str) -> str:
-    """A hash of a study's samples (which hold each image's own) and of its splits."""
-    content = paths.samples(study).read_bytes() + paths.splits(study).read_bytes()
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def parent_name(where: dict[str, str]) -> str:
+    """What the runs of one experiment, or else of one branch, lie under."""
+    return where.get("dvc_experiment") or where.get("git_branch") or "no branch"
 
 
 def _git(*arguments: str) -> str:
     try:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
+    except OSError:  # no git
         return ""
 
 
-def _final(metrics: dict[str, dict[str, dict[str, Any]]]) -> list[Measure]:
-    return [
-        (f"{phase}/{split}_{name}", float(value), 0)
+def _figures(run: str) -> Path:
+    return paths.run_plots(run) / "figures"
+
+
+def _folder(figure: Path) -> str:
+    """A figure's phase, which its name begins with, or '' for one that belongs to none."""
+    phase = figure.name.split("-")[0]
+    return phase if phase in PHASES else ""
+
+
+def _finals(metrics: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
+    return {
+        f"{phase}/{split}_{name}": float(value)
         for phase, splits in metrics.items()
         for split, numbers in splits.items()
         for name, value in numbers.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _curves(params: Params, run: str, phase: str) -> list[tuple[str, float, int]]:
+    """Per-epoch values: the mean over the seeds and, of several, each."""
+    each = {seed: pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds}
+    tables = {f"{phase}/epoch": pd.concat(each.values()).groupby("epoch", as_index=False).mean()}
+    if len(each) > 1:
+        tables |= {f"{phase}/epoch/seed{seed}": table for seed, table in each.items()}
+    return [
+        (f"{section}/{name}", float(value), int(epoch))
+        for section, table in tables.items()
+        for name in table.columns.drop("epoch")
+        for epoch, value in zip(table["epoch"], table[name], strict=True)
     ]
 
 
-def _curves(params: Params, run: str) -> list[Measure]:
-    """Per-epoch values, the mean over the seeds."""
-    measures = []
-    for phase in params.phases(run):
-        tables = [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds]
-        mean = pd.concat(tables).groupby("epoch").mean()
-        for name in mean.columns:
-            measures += [(f"{phase}-epochs/{name}", float(value), int(epoch)) for epoch, value in mean[name].items()]
-    return measures
-
-
 def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
-    return any(bool(numbers.get("constant")) for splits in metrics.values() for numbers in splits.values())
+    """Whether some split got one answer for every image."""
+    return any(numbers.get("constant", False) for splits in metrics.values() for numbers in splits.values())
 
 
-def _settings(params: Params, run: str) -> dict[str, str]:
-    """A run's own settings and its study's, flat."""
+def _run_settings(params: Params, run: str) -> dict[str, str]:
     settings = params.runs[run]
-    plan = params.plans[settings.plan]
-    own = {
-        "net": settings.net,
-        "depth": settings.depth,
-        "widths": settings.widths,
-        **{f"augmentation.{name}": value for name, value in plan if name != "study"},
-    }
-    return {name: str(value) for name, value in own.items() if value is not None} | _shared_settings(params, settings.study)
+    plan = params.plans[settings.plan].model_dump(exclude={"study"})
+    own = settings.model_dump(exclude={"study"}, exclude_none=True)
+    return {name: str(value) for name, value in (own | {f"plan.{key}": value for key, value in plan.items()}).items()}
 
 
-def _shared_settings(params: Params, name: str) -> dict[str, str]:
-    study = params.faces if name == "faces" else params.xray
-    shared: dict[str, Any] = {
-        "image_size": study.image_size,
-        "batch_size": study.batch_size,
-        "epochs": study.epochs,
-        **({"tuned_epochs": params.faces.tuned_epochs} if name == "faces" else {}),
+def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
+    study = params.study(name).model_dump(include={"image_size", "batch_size", "epochs", "tuned_epochs"})
+    settings = {
+        **study,
+        **{f"split.{key}": value for key, value in params.study(name).split},
         **{f"adam.{key}": value for key, value in params.training},
-        **{f"split.{key}": value for key, value in study.split},
         "batchnorm": params.batchnorm,
-        "seeds": params.seeds,
+        "classes": ", ".join(params.study(name).classes),
+        "seeds": ", ".join(map(str, params.seeds)),
         "data_seed": params.data_seed,
         "split_seed": params.split_seed,
         "threads": params.compute.threads,
-        "source": params.sources.faces.format if name == "faces" else params.sources.xray.format,
+        "source": params.source(name).format,
     }
-    return {key: str(value) for key, value in shared.items()}
+    return {key: str(value) for key, value in settings.items()}
 
 
-def _tags(params: Params, run: str) -> dict[str, str]:
+def _run_tags(params: Params, run: str) -> dict[str, str]:
     settings = params.runs[run]
-    optional = {"depth": settings.depth, "widths": settings.widths}
-    own = {
+    tags = {
         "kind": "run",
         "run": run,
-        "net": settings.net,
-        "plan": settings.plan,
-        "augment_level": params.plans[settings.plan].level,
+        **settings.model_dump(include={"net", "depth", "widths", "plan"}, exclude_none=True),
+        "level": params.plans[settings.plan].level,
         "phases": ", ".join(params.phases(run)),
-        **{name: value for name, value in optional.items() if value is not None},
         **{f"ablation.{name}": "true" for name, ablation in params.ablations.items() if run in ablation.runs},
     }
-    return {name: str(value) for name, value in own.items()} | _shared_tags(params, settings.study)
+    return {name: str(value) for name, value in tags.items()} | _study_tags(params, settings.study)
 
 
-def _shared_tags(params: Params, study: str) -> dict[str, str]:
+def _study_tags(params: Params, study: StudyName) -> dict[str, str]:
     return {
         "study": study,
         "model": params.model,
         "profile": params.profile,
         "recipe": params.recipe,
-        "data": params.faces_data if study == "faces" else params.xray_data,
+        f"{study}_data": params.faces_data if study == "faces" else params.xray_data,
         "batchnorm": params.batchnorm,
-        "data_md5": dataset_digest(study),
+        "seeds": ", ".join(map(str, params.seeds)),
     }
+
+
+def _data(params: Params, study: StudyName) -> Data:
+    samples, splits = (path.read_text(encoding="utf-8") for path in (paths.samples(study), paths.splits(study)))
+    counts = pd.read_csv(paths.splits(study))["split"].value_counts().sort_index()
+    profile = {"images": int(counts.sum()), **{str(split): int(count) for split, count in counts.items()}}
+    source = {"uri": paths.images(study).as_posix(), "format": params.source(study).format}
+    return Data(study, text_md5(samples + splits), json.dumps(source), json.dumps(profile))

@@ -1,4 +1,4 @@
-"""The name that a training has in every record: what its models hash to."""
+"""The name that a run has in every record: what its models hash to."""
 
 import hashlib
 import json
@@ -6,35 +6,42 @@ from pathlib import Path
 from typing import Any
 
 from cnnstudy import paths
+from cnnstudy.params import Params
 
 STAGES = {"base": "train", "tuned": "finetune"}
 
 
-def key_of_files(run: str, phases: tuple[str, ...]) -> str:
-    """A run's key from the files in models/<run>."""
-    return _key(run, [directory_md5(paths.phase(run, phase)) for phase in phases])
+def run_key(run: str, params: Params) -> str:
+    """A run's key from the files in models/<run>: 32 hexadecimal digits."""
+    return _key(run, [directory_md5(paths.phase(run, phase)) for phase in params.phases(run)])
 
 
-def key_of_lock(lock: dict[str, Any], run: str, phases: tuple[str, ...]) -> str | None:
-    """A run's key from dvc.lock, or None where a phase has no entry; the same as `key_of_files`."""
-    stages = [lock.get("stages", {}).get(f"{STAGES[phase]}@{run}") for phase in phases]
-    if None in stages:
-        return None
-    return _key(run, [stage["outs"][0]["md5"] for stage in stages])
+def lock_key(lock: dict[str, Any], run: str, params: Params) -> str | None:
+    """The same from dvc.lock's content, or None where it does not hold every phase."""
+    md5s = []
+    for phase in params.phases(run):
+        stage = lock.get("stages", {}).get(f"{STAGES[phase]}@{run}", {})
+        md5s += [out["md5"] for out in stage.get("outs", []) if out["path"] == paths.phase(run, phase).as_posix()]
+    return _key(run, md5s) if len(md5s) == len(params.phases(run)) else None
 
 
 def directory_md5(folder: Path) -> str:
-    """What DVC calls a directory's md5: that of its list of files and their md5s."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    """What DVC calls a directory's md5: that of the JSON list of its files' md5s and paths, with `.dir` behind it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
     listing = [{"md5": _file_md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
     listing.sort(key=lambda entry: entry["relpath"])
-    return hashlib.md5(json.dumps(listing, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+    return text_md5(json.dumps(listing, sort_keys=True)) + ".dir"
+
+
+def text_md5(text: str) -> str:
+    """The md5 of a text's UTF-8."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _file_md5(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _key(run: str, md5s: list[str]) -> str:
-    return hashlib.md5(json.dumps([run, *md5s]).encode(), usedforsecurity=False).hexdigest()
+    return text_md5(json.dumps([run, *md5s]))

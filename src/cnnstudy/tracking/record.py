@@ -1,86 +1,156 @@
 """Write runs and ablations into the MLflow store. The record may never fail a stage, nor hold it up for long."""
 
-import os
+import re
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 from cnnstudy.params import Params
 from cnnstudy.tracking import facts, keys, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+# Seconds that a stage waits for its record, and that anyone waits for the lock.
+LIMIT = 10.0
+# MLflow takes at most 1000 metrics, parameters and tags in one call.
+BATCH = 800
 
 
-def record_run(params: Params, run: str, key: str | None = None) -> None:
-    """Record a training, or leave its record as it is where nothing changed.
-
-    `key` is the run's key where it is known without the models; else it is taken from them. A store that can't be
-    written costs a warning.
-    """
-    _record(lambda: facts.run_record(params, run, key or keys.key_of_files(run, params.phases(run))), run)
+def record_run(params: Params, run: str) -> None:
+    """Record a run, or leave its record as it is where nothing changed; what goes wrong is one warning on stderr."""
+    if record := _made(lambda: facts.run_record(params, run, keys.run_key(run, params)), run):
+        _stored(record, LIMIT)
 
 
 def record_ablation(params: Params, name: str) -> None:
     """Record an ablation as a run of its own; as `record_run`."""
-    _record(lambda: facts.ablation_record(params, name), f"ablation {name}")
+    if record := _made(lambda: facts.ablation_record(params, name), f"ablation {name}"):
+        _stored(record, LIMIT)
 
 
-def _record(make: Callable[[], facts.Record], name: str) -> None:
-    try:
-        with store.opened() as client:
-            _upsert(client, make())
-    except Exception as error:  # whatever the store raises: the stage's own outputs are whole
-        cause = " ".join(str(error).split())[:300]
-        print(f"warning: {name} is not in MLflow ({cause}); `cnnstudy track` records it later", file=sys.stderr)
+def record_all(params: Params, lock: dict[str, Any]) -> tuple[int, int]:
+    """Record every run and ablation that the workspace has the files of; `lock` is dvc.lock's content.
 
-
-def _upsert(client: "MlflowClient", record: facts.Record) -> None:
-    """Write a record in the place of one with the same key, unless they are equal.
-
-    Parameters of an MLflow run can't change and its metrics only grow, so that a record that differs, or was broken
-    off before its digest was written, is replaced.
+    Returns:
+        How many of them are in the store now, and how many there are.
     """
-    experiment = store.experiment_id(client, record.study)
+
+    def run_maker(run: str) -> Callable[[], facts.Record]:
+        return lambda: facts.run_record(params, run, keys.lock_key(lock, run, params) or keys.run_key(run, params))
+
+    def ablation_maker(name: str) -> Callable[[], facts.Record]:
+        return lambda: facts.ablation_record(params, name)
+
+    makers = {run: run_maker(run) for run in params.runs if facts.has_run(params, run)}
+    makers |= {f"ablation {name}": ablation_maker(name) for name in params.ablations if facts.has_ablation(name)}
+    stored = 0
+    for record in [_made(make, name) for name, make in makers.items()]:
+        if record and not _stored(record, None):
+            break  # the next one would fail like it, after as long a wait
+        stored += record is not None
+    return stored, len(makers)
+
+
+def _made(make: Callable[[], facts.Record], name: str) -> facts.Record | None:
+    try:
+        return make()
+    except Exception as error:  # a damaged file is for the stage that reads it to complain about
+        _warn(name, error)
+        return None
+
+
+def _stored(record: facts.Record, limit: float | None) -> bool:
+    try:
+        store.configure()
+        import mlflow  # noqa: F401  takes seconds, which are not the store's
+
+        _within(limit, lambda: _upsert(record))
+    except Exception as error:  # whatever the store raises: the stage's own outputs are whole
+        _warn(record.name, error)
+        return False
+    return True
+
+
+def _warn(name: str, error: Exception) -> None:
+    cause = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:240]  # a server's address may hold a password
+    print(f"warning: {name}: not recorded in MLflow ({cause}); `cnnstudy track` records it later", file=sys.stderr)
+
+
+def _within(seconds: float | None, work: Callable[[], None]) -> None:
+    """Do `work`, but go on without it after some seconds."""
+    errors: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    thread = Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {seconds:g} seconds")
+    if errors:
+        raise errors[0]
+
+
+def _upsert(record: facts.Record) -> None:
+    """Find or make the run with the record's key, and complete it unless the tag `record` says that it is whole."""
+    with store.lock(LIMIT):
+        client = store.client()
+        experiment = store.experiment_id(client, record.study)
+        run = _find(client, experiment, record.key) or _create(client, experiment, record)
     digest = record.digest
-    for found in client.search_runs([experiment], f"tags.run_key = '{record.key}'"):
-        if found.data.tags.get("record") == digest:
-            return
-        client.delete_run(found.info.run_id)
-    _create(client, experiment, record, digest)
+    if run.data.tags.get("record") != digest:
+        _fill(client, run, record, digest)
 
 
-def _create(client: "MlflowClient", experiment: str, record: facts.Record, digest: str) -> None:
-    from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
-    from mlflow.entities import Dataset as MlflowDataset
+def _find(client: "MlflowClient", experiment: str, key: str) -> "Run | None":
+    return next(iter(client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)), None)
 
+
+def _create(client: "MlflowClient", experiment: str, record: facts.Record) -> "Run":
+    """A run under its parent, with all its tags; both keep the place where they were first made."""
     where = facts.environment_tags()
-    tags = {**record.tags, **where, "run_key": record.key}
-    tags["mlflow.parentRunId"] = _parent(client, experiment, record, where)
-    run_id = client.create_run(experiment, tags=tags, run_name=record.name).info.run_id
-    now = int(time.time() * 1000)
-    client.log_batch(
-        run_id,
-        metrics=[Metric(name, value, now, step) for name, value, step in record.metrics],
-        params=[Param(name, value) for name, value in record.params.items()],
-    )
-    data = MlflowDataset(record.study, record.tags["data_md5"], "local", f"data/{record.study}/images.npy")
-    client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "training")])])
+    name = facts.parent_name(where)
+    key = keys.text_md5(f"parent {name}")
+    parent = _find(client, experiment, key)
+    if not parent:
+        tags = {"kind": "parent", "parent": name, "study": record.study, "run_key": key, **where}
+        parent = client.create_run(experiment, tags=tags, run_name=name)
+        client.set_terminated(parent.info.run_id)
+    tags = {**record.tags, **where, "parent": name, "run_key": record.key, "mlflow.parentRunId": parent.info.run_id}
+    return client.create_run(experiment, tags=tags, run_name=record.name)
+
+
+def _fill(client: "MlflowClient", run: "Run", record: facts.Record, digest: str) -> None:
+    """Add what a run lacks and correct what differs. The tag `record` comes last: a run without it is not whole."""
+    from mlflow.entities import Dataset as MlflowDataset
+    from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunTag
+
+    run_id, held = run.info.run_id, run.data
+    # The store drops what it has already: the same name, value, step and time.
+    first, now = run.info.start_time, int(time.time() * 1000)
+    metrics = [Metric(name, value, first, step) for name, value, step in record.series]
+    metrics += [
+        Metric(name, value, now if name in held.metrics else first, 0)
+        for name, value in record.finals.items()
+        if held.metrics.get(name) != value
+    ]
+    params = [Param(name, value) for name, value in record.params.items() if name not in held.params]
+    client.log_batch(run_id, metrics[:BATCH], params)
+    for start in range(BATCH, len(metrics), BATCH):
+        client.log_batch(run_id, metrics[start : start + BATCH])
+    data = record.data
+    dataset = MlflowDataset(data.name, data.digest, "local", data.source, profile=data.profile)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
     for path, folder in record.artifacts.items():
         client.log_artifact(run_id, str(path), folder or None)
-    client.log_batch(run_id, tags=[RunTag("record", digest)])
-    client.set_terminated(run_id)
-
-
-def _parent(client: "MlflowClient", experiment: str, record: facts.Record, where: dict[str, str]) -> str:
-    """The run that those of one experiment, or else of one branch, lie under."""
-    name = os.environ.get("DVC_EXP_NAME") or where.get("git_branch", "workspace")
-    quoted = name.replace("'", "")
-    found = client.search_runs([experiment], f"tags.kind = 'parent' and tags.parent = '{quoted}'", max_results=1)
-    if found:
-        return str(found[0].info.run_id)
-    shared = {tag: record.tags[tag] for tag in ("study", "model", "profile", "recipe", "data", "batchnorm")}
-    parent = client.create_run(experiment, tags={**shared, **where, "kind": "parent", "parent": quoted}, run_name=name)
-    client.set_terminated(parent.info.run_id)
-    return str(parent.info.run_id)
+    client.log_batch(run_id, tags=[RunTag(name, value) for name, value in {**record.tags, "record": digest}.items()])
+    if run.info.status == "RUNNING":
+        client.set_terminated(run_id)

@@ -1,50 +1,85 @@
 """Where the record lives: one MLflow store per repository, shared by its temporary and queued experiments."""
 
-import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from filelock import FileLock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Seconds; a record that must wait longer is left to `cnnstudy track`.
-LOCK_TIMEOUT = 30
+SQLITE = "sqlite:///"
+# A training must not wait for its record: one retry, few seconds, no chatter. What is set already stands.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+}
 
 
 def root() -> Path:
     """The repository's root: DVC names the one that an experiment was started in, not the copy that it runs in."""
-    return Path(os.environ.get("DVC_ROOT", ".")).resolve()
+    if named := os.environ.get("DVC_ROOT"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
 
 
 def uri() -> str:
     """MLFLOW_TRACKING_URI, or a database in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite_uri(root() / "mlflow.db")
 
 
-@contextmanager
-def opened() -> Iterator["MlflowClient"]:
-    """A client of the store, alone with it: several processes that create or fill one at once would break or double it."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+def is_server() -> bool:
+    """Whether the store is behind an MLflow server, which then says where artifacts go."""
+    return uri().startswith(("http://", "https://"))
+
+
+def lock(timeout: float) -> FileLock:
+    """What to hold while something is looked up and made if missing, lest two processes make it twice.
+
+    Waiting longer than `timeout` seconds raises TimeoutError.
+    """
+    database = _database() or root() / ".mlflow"
+    return FileLock(database.with_name(f"{database.name}.lock"), timeout=timeout)
+
+
+def configure() -> None:
+    """Set MLflow's environment; it is read when mlflow is imported."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def client() -> "MlflowClient":
+    """A client of the store, which is created where it is missing. Needs the lock."""
     from mlflow import MlflowClient
 
-    with FileLock(root() / ".mlflow.lock", timeout=LOCK_TIMEOUT):
-        yield MlflowClient(uri(), registry_uri=uri())
+    database = _database()
+    if database and not database.exists():
+        # MLflow can't complete tables that a killed process left half made, so they are made under another name.
+        new = database.with_name(f"{database.name}.new")
+        new.unlink(missing_ok=True)
+        MlflowClient(_sqlite_uri(new))
+        new.replace(database)
+    return MlflowClient(uri(), registry_uri=uri())
 
 
 def experiment_id(client: "MlflowClient", study: str) -> str:
-    """A study's experiment, made where it is missing."""
-    found = client.get_experiment_by_name(study)
-    if found:
+    """A study's experiment, made where it is missing. Needs the lock."""
+    if found := client.get_experiment_by_name(study):
         return str(found.experiment_id)
-    # Fixed when an experiment is made, so it must not lie in a temporary copy. A server has its own place.
-    location = None if uri().startswith("http") else (root() / "mlartifacts" / study).as_uri()
+    # Fixed when an experiment is made, so it must not lie in a temporary copy.
+    location = None if is_server() else (root() / "mlartifacts" / study).as_uri()
     return str(client.create_experiment(study, artifact_location=location))
+
+
+def _sqlite_uri(path: Path) -> str:
+    return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def _database() -> Path | None:
+    """The store's file, where it is an SQLite database."""
+    return Path(unquote(uri().removeprefix(SQLITE).split("?")[0])) if uri().startswith(SQLITE) else None

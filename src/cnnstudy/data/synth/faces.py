@@ -50,13 +50,18 @@ CONFUSED_WITH: dict[str, tuple[str, ...]] = {
 }
 WEAK_SHARE = 0.12
 BLEND_SHARE = 0.065
+# Units are drawn stronger than they are on people, or they would not span a pixel on a small picture.
+EXAGGERATION = 1.25
 TRACE = 0.2  # no unit of a neutral face is stronger
+# Where a face has a side, these units act on that side only.
+ONE_SIDED = (12, 14)
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26)
 
 HAIR_STYLES = ("none", "buzz", "short", "parted", "fringe", "long", "curly")
 BEARDS = ("none", "stubble", "moustache", "full")
-_SKIN = np.array([(250, 219, 196), (238, 194, 164), (219, 166, 130), (184, 128, 94), (143, 94, 68), (98, 64, 48)])
-_HAIR = np.array([(24, 20, 19), (52, 35, 26), (92, 60, 36), (140, 92, 50), (205, 168, 108), (128, 126, 124)])
+# Skin as an exposing camera shows it: light and dark lie closer together than they are.
+_SKIN = np.array([(222, 178, 150), (214, 166, 136), (204, 152, 121), (188, 136, 106), (170, 119, 91), (152, 104, 79)])
+_HAIR = np.array([(36, 30, 28), (50, 36, 29), (70, 48, 34), (94, 64, 40), (136, 104, 66), (98, 96, 94)])
 _IRIS = np.array([(58, 36, 22), (92, 62, 34), (92, 104, 60), (84, 120, 148), (110, 122, 128)])
 
 
@@ -110,7 +115,7 @@ class View:
 class Face:
     """A face's specification. `units` are (action unit, strength 0 to 1), ascending.
 
-    `side` is where contempt's units act, -1 on the left of the picture, 1 on the right, and 0 on both. `kind` is
+    `side` is where units 12 and 14 act: -1 on the left of the picture, 1 on the right (contempt), 0 on both. `kind` is
     plain, weak (near neutral) or blend, and `blend` the class mixed in.
     """
 
@@ -148,7 +153,7 @@ def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, 
 def _strengths(rng: np.random.Generator, label: str) -> dict[int, float]:
     if label == "neutral":
         return {int(unit): TRACE * rng.beta(2, 2) for unit in rng.choice(UNITS[:-2], 2, replace=False)}
-    strengths = {unit: 0.45 + 0.55 * rng.beta(2, 2) for unit in CORE[label]}
+    strengths = {unit: 0.5 + 0.5 * rng.beta(2, 2) for unit in CORE[label]}
     for unit, share in OPTIONAL[label].items():
         shown, strength = rng.random() < share, 0.2 + 0.8 * rng.beta(2, 2)
         if shown:
@@ -174,13 +179,13 @@ def _identity(rng: np.random.Generator) -> Identity:
         iris=_colour(iris, rng, 6),
         nose_width=_normal(rng, 0.23, 0.025),
         nose_length=_normal(rng, 0.62, 0.03),
-        mouth_width=_normal(rng, 0.44, 0.025),
+        mouth_width=_normal(rng, 0.47, 0.025),
         mouth_bias=_normal(rng, 0, 0.018),
         lips=_normal(rng, 1, 0.15),
-        hair=str(rng.choice(HAIR_STYLES, p=(0.06, 0.12, 0.24, 0.18, 0.1, 0.2, 0.1))),
+        hair=str(rng.choice(HAIR_STYLES, p=(0.03, 0.16, 0.4, 0.22, 0.06, 0.07, 0.06))),
         hair_colour=_colour(hair_colour, rng, 8),
         hairline=_normal(rng, -0.9, 0.06),
-        beard=str(rng.choice(BEARDS, p=(0.74, 0.12, 0.06, 0.08))),
+        beard=str(rng.choice(BEARDS, p=(0.8, 0.1, 0.05, 0.05))),
         glasses=bool(rng.random() < 0.12),
         age=round(float(rng.beta(2, 3)), 4),
     )
@@ -191,16 +196,16 @@ def _view(rng: np.random.Generator) -> View:
     light = np.array([np.sin(azimuth), -height, np.cos(azimuth)]) / np.hypot(1, height)
     return View(
         roll=_normal(rng, 0, 6.5, 12),
-        yaw=_normal(rng, 0, 7, 12),
-        scale=_normal(rng, 0.295, 0.014),
-        shift=(_normal(rng, 0, 0.028), _normal(rng, 0, 0.024)),
+        yaw=_normal(rng, 0, 7.5, 12),
+        scale=_normal(rng, 0.312, 0.016),
+        shift=(_normal(rng, 0, 0.038), _normal(rng, 0, 0.032)),
         light=_triple(light),
-        contrast=round(float(rng.uniform(0.3, 0.6)), 4),
-        exposure=_normal(rng, 1, 0.08),
+        contrast=round(float(rng.uniform(0.12, 0.28)), 4),
+        exposure=_normal(rng, 1, 0.035),
         background=(_muted(rng), _muted(rng)),
         clothes=_muted(rng),
-        blur=round(float(rng.uniform(0, 0.008)), 4),
-        noise=round(float(rng.uniform(0, 4)), 4),
+        blur=round(float(rng.uniform(0, 0.006)), 4),
+        noise=round(float(rng.uniform(0, 3)), 4),
         jpeg=int(rng.integers(60, 96)),
         texture=int(rng.integers(2**31)),
     )
@@ -216,7 +221,7 @@ def _colour(colour: np.ndarray, rng: np.random.Generator, spread: float) -> tupl
 
 
 def _muted(rng: np.random.Generator) -> tuple[float, float, float]:
-    return _triple(np.clip(rng.uniform(45, 215) + rng.normal(0, 18, 3), 0, 255))
+    return _triple(rng.uniform(105, 155) + rng.normal(0, 9, 3))
 
 
 def _triple(values: np.ndarray) -> tuple[float, float, float]:
@@ -253,6 +258,7 @@ class _Sheet:
         """Fill polygons, edges blurred by `soft`, within the polygon `clip`, if any, and its mirror image."""
         if alpha <= 0.03:
             return
+        alpha = min(alpha, 1)
         blur, side = soft * self.unit, self.pixels.shape[1]
         placed = self.place(np.concatenate(shapes), lift)
         margin = 2 + 2.5 * blur
@@ -295,7 +301,7 @@ def render(face: Face, size: int) -> np.ndarray:
     view = face.view
     side = size * max(2, -(-128 // size))
     rng = np.random.default_rng(view.texture)
-    origin = (0.5 + view.shift[0]) * side, (0.42 + view.shift[1]) * side
+    origin = (0.5 + view.shift[0]) * side, (0.4 + view.shift[1]) * side
     pixels = _background(view, side, rng)
     sheet = _Sheet(pixels, view.scale * side, origin, np.radians(view.roll), np.radians(view.yaw))
     pull = _Pull(face)
@@ -313,14 +319,15 @@ def render(face: Face, size: int) -> np.ndarray:
 
 
 class _Pull:
-    """How strongly each unit pulls, on one side (-1, 1) or both (0)."""
+    """How strongly each unit pulls on one side (-1, 1), or on both alike (0)."""
 
     def __init__(self, face: Face) -> None:
         self.strengths, self.side = dict(face.units), face.side
 
     def __call__(self, unit: int, side: int = 0) -> float:
-        strength = self.strengths.get(unit, 0.0)
-        return strength if side in (0, self.side) or not self.side else 0.0
+        if self.side and self.side != side and unit in ONE_SIDED:
+            return 0.0
+        return EXAGGERATION * self.strengths.get(unit, 0.0)
 
     @property
     def chin(self) -> float:
@@ -493,7 +500,7 @@ def _lips(who: Identity, pull: _Pull) -> tuple[np.ndarray, np.ndarray, np.ndarra
     line = 1.04 + np.where(right, drop[1], drop[0]) * np.abs(t) ** 1.7
     line += bow * (0.05 * pull(12) - 0.06 * pull(17) - 0.02 * pull(15))
     gap = (0.08 + 0.07 * pull(12)) * pull(25) + 0.34 * pull(26)
-    thin = (1 - 0.5 * pull(23)) * (1 - 0.8 * pull(24)) * (1 - 0.4 * pull(20)) * who.lips
+    thin = (1 - 0.4 * pull(23)) * (1 - 0.68 * pull(24)) * (1 - 0.4 * pull(20)) * who.lips
     upper = line - 0.3 * gap * round_ - 0.08 * pull(10) * (1 - t**4)
     lower = line + 0.7 * gap * round_ + 0.07 * pull(16) * bow
     lower = np.maximum(lower, upper + 0.35 * 0.08 * pull(10) * bow)
@@ -540,11 +547,11 @@ def _creases(sheet: _Sheet, face: Face, pull: _Pull) -> None:
 def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     who, skin = face.identity, np.array(face.identity.skin)
     t = np.linspace(-1, 1, 17)
-    squeeze = 1 - 0.4 * pull(7) - 0.12 * pull(6) - 0.2 * pull(9)
-    top = (0.14 * squeeze * who.eye_opening + 0.075 * pull(5)) * (1 - t**2) ** 0.75
-    bottom = (0.1 * squeeze * who.eye_opening - 0.04 * pull(6) - 0.015 * pull(7)) * (1 - np.abs(t) ** 2.4)
+    squeeze = 1 - 0.38 * pull(7) - 0.12 * pull(6) - 0.2 * pull(9)
+    top = (0.155 * squeeze * who.eye_opening + 0.075 * pull(5)) * (1 - t**2) ** 0.75
+    bottom = (0.11 * squeeze * who.eye_opening - 0.04 * pull(6) - 0.015 * pull(7)) * (1 - np.abs(t) ** 2.4)
     tilt = who.eye_tilt * t
-    x = 0.5 + 0.27 * t
+    x = 0.5 + 0.29 * t
     eye = _between_lines(x, -top - tilt, bottom - tilt)
     iris = np.array(who.iris)
     sheet.paint(_both(eye), (232, 228, 224))
@@ -577,7 +584,7 @@ def _brows(sheet: _Sheet, face: Face, pull: _Pull) -> None:
         (0.87, height - who.brow_tilt + 0.03 - outer + 0.4 * outer_down),
     ])  # fmt: skip
     line = _curve(*map(tuple, points), steps=18)
-    width = 0.115 * who.brow_weight * np.interp(np.linspace(0, 1, 18), [0, 0.15, 0.6, 1], [0.6, 1, 0.8, 0.15])
+    width = 0.13 * who.brow_weight * np.interp(np.linspace(0, 1, 18), [0, 0.15, 0.6, 1], [0.6, 1, 0.8, 0.15])
     colour = np.minimum(np.array(who.hair_colour) * 0.7, np.array(who.skin) * 0.55)
     sheet.paint(_both(ribbon(line + (0, 0.03), width * 1.2)), colour, 0.25, soft=0.03)
     sheet.paint(_both(ribbon(line, width)), colour, 0.9, soft=0.012)

@@ -121,14 +121,14 @@ def _anatomy(rng: np.random.Generator) -> Anatomy:
     return Anatomy(
         chest=_normal(rng, 0.4, 0.015),
         height=_normal(rng, 0.1, 0.015),
-        habitus=_normal(rng, 1, 0.12),
+        habitus=_normal(rng, 1, 0.07),
         heart=_normal(rng, 0.39, 0.03),
         heart_tilt=_normal(rng, 35, 6),
         right_dome=right,
         left_dome=right + _normal(rng, 0.025, 0.007),
         ribs=int(rng.integers(9, 11)),
         rib_slope=_normal(rng, 0.12, 0.02),
-        bone=_normal(rng, 1, 0.15),
+        bone=_normal(rng, 1, 0.1),
         breast=round(max(0.0, float(rng.uniform(-0.15, 0.15))), 4),
         texture=int(rng.integers(2**31)),
     )
@@ -139,14 +139,14 @@ def _picture(rng: np.random.Generator) -> Picture:
         site="",
         view=VIEWS[int(rng.random() < 0.4)],
         marker=bool(rng.random() < 0.7),
-        border=round(max(0.0, float(rng.uniform(-0.04, 0.04))), 4),
+        border=round(max(0.0, float(rng.uniform(-0.04, 0.025))), 4),
         leads=int(rng.integers(1, 4)) if rng.random() < 0.2 else 0,
         rotation=_normal(rng, 0, 1.8),
         scale=_normal(rng, 1, 0.03),
         shift=(_normal(rng, 0, 0.012), _normal(rng, 0, 0.012)),
-        gamma=_normal(rng, 1, 0.12),
-        exposure=_normal(rng, 0.5, 0.045),
-        noise=round(float(rng.uniform(0.004, 0.016)), 4),
+        gamma=_normal(rng, 1, 0.07),
+        exposure=_normal(rng, 0.5, 0.03),
+        noise=round(float(rng.uniform(0.004, 0.012)), 4),
         blur=round(float(rng.uniform(0, 0.004)), 4),
         texture=int(rng.integers(2**31)),
     )
@@ -167,7 +167,7 @@ def _patches(rng: np.random.Generator) -> tuple[Patch, ...]:
             side=(-1, 1)[rng.integers(2)] if both else one,
             out=round(float(rng.uniform(0.67, 0.95) if outer else rng.uniform(0.2, 0.67)), 4),
             down=round(float(rng.uniform(0.5, 0.95) if lower else rng.uniform(0.15, 0.5)), 4),
-            radius=round(float(rng.uniform(0.06, 0.11)), 4),
+            radius=round(float(rng.uniform(0.065, 0.12)), 4),
             stretch=round(float(rng.uniform(0.7, 1.5)), 4),
             density=round(float(rng.uniform(0.5, 1)) * (0.4 if near_normal else 1.0), 4),
         ))  # fmt: skip
@@ -361,7 +361,7 @@ def _opacities(chest: _Chest, patches: tuple[Patch, ...]) -> np.ndarray:
         centre_x, centre_y = chest.inside(patch.side, patch.out, patch.down)
         away = ((x - 0.5 - centre_x) / patch.radius) ** 2 + ((y - centre_y) / (patch.radius * patch.stretch)) ** 2
         clear *= 1 - np.clip(patch.density * np.exp(-(away**1.3)), 0, 0.95)
-    field = (0.36 * (1 - clear) * noise).astype(np.float32)
+    field = (0.5 * (1 - clear) * noise).astype(np.float32)
     return cv2.resize(field, (chest.side, chest.side), interpolation=cv2.INTER_CUBIC)
 
 

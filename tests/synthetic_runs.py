@@ -1,17 +1,34 @@
 """Samples, histories and predictions of runs that were never trained, as the stages before would leave them."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
+import yaml
 
 from cnnstudy import paths
 from cnnstudy.data import samples
-from cnnstudy.params import Params
+from cnnstudy.params import Params, read_params
 
+ROOT = Path(__file__).parents[1]
 SIZES = {
     "faces": {"train": 96, "val": 32, "tune": 40},
     "xray": {"train": 40, "val": 10, "test": 40},
 }
 MODES = ("moving", "recalibrated", "batch")
+
+
+def params_with(runs: tuple[str, ...], **changes: Any) -> Params:
+    """The project's parameters with some runs only, written to params.yaml in the working directory."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | changes
+    for section in ("runs", "finetuned"):
+        content[section] = {name: entry for name, entry in content[section].items() if name in runs}
+    for ablation in content["ablations"].values():
+        ablation["runs"] = {name: x for name, x in ablation["runs"].items() if name in runs}
+    content["ablations"] = {name: entry for name, entry in content["ablations"].items() if entry["runs"]}
+    Path("params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return read_params()
 
 
 def write_samples(params: Params, study: str) -> None:
@@ -36,7 +53,7 @@ def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> 
             folder = paths.seed(run, phase, seed)
             folder.mkdir(parents=True, exist_ok=True)
             _history(rng, skill).to_csv(paths.history(folder), index=False)
-            np.savez_compressed(paths.predictions(folder), **_arrays(rng, params, study, skill, stuck))
+            np.savez_compressed(paths.predictions(folder), **_arrays(rng, params, study, skill, stuck))  # type: ignore[arg-type]
 
 
 def _history(rng: np.random.Generator, skill: float, epochs: int = 6) -> pd.DataFrame:
@@ -52,7 +69,8 @@ def _history(rng: np.random.Generator, skill: float, epochs: int = 6) -> pd.Data
 
 def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, stuck: str) -> dict[str, np.ndarray]:
     classes = len(params.study(study).classes)  # type: ignore[arg-type]
-    arrays, start = {}, 0
+    arrays: dict[str, np.ndarray] = {}
+    start = 0
     for split, n in SIZES[study].items():
         ids = np.arange(start, start + n)
         start += n
@@ -67,9 +85,7 @@ def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, 
     return arrays
 
 
-def _probabilities(
-    rng: np.random.Generator, labels: np.ndarray, classes: int, skill: float, stuck: bool
-) -> np.ndarray:
+def _probabilities(rng: np.random.Generator, labels: np.ndarray, classes: int, skill: float, stuck: bool) -> np.ndarray:
     logits = rng.normal(size=(len(labels), classes)) + skill * np.eye(classes)[labels] + 20 * stuck * np.eye(classes)[0]
     odds = np.exp(logits)
     return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,124 @@
+"""Metrics against scikit-learn and against cases worked by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import classification_report, roc_auc_score
+
+from cnnstudy.evaluation.classification import confusion, report_table, report_text
+from cnnstudy.evaluation.metrics import cross_entropy, metrics, split_metrics
+from cnnstudy.evaluation.predictions import Answers
+
+CLASSES = ("anger", "happy", "sad")
+
+
+def probabilities(n: int, classes: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), n).astype(np.float32)
+
+
+def certain(answers: list[int], classes: int = 2) -> np.ndarray:
+    return np.eye(classes, dtype=np.float32)[answers]
+
+
+def answers(labels: np.ndarray, scores: np.ndarray, **others: np.ndarray) -> Answers:
+    return Answers(np.arange(len(labels)), labels, {"moving": scores, **others})
+
+
+def test_a_binary_case_by_hand() -> None:
+    labels = np.array([0] * 20 + [1] * 20)
+    result = metrics(labels, certain([0] * 20 + [1] * 18 + [0] * 2))
+    assert result["n"] == 40
+    assert result["accuracy"] == 38 / 40
+    # The interval of 38 of 40 that the project quotes for the report.
+    assert result["accuracy_low"] == pytest.approx(0.835, abs=5e-4)
+    assert result["accuracy_high"] == pytest.approx(0.986, abs=5e-4)
+    assert (result["sensitivity"], result["specificity"]) == (18 / 20, 1.0)
+    assert result["macro_precision"] == pytest.approx((20 / 22 + 1) / 2)
+    assert result["kappa"] == pytest.approx((0.95 - 0.5) / 0.5)
+    assert result["auc"] == pytest.approx(0.95)
+    assert result["constant"] is False
+
+
+def test_auc_of_a_binary_task_is_the_second_classs() -> None:
+    labels = np.array([0, 0, 1, 1])
+    assert metrics(labels, np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]]))["auc"] == 1
+    assert metrics(labels, np.array([[0.1, 0.9], [0.3, 0.7], [0.8, 0.2], [0.9, 0.1]]))["auc"] == 0
+
+
+def test_one_answer_for_everything_is_said() -> None:
+    result = metrics(np.array([0, 1, 1, 0]), certain([0, 0, 0, 0]))
+    assert result["constant"] is True
+    assert (result["accuracy"], result["kappa"], result["sensitivity"]) == (0.5, 0, 0)
+
+
+def test_many_classes_agree_with_scikit_learn() -> None:
+    labels, scores = np.arange(90) % 3, probabilities(90, 3)
+    result = metrics(labels, scores)
+    expected = classification_report(labels, scores.argmax(axis=1), output_dict=True, zero_division=0)
+    for average, metric, ours in (
+        ("macro avg", "precision", "macro_precision"),
+        ("macro avg", "recall", "macro_recall"),
+        ("macro avg", "f1-score", "macro_f1"),
+        ("weighted avg", "f1-score", "weighted_f1"),
+    ):
+        assert result[ours] == pytest.approx(expected[average][metric])
+    assert result["accuracy"] == pytest.approx(expected["accuracy"])
+    assert result["auc"] == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
+    assert "sensitivity" not in result
+
+
+def test_an_absent_class_counts_for_nothing_in_auc() -> None:
+    labels, scores = np.arange(40) % 2, probabilities(40, 3)
+    result = metrics(labels, scores)
+    areas = [roc_auc_score(labels == c, scores[:, c]) for c in (0, 1)]
+    assert result["auc"] == pytest.approx(np.mean(areas))
+    assert 0 <= result["macro_f1"] <= 1  # type: ignore[operator]
+
+
+def test_what_is_not_defined_is_left_out() -> None:
+    result = metrics(np.zeros(5, int), certain([0] * 5))
+    assert not {"auc", "average_precision", "kappa"} & set(result)
+    assert result["accuracy"] == 1
+
+
+def test_cross_entropy_is_clipped_as_in_keras() -> None:
+    labels = np.array([0, 1])
+    assert cross_entropy(labels, np.array([[0.5, 0.5], [0.75, 0.25]])) == pytest.approx(-np.log([0.5, 0.25]).mean())
+    assert cross_entropy(labels, certain([1, 0])) == pytest.approx(-np.log(1e-7))
+    assert cross_entropy(labels, certain([0, 1])) == pytest.approx(1e-7)
+
+
+def test_seeds_are_averaged_and_kept() -> None:
+    labels = np.arange(10) % 2
+    perfect, stuck = certain(list(labels)), certain([0] * 10)
+    result = split_metrics([answers(labels, perfect, batch=stuck), answers(labels, stuck, batch=perfect)], "moving")
+    assert result["accuracy_seeds"] == [1.0, 0.5]
+    assert result["accuracy"] == result["accuracy_moving"] == result["accuracy_batch"] == 0.75
+    assert result["n"] == 10
+    assert result["constant"] is result["constant_batch"] is True
+    assert result["auc"] == 0.75
+
+
+def test_one_mode_alone_is_not_repeated() -> None:
+    labels = np.arange(10) % 2
+    assert "accuracy_moving" not in split_metrics([answers(labels, certain(list(labels)))], "moving")
+
+
+def test_the_report_says_what_scikit_learns_says() -> None:
+    labels, scores = np.arange(90) % 3, probabilities(90, 3)
+    table = report_table([answers(labels, scores)], "moving", CLASSES)
+    expected = classification_report(labels, scores.argmax(axis=1), target_names=CLASSES, digits=2)
+    assert report_text(table, "title").split("\n\n", 1)[1].split() == expected.split()
+
+
+def test_a_binary_report_names_the_positive_class() -> None:
+    labels = np.array([0] * 4 + [1] * 4)
+    scores = certain([0, 0, 0, 1, 1, 1, 0, 0])
+    text = report_text(report_table([answers(labels, scores)], "moving", ("normal", "covid")), "xray-aug4, base, test")
+    assert "sensitivity (recall of covid, the positive class): 0.5000" in text
+    assert "specificity (recall of normal): 0.7500" in text
+
+
+def test_confusion_counts_add_up_over_seeds() -> None:
+    labels = np.array([0, 0, 1, 1])
+    seeds = [answers(labels, certain([0, 1, 1, 1])), answers(labels, certain([0, 0, 0, 1]))]
+    assert confusion(seeds, "moving", 2).tolist() == [[3, 1], [1, 3]]

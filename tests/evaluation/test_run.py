@@ -1,0 +1,130 @@
+"""Metrics, tables and figures of runs, from predictions as training leaves them."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic_runs
+from PIL import Image
+
+from cnnstudy import paths
+from cnnstudy.evaluation.ablation import write_ablation
+from cnnstudy.evaluation.predictions import read_predictions
+from cnnstudy.evaluation.run import evaluate_run
+from cnnstudy.params import Params
+
+RUNS = ("alexnet", "xray-aug0", "xray-aug4")
+SPLITS = {"alexnet": ("train", "val", "tune"), "xray-aug0": ("train", "train_augmented", "val", "test")}
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
+    """Three runs of two seeds; xray-aug0 answers one class with the statistics that count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("evaluated"))
+        params = synthetic_runs.params_with(RUNS, seeds=[0, 3])
+        for study in params.studies:
+            synthetic_runs.write_samples(params, study)
+        for run in params.runs:
+            synthetic_runs.write_run(params, run, stuck="recalibrated" if run == "xray-aug0" else "moving")
+            evaluate_run(params, run)
+        for name in params.ablations:
+            write_ablation(params, name)
+        yield params
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("run", SPLITS)
+def test_every_phase_and_split_has_its_files(evaluated: Params, run: str) -> None:
+    phases = evaluated.phases(run)
+    expected = {"layers.csv"} | {f"{phase}-curves.png" for phase in phases}
+    kinds = ("roc.png", "roc.csv", "confusion.png", "confusion.csv", "report.txt", "report.csv")
+    expected |= {f"{phase}-{split}-{kind}" for phase in phases for split in SPLITS[run] for kind in kinds}
+    assert {path.name for path in (paths.run_plots(run) / "figures").iterdir()} == expected
+    metrics = json.loads(paths.run_metrics(run).read_text())
+    assert {phase: tuple(splits) for phase, splits in metrics.items()} == dict.fromkeys(phases, SPLITS[run])
+
+
+def test_metrics_are_those_of_the_mode_that_counts(evaluated: Params) -> None:
+    aug0, aug4 = (json.loads(paths.run_metrics(run).read_text())["base"]["test"] for run in ("xray-aug0", "xray-aug4"))
+    assert evaluated.batchnorm == "recalibrated"
+    assert aug0["accuracy"] == aug0["accuracy_recalibrated"] == 0.5
+    assert aug0["constant"] is aug0["constant_recalibrated"] is aug4["constant_moving"] is True
+    assert aug0["constant_batch"] is aug4["constant"] is False
+    assert len(aug4["accuracy_seeds"]) == 2
+    assert aug4["accuracy"] == pytest.approx(np.mean(aug4["accuracy_seeds"]))
+
+
+def test_metrics_agree_with_the_predictions(evaluated: Params) -> None:
+    files = [paths.predictions(paths.seed("alexnet", "tuned", seed)) for seed in evaluated.seeds]
+    seeds = [read_predictions(file)["val"] for file in files]
+    accuracies = [(s.probabilities["recalibrated"].argmax(axis=1) == s.labels).mean() for s in seeds]
+    assert json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["val"]["accuracy_seeds"] == accuracies
+    confusion = pd.read_csv("plots/runs/alexnet/figures/tuned-val-confusion.csv", index_col="actual")
+    assert np.trace(confusion.to_numpy()) == sum(accuracies) * len(seeds[0].labels)
+    decisions = pd.read_csv("plots/runs/alexnet/confusion.csv")
+    assert pd.crosstab(decisions["actual"], decisions["predicted"]).to_numpy().sum() == confusion.to_numpy().sum()
+    assert (decisions["actual"] == decisions["predicted"]).sum() == np.trace(confusion.to_numpy())
+
+
+def test_dvc_plots_have_the_columns_of_their_templates(evaluated: Params) -> None:
+    curves = pd.read_csv("plots/runs/alexnet/curves.csv")
+    assert list(curves.columns) == ["epoch", "series", "accuracy", "loss"]
+    assert list(curves["series"].unique()) == ["train", "val", "tuned train", "tuned val"]
+    histories = [pd.read_csv(paths.history(paths.seed("alexnet", "base", seed))) for seed in evaluated.seeds]
+    mean = (histories[0]["val_loss"] + histories[1]["val_loss"]) / 2
+    assert curves.loc[curves["series"] == "val", "loss"].to_numpy() == pytest.approx(mean.to_numpy())
+    classes = [*evaluated.faces.classes, "micro", "macro"]
+    assert list(pd.read_csv("plots/runs/alexnet/roc.csv")["series"].unique()) == classes
+    assert list(pd.read_csv("plots/runs/xray-aug4/roc.csv")["series"].unique()) == ["covid"]
+
+
+def test_areas_are_the_metrics(evaluated: Params) -> None:
+    for run, phase, split, series in (("alexnet", "tuned", "val", "macro"), ("xray-aug4", "base", "test", "covid")):
+        curves = pd.read_csv(f"plots/runs/{run}/figures/{phase}-{split}-roc.csv").set_index("series")
+        metrics = json.loads(paths.run_metrics(run).read_text())
+        assert curves.loc[series, "auc"].iloc[0] == pytest.approx(metrics[phase][split]["auc"])
+
+
+def test_layers_are_at_the_reports_size(evaluated: Params) -> None:
+    layers = pd.read_csv("plots/runs/xray-aug4/figures/layers.csv")
+    assert layers.iloc[0].tolist() == ["Conv2D", "150x150x64", 1792, 1792]
+    assert (layers["parameters"].sum(), layers["trainable"].sum()) == (8_246_145, 8_241_665)
+
+
+def test_the_same_predictions_give_the_same_bytes(evaluated: Params) -> None:
+    before = digests(Path("plots/runs/alexnet")) | digests(Path("metrics"))
+    evaluate_run(evaluated, "alexnet")
+    assert digests(Path("plots/runs/alexnet")) | digests(Path("metrics")) == before
+
+
+def test_figures_are_readable_pictures(evaluated: Params) -> None:
+    for path in Path("plots").rglob("*.png"):
+        with Image.open(path) as image:
+            assert min(image.size) >= 300
+            assert len(image.convert("RGB").getcolors(1000) or ()) > 10
+            assert "Software" not in image.info
+
+
+def test_an_ablation_sets_its_runs_side_by_side(evaluated: Params) -> None:
+    content = json.loads(paths.ablation_metrics("augmentation").read_text())
+    assert (content["axis"], content["split"], content["chance"]) == ("augmentation level", "test", 0.5)
+    rows = {row["run"]: row for row in content["rows"]}
+    assert [(row["run"], row["x"]) for row in content["rows"]] == [("xray-aug0", 0), ("xray-aug4", 4)]
+    metrics = json.loads(paths.run_metrics("xray-aug4").read_text())["base"]
+    for split in ("train", "train_augmented", "val", "test"):
+        assert rows["xray-aug4"][f"{split}_accuracy"] == metrics[split]["accuracy"]
+    for name in ("accuracy_low", "accuracy_high", "accuracy_moving", "accuracy_recalibrated", "accuracy_batch"):
+        assert rows["xray-aug4"][f"test_{name}"] == metrics["test"][name]
+    assert (rows["xray-aug0"]["constant"], rows["xray-aug4"]["constant"]) == (True, False)
+    table = pd.read_csv(paths.ablation_plots("augmentation") / "curve.csv")
+    assert list(table.columns) == list(content["rows"][0])
