@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from data.chance import border, interval
 
 from cnnstudy.data.synth import faces
-from data.chance import border, interval
 
 EACH = 75
 
@@ -38,7 +38,8 @@ def test_the_same_arguments_give_the_same_bytes_in_any_order() -> None:
 
 
 def test_another_process_draws_the_same_bytes() -> None:
-    code = "from cnnstudy.data.synth import faces; print(faces.render(faces.specify('sad', 'train', 0, 0), 32).tobytes().hex())"
+    drawing = "faces.render(faces.specify('sad', 'train', 0, 0), 32).tobytes().hex()"
+    code = f"from cnnstudy.data.synth import faces; print({drawing})"
     printed = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "src"}, text=True)
     assert bytes.fromhex(printed) == faces.render(faces.specify("sad", "train", 0, 0), 32).tobytes()
 
@@ -90,14 +91,15 @@ def test_contempt_is_one_sided(specified: list[faces.Face]) -> None:
         assert acting > 3 * still
 
 
-def test_units_change_the_picture_only_inside_the_head() -> None:
-    face = faces.specify("neutral", "train", 0, 0)
-    face = replace(face, view=replace(face.view, jpeg=100, noise=0.0))
-    blank = faces.render(replace(face, units=()), 64).astype(int)
-    shouting = faces.render(replace(face, units=((1, 1.0), (2, 1.0), (25, 1.0), (26, 1.0))), 64).astype(int)
-    change = np.abs(shouting - blank).max(axis=2)
-    assert max(edge.max() for edge in (change[:2], change[-2:], change[:, :2], change[:, -2:])) <= 2
-    assert change.max() > 60
+@pytest.mark.parametrize("label", ["surprise", "fear", "happy"])
+def test_units_leave_the_border_alone(label: str) -> None:
+    # JPEG alone moves these pixels by up to 6 levels; a chin that reaches the border moves them by tens.
+    for index in range(40):
+        face = faces.specify(label, "train", index, 0)
+        face = replace(face, view=replace(face.view, jpeg=100, noise=0.0))
+        blank = faces.render(replace(face, units=()), 64).astype(int)
+        change = np.abs(faces.render(face, 64) - blank).max(axis=2)
+        assert max(edge.max() for edge in (change[:2], change[-2:], change[:, :2], change[:, -2:])) <= 8
 
 
 def test_border_pixels_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:

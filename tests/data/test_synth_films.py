@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from data.chance import border, interval
 
 from cnnstudy.data.synth import films
-from data.chance import border, interval
 
 EACH = 250
 

@@ -227,4 +227,4 @@ def _data(params: Params, study: StudyName) -> Data:
     counts = pd.read_csv(paths.splits(study))["split"].value_counts().sort_index()
     profile = {"images": int(counts.sum()), **{str(split): int(count) for split, count in counts.items()}}
     source = {"uri": paths.images(study).as_posix(), "format": params.source(study).format}
-    return Data(study, text_md5(samples + splits), json.dumps(source), json.dumps(profile))
+    return Data(study, text_md5(samples + splits)[:12], json.dumps(source), json.dumps(profile))

@@ -1,0 +1,1 @@
+"""Drawn data that stands in for data sets that cannot be shipped."""

@@ -14,6 +14,8 @@ import numpy as np
 
 from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 
+Colour = np.ndarray | tuple[float, float, float]
+
 CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 # The units a class always shows, and the share of its people who show each other unit.
@@ -197,8 +199,8 @@ def _view(rng: np.random.Generator) -> View:
     return View(
         roll=_normal(rng, 0, 6.5, 12),
         yaw=_normal(rng, 0, 7.5, 12),
-        scale=_normal(rng, 0.312, 0.016),
-        shift=(_normal(rng, 0, 0.038), _normal(rng, 0, 0.032)),
+        scale=_normal(rng, 0.295, 0.012),
+        shift=(_normal(rng, 0, 0.038), _normal(rng, 0, 0.02)),
         light=_triple(light),
         contrast=round(float(rng.uniform(0.12, 0.28)), 4),
         exposure=_normal(rng, 1, 0.035),
@@ -253,7 +255,7 @@ class _Sheet:
         cosine, sine = self.unit * math.cos(self.roll), self.unit * math.sin(self.roll)
         return _points(x * cosine - y * sine, x * sine + y * cosine) + self.origin
 
-    def paint(self, shapes: list[np.ndarray], colour, alpha: float = 1, soft: float = 0, lift: float = 0,
+    def paint(self, shapes: list[np.ndarray], colour: Colour, alpha: float = 1, soft: float = 0, lift: float = 0,
               clip: np.ndarray | None = None) -> None:  # fmt: skip
         """Fill polygons, edges blurred by `soft`, within the polygon `clip`, if any, and its mirror image."""
         if alpha <= 0.03:
@@ -273,7 +275,9 @@ class _Sheet:
             mask = cv2.stackBlur(mask, (wide, wide))
         if clip is not None:
             windows = _both(clip)
-            mask = cv2.multiply(mask, _filled(self.place(np.concatenate(windows), lift), windows, corner, box), scale=1 / 255)
+            mask = cv2.multiply(
+                mask, _filled(self.place(np.concatenate(windows), lift), windows, corner, box), scale=1 / 255
+            )
         region = self.pixels[:, top:bottom, left:right]
         change = np.asarray(colour, np.float32)[:, None, None] - region
         change *= mask.astype(np.float32) * np.float32(alpha / 255)
@@ -301,7 +305,7 @@ def render(face: Face, size: int) -> np.ndarray:
     view = face.view
     side = size * max(2, -(-128 // size))
     rng = np.random.default_rng(view.texture)
-    origin = (0.5 + view.shift[0]) * side, (0.4 + view.shift[1]) * side
+    origin = (0.5 + view.shift[0]) * side, (0.36 + view.shift[1]) * side
     pixels = _background(view, side, rng)
     sheet = _Sheet(pixels, view.scale * side, origin, np.radians(view.roll), np.radians(view.yaw))
     pull = _Pull(face)
@@ -332,7 +336,7 @@ class _Pull:
     @property
     def chin(self) -> float:
         """How far the chin moves down."""
-        return 0.18 * self(26) - 0.02 * self(17)
+        return 0.13 * self(26) - 0.02 * self(17)
 
 
 def _turn(steps: int, closed: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -430,13 +434,17 @@ def _lit(skin: np.ndarray) -> np.ndarray:
 
 def _nose(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     who, skin = face.identity, np.array(face.identity.skin)
-    tip, wide, shade = who.nose_length - 0.05 * pull(9), who.nose_width * (1 + 0.12 * pull(9)), skin * (0.66, 0.58, 0.56)
+    tip, wide, shade = (
+        who.nose_length - 0.05 * pull(9),
+        who.nose_width * (1 + 0.12 * pull(9)),
+        skin * (0.66, 0.58, 0.56),
+    )
     side = ribbon(_curve((0.12, -0.2), (0.1, 0.15), (wide * 0.8, tip - 0.1)), 0.1)
     dark = 1 if face.view.light[0] < 0 else -1
     sheet.paint([side * (dark, 1)], shade, 0.5, soft=0.05, lift=0.1)
     sheet.paint([side * (-dark, 1)], shade, 0.2, soft=0.05, lift=0.1)
-    sheet.paint([ribbon(_curve((0.0, -0.15), (0.0, 0.2), (0, tip - 0.1)), np.linspace(0.07, 0.13, 10))], _lit(skin), 0.6,
-                soft=0.04, lift=0.25)  # fmt: skip
+    bridge = ribbon(_curve((0.0, -0.15), (0.0, 0.2), (0, tip - 0.1)), np.linspace(0.07, 0.13, 10))
+    sheet.paint([bridge], _lit(skin), 0.6, soft=0.04, lift=0.25)
     sheet.paint([_ellipse(0, tip + 0.07, wide, 0.05)], shade * 0.9, 0.5, soft=0.04, lift=0.1)
     wing = ribbon(_curve((wide * 0.85, tip - 0.12), (wide * 1.12, tip - 0.02), (wide * 0.8, tip + 0.06)), 0.035)
     sheet.paint(_both(wing), shade * 0.9, 0.8, soft=0.015, lift=0.1)
@@ -479,8 +487,8 @@ def _mouth(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     sheet.paint([ribbon(_points(x, middle)[8:-8], 0.04)], _lit(lip), 0.45, soft=0.02)
     line = _points(x, upper)
     sheet.paint([ribbon(line, 0.035)], lip * 0.32, 0.9, soft=0.006)
-    sheet.paint([_ellipse(ends[0], upper[0], 0.045, 0.035), _ellipse(ends[1], upper[-1], 0.045, 0.035)], skin * 0.4, 0.6,
-                soft=0.02)  # fmt: skip
+    corners = [_ellipse(ends[i], upper[i], 0.045, 0.035) for i in (0, -1)]
+    sheet.paint(corners, skin * 0.4, 0.6, soft=0.02)
     below = lower_edge.max() + 0.06
     sheet.paint([_ellipse(0, below, 0.24, 0.04)], skin * 0.6, 0.45 + 0.3 * pull(17), soft=0.035)
 
@@ -559,7 +567,7 @@ def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     sheet.paint(_both(_ellipse(0.5, -0.01, 0.085, 0.085)), iris * 1.25, 0.8, soft=0.02, clip=eye)
     sheet.paint(_both(_ellipse(0.5, -0.02, 0.055, 0.055)), (12, 10, 10), clip=eye)
     lash = _points(x, -top - tilt)
-    sheet.paint(_both(ribbon(lash + (0, 0.03), 0.06)), (60, 50, 50), 0.35, soft=0.02, clip=eye)
+    sheet.paint(_both(ribbon(lash + np.array((0, 0.03)), 0.06)), (60, 50, 50), 0.35, soft=0.02, clip=eye)
     sheet.paint([_ellipse(sign * 0.5 + 0.04, -0.065, 0.024, 0.024) for sign in (-1, 1)], (255, 255, 255), 0.9)
     sheet.paint(_both(ribbon(lash, np.linspace(0.03, 0.055, 17))), skin * 0.16, 0.92)
     low = _points(x, bottom - tilt)
@@ -586,7 +594,7 @@ def _brows(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     line = _curve(*map(tuple, points), steps=18)
     width = 0.13 * who.brow_weight * np.interp(np.linspace(0, 1, 18), [0, 0.15, 0.6, 1], [0.6, 1, 0.8, 0.15])
     colour = np.minimum(np.array(who.hair_colour) * 0.7, np.array(who.skin) * 0.55)
-    sheet.paint(_both(ribbon(line + (0, 0.03), width * 1.2)), colour, 0.25, soft=0.03)
+    sheet.paint(_both(ribbon(line + np.array((0, 0.03)), width * 1.2)), colour, 0.25, soft=0.03)
     sheet.paint(_both(ribbon(line, width)), colour, 0.9, soft=0.012)
 
 
@@ -603,12 +611,20 @@ def _hair(sheet: _Sheet, face: Face) -> None:
     lean = 0.13 * edge_x * sine if who.hair == "parted" else 0
     hairline = _points(edge_x, -0.12 + (low + 0.12) * sine**0.75 - lean)
     cap = np.concatenate([crown, hairline[::-1]])
-    sheet.paint([hairline + (0, 0.03)], np.array(who.skin) * 0.55, 0.18, soft=0.05)
+    sheet.paint([hairline + np.array((0, 0.03))], np.array(who.skin) * 0.55, 0.18, soft=0.05)
     sheet.paint([cap], colour, 0.8 if who.hair == "buzz" else 1, soft=0.05 if who.hair == "buzz" else 0.025)
     if who.hair != "buzz":
-        strands = [_curve((0.35 * x, -1.6), (x, -1.2), (1.25 * x, -0.3), steps=8) for x in (-0.9, -0.5, -0.15, 0.3, 0.7)]
+        strands = [
+            _curve((0.35 * x, -1.6), (x, -1.2), (1.25 * x, -0.3), steps=8) for x in (-0.9, -0.5, -0.15, 0.3, 0.7)
+        ]
         sheet.paint([_tapered(strand, 0.09) for strand in strands], colour * 0.6, 0.6, soft=0.04, clip=cap)
-        sheet.paint([_tapered(strand + (0.14, 0), 0.08) for strand in strands], colour * 1.3 + 10, 0.45, soft=0.04, clip=cap)
+        sheet.paint(
+            [_tapered(strand + np.array((0.14, 0)), 0.08) for strand in strands],
+            colour * 1.3 + 10,
+            0.45,
+            soft=0.04,
+            clip=cap,
+        )
     if who.hair == "long":
         lock = ribbon(_curve((0.98, -0.75), (who.width + 0.06, 0.3), (who.width + 0.02, 1.7)), 0.26)
         sheet.paint(_both(lock), colour * 0.95, soft=0.03)
@@ -618,7 +634,9 @@ def _glasses(sheet: _Sheet, face: Face) -> None:
     if not face.identity.glasses:
         return
     cosine, sine = _turn(33, closed=True)
-    rim = _points(0.5 + 0.36 * np.sign(cosine) * np.abs(cosine) ** 0.7, 0.04 + 0.27 * np.sign(sine) * np.abs(sine) ** 0.7)
+    rim = _points(
+        0.5 + 0.36 * np.sign(cosine) * np.abs(cosine) ** 0.7, 0.04 + 0.27 * np.sign(sine) * np.abs(sine) ** 0.7
+    )
     bridge, bow = _curve((-0.14, 0.0), (0, -0.04), (0.14, 0.0)), _curve((0.86, -0.02), (1.0, -0.04), (1.12, 0.0))
     sheet.paint(_both(rim), (220, 230, 240), 0.1, lift=0.25)
     frame = [*_both(ribbon(rim, 0.04)), *_both(ribbon(bow, 0.04)), ribbon(bridge, 0.04)]
@@ -642,4 +660,6 @@ def _photograph(sheet: _Sheet, view: View, size: int, rng: np.random.Generator) 
     pixels += view.noise * rng.standard_normal((size, size, 1), dtype=np.float32)
     image = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, view.jpeg])[1]
-    return np.ascontiguousarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return np.ascontiguousarray(decoded[..., ::-1])

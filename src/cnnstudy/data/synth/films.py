@@ -44,7 +44,7 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Patch:
-    """A ground-glass opacity: side -1 or 1, `out` from hilum (0) to chest wall (1), `down` from apex (0) to base (1)."""
+    """A ground-glass opacity on a side, -1 or 1: `out` from hilum 0 to wall 1, `down` from apex 0 to base 1."""
 
     side: int
     out: float
@@ -284,9 +284,18 @@ def _heart(chest: _Chest) -> np.ndarray:
     wide = 2 * body.heart * body.chest * (1.12 if chest.picture.view == "AP" else 1)
     low = min(body.left_dome, body.right_dome) - chest.lift + 0.04
     right, left, tip = -0.36 * wide, 0.7 * wide, low - 0.02 * (body.heart_tilt / 35)
-    return _smooth([(-0.045, 0.2), (-0.06, 0.36), (-0.07, min(0.48, low - 0.27)), (right, low - 0.22), (right, low - 0.08), (-0.06, low),
-                    (0.07, low + 0.02), (left * 0.9, tip + 0.02), (left, tip - 0.08), (0.72 * left, low - 0.22),
-                    (0.085, min(0.47, low - 0.27)), (0.07, 0.41), (0.095, 0.36), (0.085, 0.28), (0.045, 0.26), (0.04, 0.2)])  # fmt: skip
+    waist, shoulder = min(0.48, low - 0.27), low - 0.22
+    patients_right = [
+        (-0.045, 0.2),
+        (-0.06, 0.36),
+        (-0.07, waist),
+        (right, shoulder),
+        (right, low - 0.08),
+        (-0.06, low),
+    ]
+    apex = [(0.07, low + 0.02), (left * 0.9, tip + 0.02), (left, tip - 0.08), (0.72 * left, shoulder)]
+    vessels = [(0.085, waist), (0.07, 0.41), (0.095, 0.36), (0.085, 0.28), (0.045, 0.26), (0.04, 0.2)]
+    return _smooth([*patients_right, *apex, *vessels])
 
 
 def _bones(chest: _Chest) -> np.ndarray:
@@ -301,11 +310,16 @@ def _bones(chest: _Chest) -> np.ndarray:
             back = _curve((0.03, y), (0.45 * reach, y - 0.035), (reach, y + 0.4 * slope), (reach, y + slope + 0.03))
             behind.append(ribbon(back * (side, 1), np.linspace(0.02, 0.026, 16)))
             if 1 <= rib <= 7:
-                ahead = _curve((reach, y + slope + 0.02), (0.9 * reach, y + slope + 0.1), (0.4 * reach, y + slope + 0.17))
+                ahead = _curve(
+                    (reach, y + slope + 0.02), (0.9 * reach, y + slope + 0.1), (0.4 * reach, y + slope + 0.17)
+                )
                 front.append(ribbon(ahead * (side, 1), np.linspace(0.026, 0.022, 16)))
     bones = 0.15 * _tubes(chest, behind) + 0.07 * _tubes(chest, front)
     high = 0.02 if picture.view == "AP" else 0.0
-    clavicles = [_curve((0.035, 0.2 - high), (0.15, 0.13 - high), (0.25, 0.16 - high), (0.4, 0.07 - high)) * (side, 1) for side in (-1, 1)]
+    clavicles = [
+        _curve((0.035, 0.2 - high), (0.15, 0.13 - high), (0.25, 0.16 - high), (0.4, 0.07 - high)) * (side, 1)
+        for side in (-1, 1)
+    ]
     bones += 0.2 * _tubes(chest, [ribbon(line, np.linspace(0.038, 0.026, 16)) for line in clavicles])
     inward = 0.05 if picture.view == "AP" else 0.0
     blade = np.array([(0.33, 0.14), (0.47, 0.12), (0.5, 0.2), (0.41, 0.44), (0.375, 0.42)]) - (inward, 0)
@@ -386,8 +400,9 @@ def _overlaid(film: np.ndarray, picture: Picture, rng: np.random.Generator) -> n
     size = len(film)
     bright = np.zeros((size * 2, size * 2), np.uint8)
     for _ in range(picture.leads):
-        line = _curve((rng.uniform(-0.4, 0.4), 0), tuple(rng.uniform(-0.4, 0.4, 2) + (0, 0.4)), (rng.uniform(-0.5, 0.5), 1.0))
-        points = np.rint((line + (0.5, 0)) * size * 32).astype(np.int32)
+        top, middle, bottom = rng.uniform(-0.4, 0.4, 3)
+        line = _curve((0.5 + top, 0), (0.5 + middle, rng.uniform(0, 0.8)), (0.5 + bottom, 1.0))
+        points = np.rint(line * size * 32).astype(np.int32)
         cv2.polylines(bright, [points], False, 190, max(1, size // 64), cv2.LINE_AA, 4)
     if picture.marker:
         text, corner = ("L", (0.86, 0.13)) if picture.site == "A" else ("R", (0.07, 0.95))

@@ -1,0 +1,87 @@
+"""Image files as they come: each ends as a correct image or with a reason."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnstudy.data import decode
+
+RED = Image.new("RGB", (20, 10), (200, 40, 30))
+
+
+def read(tmp_path: Path, name: str, content: bytes) -> decode.Decoded:
+    (tmp_path / name).write_bytes(content)
+    return decode.read_image(tmp_path / name, 8)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain.png", encoded(RED, "PNG")),
+        ("a png named.jpg", encoded(RED, "PNG")),
+        ("größe #1.png", encoded(RED, "PNG")),
+        ("palette.png", encoded(RED.convert("P", palette=Image.Palette.ADAPTIVE), "PNG")),
+        ("cmyk.jpg", encoded(RED.convert("CMYK"), "JPEG", quality=95)),
+        ("rgba.png", encoded(RED.convert("RGBA"), "PNG")),
+        ("animation.gif", encoded(RED, "GIF", save_all=True, append_images=[Image.new("RGB", (20, 10))])),
+        ("pages.tiff", encoded(RED, "TIFF", save_all=True, append_images=[Image.new("RGB", (20, 10))])),
+    ],
+)
+def test_every_kind_of_file_becomes_the_same_red(tmp_path: Path, name: str, content: bytes) -> None:
+    decoded = read(tmp_path, name, content)
+    assert decoded.pixels.shape == (8, 8, 3)
+    assert decoded.pixels.dtype == np.uint8
+    assert (decoded.width, decoded.height, decoded.bytes) == (20, 10, len(content))
+    np.testing.assert_allclose(decoded.pixels.reshape(-1, 3), np.tile([200, 40, 30], (64, 1)), atol=6)
+
+
+def test_deep_grey_is_scaled_by_its_range(tmp_path: Path) -> None:
+    values = np.tile(np.linspace(1000, 5000, 16).astype(np.uint16), (16, 1))
+    pixels = read(tmp_path, "deep.png", encoded(Image.fromarray(values), "PNG")).pixels
+    assert pixels[0, 0, 0] < 20
+    assert pixels[0, -1, 0] > 235
+
+
+def test_transparent_pixels_are_black(tmp_path: Path) -> None:
+    for mode, colour in (("RGBA", (255, 255, 255, 0)), ("LA", (255, 0))):
+        image = Image.new(mode, (8, 8), colour)
+        assert read(tmp_path, f"{mode}.png", encoded(image, "PNG")).pixels.max() == 0
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    image = Image.new("RGB", (16, 16))
+    image.paste((255, 255, 255), (0, 0, 16, 8))  # white above black
+    exif = Image.Exif()
+    exif[274] = 6  # to be turned clockwise by 90 degrees: white on the right
+    pixels = read(tmp_path, "turned.jpg", encoded(image, "JPEG", exif=exif)).pixels
+    assert pixels[:, :3].max() < 40
+    assert pixels[:, -3:].min() > 215
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "empty file"),
+        (b"<html><body>404</body></html>", "not an image"),
+        (encoded(RED.resize((200, 200)), "JPEG")[:400], "broken image"),
+        (encoded(RED.resize((200, 200)), "PNG")[:200], "broken image"),
+        (encoded(Image.new("1", (9000, 9000)), "PNG"), "9000 x 9000 pixels"),
+    ],
+)
+def test_what_is_no_image_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(decode.Unreadable, match=reason):
+        read(tmp_path, "broken.jpg", content)
+
+
+def test_an_absent_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(decode.Unreadable, match="No such file"):
+        decode.read_image(tmp_path / "absent.png", 8)

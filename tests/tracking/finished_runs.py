@@ -1,0 +1,55 @@
+"""A workspace as the stages leave it when they are done, with small stand-ins for figures."""
+
+import json
+
+import pandas as pd
+from synthetic_runs import params_with, write_run, write_samples
+
+from cnnstudy import paths
+from cnnstudy.params import Params
+
+RUNS = ("alexnet", "xray-aug3", "xray-aug4")
+METRICS = {"n": 40, "accuracy": 0.5, "loss": 1.25, "auc": 0.75, "constant": False, "accuracy_seeds": [0.5]}
+
+
+def finish(runs: tuple[str, ...] = RUNS, seeds: tuple[int, ...] = (0,)) -> Params:
+    """Write every file of some runs and their ablations into the working directory."""
+    params = params_with(runs, seeds=list(seeds))
+    for study in params.studies:
+        write_samples(params, study)
+    for run in params.runs:
+        write_run(params, run)
+        write_metrics(params, run, METRICS)
+        _write_figures(params, run)
+    for name, ablation in params.ablations.items():
+        _write_ablation(name, ablation.runs)
+    return params
+
+
+def write_metrics(params: Params, run: str, metrics: dict[str, object]) -> None:
+    """The same metrics for every phase and split."""
+    splits = ("train", "val", "tune" if params.runs[run].study == "faces" else "test")
+    content = {phase: dict.fromkeys(splits, metrics) for phase in params.phases(run)}
+    paths.run_metrics(run).parent.mkdir(parents=True, exist_ok=True)
+    paths.run_metrics(run).write_text(json.dumps(content))
+
+
+def _write_figures(params: Params, run: str) -> None:
+    folder = paths.run_plots(run) / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "layers.csv").write_text("type,parameters\n")
+    for phase in params.phases(run):
+        for name in ("curves.png", "val-confusion.png", "val-confusion.csv", "val-report.txt"):
+            (folder / f"{phase}-{name}").write_text(f"{run} {phase} {name}")
+
+
+def _write_ablation(name: str, runs: dict[str, int]) -> None:
+    table = pd.DataFrame(
+        [{"run": run, "x": x, "constant": False, "test_accuracy": x / 10, "train_accuracy": 1} for run, x in runs.items()]
+    )
+    folder, metrics = paths.ablation_plots(name), paths.ablation_metrics(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(folder / "curve.csv", index=False)
+    (folder / "curve.png").write_text(name)
+    metrics.write_text(table.to_json())
