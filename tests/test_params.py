@@ -115,8 +115,7 @@ def test_a_wrong_type_names_key_value_and_what_is_allowed(key: tuple[Any, ...], 
 )
 def test_a_missing_and_a_misspelt_key_are_named(key: tuple[Any, ...], tmp_path: Path) -> None:
     if key[-2:-1] == ("runs",) and key[0] == "ablations":
-        pytest.raises(KeyError, VALID["ablations"].__getitem__, key[-1])  # an entry, not a setting: free to leave out
-        return
+        return  # an entry, not a setting: free to leave out
     content = copy.deepcopy(VALID)
     section = content
     for name in key[:-1]:
@@ -192,7 +191,7 @@ def test_a_relative_path_that_leaves_the_repository_is_refused(tmp_path: Path) -
 def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(text)
-    with pytest.raises(UserError, match="params.yaml"):
+    with pytest.raises(UserError, match=r"params\.yaml"):
         read_params(path)
 
 
@@ -203,4 +202,4 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 
 def test_params_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Params.model_validate(VALID).seeds = [1]  # type: ignore[misc]
+        Params.model_validate(VALID).seeds = [1]

@@ -97,7 +97,9 @@ def test_the_store_has_a_run_for_each_training_and_ablation(rebuilt: Workspace) 
     assert [name for name, _ in store(rebuilt, TAGGED.format("run"))] == sorted(RUNS)
     assert [value for _, value in store(rebuilt, TAGGED.format("ablation"))] == ["augmentation", "depth"]
     assert [name for name, _ in store(rebuilt, TAGGED.format("ablation.augmentation"))] == ["xray-aug0"]
-    curves = "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like '%epoch%'"
+    curves = (
+        "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like '%epoch%'"
+    )
     assert {name for name, _ in store(rebuilt, curves)} == set(RUNS)
 
 

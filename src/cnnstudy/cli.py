@@ -71,7 +71,9 @@ def serve(port: int) -> None:
     _record_all()
     store.configure()
     # Without the query the UI opens on its pages for language models.
-    print(f"MLflow UI: http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)", flush=True)
+    print(
+        f"MLflow UI: http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)", flush=True
+    )
     mlflow = Path(sys.executable).with_name("mlflow")
     options = {"backend-store-uri": store.uri(), "host": "127.0.0.1", "port": str(port), "workers": "1"}
     os.execv(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())])

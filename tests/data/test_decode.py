@@ -19,7 +19,7 @@ def read(tmp_path: Path, name: str, content: bytes) -> decode.Decoded:
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)  # type: ignore[arg-type]
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -78,10 +78,10 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_image_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
-    with pytest.raises(decode.Unreadable, match=reason):
+    with pytest.raises(decode.UnreadableError, match=reason):
         read(tmp_path, "broken.jpg", content)
 
 
 def test_an_absent_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(decode.Unreadable, match="No such file"):
+    with pytest.raises(decode.UnreadableError, match="No such file"):
         decode.read_image(tmp_path / "absent.png", 8)

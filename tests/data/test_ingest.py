@@ -39,7 +39,9 @@ def ingested(settings: Params, study: Any, target: Path) -> tuple[ingest.Found, 
 
 
 def test_folders_in_any_case_with_their_splits(tmp_path: Path) -> None:
-    for grey, name in enumerate(["TRAIN/Anger/a b#1.png", "TRAIN/happiness/ü.png", "Tune/ANGRY/c.png", "valid/sad/d.png"]):
+    for grey, name in enumerate(
+        ["TRAIN/Anger/a b#1.png", "TRAIN/happiness/ü.png", "Tune/ANGRY/c.png", "valid/sad/d.png"]
+    ):
         picture(tmp_path / "source" / name, 50 * grey)
     (tmp_path / "source/TRAIN/Anger/.DS_Store").write_bytes(b"x")
     (tmp_path / "source/TRAIN/Anger/page.jpg").write_text("<html>")
@@ -85,9 +87,14 @@ def test_a_legend_counts_every_row_and_file(tmp_path: Path) -> None:
     for name in ("one.jpg", "two.jpg", "both.jpg", "unnamed.jpg"):
         picture(root / "images" / name, 0)
     rows = ["a,one.jpg,HAPPINESS", "a,two.jpg,sadness", "b,two.jpg,SADNESS", "a,both.jpg,fear", "b,both.jpg,anger"]
-    (root / "legend.csv").write_text("\n".join(["user.id,image,emotion", *rows, "a,gone.jpg,anger", "a,../x.jpg,anger"]))
+    (root / "legend.csv").write_text(
+        "\n".join(["user.id,image,emotion", *rows, "a,gone.jpg,anger", "a,../x.jpg,anger"])
+    )
     _, tables, _ = ingested(params("faces", "legend", root), "faces", tmp_path / "out/images.npy")
-    assert tables.samples[["label", "path"]].to_numpy().tolist() == [["happy", "images/one.jpg"], ["sad", "images/two.jpg"]]
+    assert tables.samples[["label", "path"]].to_numpy().tolist() == [
+        ["happy", "images/one.jpg"],
+        ["sad", "images/two.jpg"],
+    ]
     assert dict(tables.rejects.to_numpy().tolist()) == {
         "images/../x.jpg": "not a file name",
         "images/both.jpg": "under several labels: anger, fear",

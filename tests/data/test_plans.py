@@ -45,7 +45,7 @@ def test_a_row_depends_on_seed_epoch_and_row_alone() -> None:
 
 
 def test_without_ranges_nothing_moves() -> None:
-    identity = np.tile(np.float32([1, 0, 0, 0, 1, 0, 0, 0]), (4, 1))
+    identity = np.tile(np.array([1, 0, 0, 0, 1, 0, 0, 0], np.float32), (4, 1))
     np.testing.assert_allclose(plans.random_transforms((0, 0), ranges(4, 0, 0, 0), 64), identity, atol=1e-5)
 
 

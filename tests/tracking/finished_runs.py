@@ -45,7 +45,10 @@ def _write_figures(params: Params, run: str) -> None:
 
 def _write_ablation(name: str, runs: dict[str, int]) -> None:
     table = pd.DataFrame(
-        [{"run": run, "x": x, "constant": False, "test_accuracy": x / 10, "train_accuracy": 1} for run, x in runs.items()]
+        [
+            {"run": run, "x": x, "constant": False, "test_accuracy": x / 10, "train_accuracy": 1}
+            for run, x in runs.items()
+        ]
     )
     folder, metrics = paths.ablation_plots(name), paths.ablation_metrics(name)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""From sources to images, samples, splits and augmentation plans."""

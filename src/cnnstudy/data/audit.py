@@ -30,7 +30,9 @@ def balance(samples: pd.DataFrame, splits: pd.DataFrame, classes: tuple[str, ...
     return counts.reindex(index=list(classes), columns=present, fill_value=0).rename_axis("class")
 
 
-def audit(samples: pd.DataFrame, splits: pd.DataFrame, rejects: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, Any]:
+def audit(
+    samples: pd.DataFrame, splits: pd.DataFrame, rejects: pd.DataFrame, classes: tuple[str, ...]
+) -> dict[str, Any]:
     """Counts and findings of a data set, on its final splits, as metrics/audit/<study>.json holds them."""
     table = balance(samples, splits, classes)
     found = [*_imbalance(table), *_identical(samples, splits["split"]), *_rejected(rejects)]
@@ -80,9 +82,24 @@ def _identical(samples: pd.DataFrame, split: pd.Series) -> list[Finding]:
         return [Finding("identical files", "info", 0, "No two files are byte-identical; nothing to do.")]
     spread = files.groupby("sha256")[["label", "split"]].transform("nunique")
     kinds = (
-        ("identical files under two classes", spread["label"] > 1, "severe", "One of the labels is wrong: take all copies out."),
-        ("identical files in two splits", spread["split"] > 1, "severe", "A test on trained images proves nothing: take the training copies out."),
-        ("identical files within a split", (spread == 1).all(axis=1), "warning", "Copies weigh more than others: keep one of each."),
+        (
+            "identical files under two classes",
+            spread["label"] > 1,
+            "severe",
+            "One of the labels is wrong: take all copies out.",
+        ),
+        (
+            "identical files in two splits",
+            spread["split"] > 1,
+            "severe",
+            "A test on trained images proves nothing: take the training copies out.",
+        ),
+        (
+            "identical files within a split",
+            (spread == 1).all(axis=1),
+            "warning",
+            "Copies weigh more than others: keep one of each.",
+        ),
     )
     return [Finding(kind, level, int(mask.sum()), advice) for kind, mask, level, advice in kinds if mask.any()]  # type: ignore[arg-type]
 

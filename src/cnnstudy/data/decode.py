@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 LARGEST = 64_000_000
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """Why a file is not an image that can be used, in a few words."""
 
 
@@ -33,29 +33,29 @@ def read_image(path: Path, size: int) -> Decoded:
     """Read the first frame of an image file, upright, over black, as RGB, resized without keeping its ratio.
 
     Raises:
-        Unreadable: no such file, empty, no image, truncated, or too large.
+        UnreadableError: no such file, empty, no image, truncated, or too large.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Unreadable(error.strerror or "unreadable") from None
+        raise UnreadableError(error.strerror or "unreadable") from None
     if not content:
-        raise Unreadable("empty file")
+        raise UnreadableError("empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(BytesIO(content)) as image:
                 facts = (hashlib.sha256(content).hexdigest(), *image.size, image.mode, len(content))
                 if image.width * image.height > LARGEST:
-                    raise Unreadable(f"{image.width} x {image.height} pixels, more than {LARGEST}")
+                    raise UnreadableError(f"{image.width} x {image.height} pixels, more than {LARGEST}")
                 return Decoded(_pixels(image, size), *facts)
     except UnidentifiedImageError:
-        raise Unreadable("not an image") from None
+        raise UnreadableError("not an image") from None
     except Image.DecompressionBombError:
-        raise Unreadable(f"more than {LARGEST} pixels") from None
+        raise UnreadableError(f"more than {LARGEST} pixels") from None
     # Pillow's decoders raise many kinds of error on broken files; each is the file's fault and goes to the rejects.
     except (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError) as error:
-        raise Unreadable(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise UnreadableError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 def _pixels(image: Image.Image, size: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cnnstudy.data.decode import Decoded, Unreadable, read_image
+from cnnstudy.data.decode import Decoded, UnreadableError, read_image
 from cnnstudy.data.samples import COLUMNS
 from cnnstudy.data.sources import Candidate, folders, legend
 from cnnstudy.data.synth import faces, films
@@ -25,7 +25,7 @@ from cnnstudy.params import Params, StudyName
 # Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
 CHUNK = 16
 
-Reader = Callable[[Candidate], Decoded | Unreadable]
+Reader = Callable[[Candidate], Decoded | UnreadableError]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def find(params: Params, study: StudyName) -> Found:
     if all(candidate.reason for candidate in named):
         labels = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
         raise UserError(
-            f"params.yaml: sources.{study}.path: {source.path!r} has no image of a known class (labels found: {labels}); "
+            f"params.yaml: sources.{study}.path: {source.path!r} has no image of a known class "
+            f"(labels found: {labels}); "
             f"allowed: labels named in {study}.classes: {', '.join(sorted(names))}"
         )
     return Found(named, partial(_decode, root=root, size=settings.image_size))
@@ -86,7 +87,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
         with partial_file.open("wb") as file:
             _write_header(file, size, len(usable))
             for candidate, decoded in zip(usable, _read_all(found.read, usable), strict=True):
-                if isinstance(decoded, Unreadable):
+                if isinstance(decoded, UnreadableError):
                     rejects.append((candidate.path, str(decoded)))
                     continue
                 file.write(np.ascontiguousarray(decoded.pixels).tobytes())
@@ -129,10 +130,10 @@ def _draw(candidate: Candidate, study: StudyName, seed: int, size: int) -> Decod
     return Decoded(rgb, digest, size, size, mode, pixels.nbytes)
 
 
-def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | Unreadable:
+def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | UnreadableError:
     try:
         return read_image(root / candidate.path, size)
-    except Unreadable as reason:
+    except UnreadableError as reason:
         return reason
 
 
@@ -146,14 +147,16 @@ def _named(candidate: Candidate, names: dict[str, str], study: str) -> Candidate
     return replace(candidate, label=name)
 
 
-def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | Unreadable]:
+def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | UnreadableError]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        results: Iterable[Decoded | Unreadable] = _bounded_map(pool, read, candidates)
+        results: Iterable[Decoded | UnreadableError] = _bounded_map(pool, read, candidates)
         yield from tqdm(results, total=len(candidates), unit="image", disable=not sys.stderr.isatty())
 
 
-def _bounded_map(pool: ProcessPoolExecutor, read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | Unreadable]:
+def _bounded_map(
+    pool: ProcessPoolExecutor, read: Reader, candidates: list[Candidate]
+) -> Iterator[Decoded | UnreadableError]:
     """`pool.map` that keeps only a few chunks in memory, however many images there are."""
     ahead = CHUNK * 4 * (os.cpu_count() or 1)
     for start in range(0, len(candidates), ahead):

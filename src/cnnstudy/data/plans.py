@@ -40,9 +40,7 @@ def make(plan: Plan, splits: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True).assign(**ranges)
 
 
-def random_transforms(
-    key: tuple[int, int], ranges: tuple[np.ndarray, np.ndarray, np.ndarray], size: int
-) -> np.ndarray:
+def random_transforms(key: tuple[int, int], ranges: tuple[np.ndarray, np.ndarray, np.ndarray], size: int) -> np.ndarray:
     """One epoch's random rotations, shifts and flips, each as a single projective transform.
 
     Args:
@@ -52,7 +50,8 @@ def random_transforms(
 
     Returns:
         Float32 [n, 8], from output to input pixels, as `ImageProjectiveTransformV3` takes them. The distribution is
-        that of Keras's `ImageDataGenerator`: uniform rotation about the centre, uniform shifts, a flip every other time.
+        that of Keras's `ImageDataGenerator`: uniform rotation about the centre, uniform shifts, a flip
+        every other time.
     """
     rotation, shift, flip = ranges
     uniform = np.random.Generator(np.random.Philox(key=np.array(key, np.uint64))).random((len(rotation), 4))

@@ -47,7 +47,9 @@ def class_rows(dataset: Dataset, columns: int) -> list[list[np.ndarray]]:
 
 def plan_rows(dataset: Dataset, plan: Plan, draws: int) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
     """(pictures, row names, column titles) of one training image a class: the original, then what the plan makes."""
-    ids = [dataset.ids("train")[dataset.labels[dataset.ids("train")] == label][0] for label in range(len(dataset.classes))]
+    ids = [
+        dataset.ids("train")[dataset.labels[dataset.ids("train")] == label][0] for label in range(len(dataset.classes))
+    ]
     copies = plans.operations(plan.level)
     is_random = bool(plan.rotation or plan.shift or plan.flip)
     titles = [*copies, *(f"epoch {epoch + 1}" for epoch in range(draws if is_random else 0))]
@@ -63,7 +65,7 @@ def plan_rows(dataset: Dataset, plan: Plan, draws: int) -> tuple[list[list[np.nd
 
 def _drawn(image: np.ndarray, plan: Plan, epoch: int, row: int) -> np.ndarray:
     """The picture that training row `row` becomes in an epoch."""
-    ranges = tuple(np.full(row + 1, value) for value in (plan.rotation, plan.shift, plan.flip))
+    ranges = (np.full(row + 1, plan.rotation), np.full(row + 1, plan.shift), np.full(row + 1, plan.flip))
     matrix = np.append(plans.random_transforms((0, epoch), ranges, len(image))[row], 1).reshape(3, 3)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpPerspective(image, matrix, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)

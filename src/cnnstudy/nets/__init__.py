@@ -1,0 +1,1 @@
+"""The nets: layer tables, and Keras models made from them."""

@@ -77,9 +77,7 @@ class Dense:
     activation: str = ""
 
 
-Layer = (
-    Conv | Depthwise | BatchNorm | Relu | MaxPool | Dropout | GaussianDropout | Flatten | GlobalAveragePool | Dense
-)
+Layer = Conv | Depthwise | BatchNorm | Relu | MaxPool | Dropout | GaussianDropout | Flatten | GlobalAveragePool | Dense
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,9 @@ def layers_of(net: str, classes: int, depth: int | None = None, widths: str | No
         case "mobilenet":
             return _mobilenet(classes)
         case "xraynet":
-            assert classes == 2 and depth is not None and widths is not None
+            assert classes == 2
+            assert depth is not None
+            assert widths is not None
             return _xraynet(XRAY_FILTERS[widths][:depth])
     raise AssertionError(net)
 

@@ -38,8 +38,8 @@ METRICS = {
 class Cell:
     """`mark` is the cell's class.
 
-    `text`, or `long` where it may wrap; `warning`, `severe`; `constant`: one class for every image; `inside`: the report's number lies in our interval; `doubtful`: the
-    report contradicts this number.
+    Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `constant`: one class for every image; `inside`:
+    the report's number lies in our interval; `doubtful`: the report contradicts this number.
     """
 
     text: str

@@ -1,0 +1,1 @@
+"""Training, BatchNorm re-estimation and prediction: the one part that needs TensorFlow."""

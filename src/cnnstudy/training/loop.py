@@ -53,7 +53,7 @@ def fit(
             epochs=epoch + 1,
             validation_data=validation,
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,  # type: ignore[arg-type]
+            verbose=1 if sys.stdout.isatty() else 2,
         ).history
         rows.append({"epoch": epoch + 1, **{name: logs[name][0] for name in COLUMNS}})
         if not np.isfinite(logs["loss"][0]):

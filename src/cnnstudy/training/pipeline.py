@@ -66,7 +66,7 @@ def training_batches(data: TrainingSet, batch_size: int, seed: int, epoch: int) 
             yield data.copies(rows), transforms[rows], data.labels[rows, None].astype(np.float32)
 
     side = data.images.shape[1]
-    transforms = tf.TensorSpec((None, 8), tf.float32)  # type: ignore[arg-type]
+    transforms = tf.TensorSpec((None, 8), tf.float32)
     images, labels = _signature(side)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, transforms, labels))
     count = tf.data.experimental.assert_cardinality(-(-len(data) // batch_size))
@@ -99,8 +99,8 @@ def scaled(images: np.ndarray) -> np.ndarray:
 
 
 def _signature(side: int) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-    images = tf.TensorSpec((None, side, side, 3), tf.uint8)  # type: ignore[arg-type]
-    return images, tf.TensorSpec((None, 1), tf.float32)  # type: ignore[arg-type]
+    images = tf.TensorSpec((None, side, side, 3), tf.uint8)
+    return images, tf.TensorSpec((None, 1), tf.float32)
 
 
 def _unchanged(images: tf.Tensor, transforms: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

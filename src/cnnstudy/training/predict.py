@@ -25,7 +25,8 @@ def predict_splits(
     as `train_augmented`, in the mode that counts.
 
     Returns:
-        The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n], `<split>/<mode>` float32 [n, classes].
+        The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
+        float32 [n, classes].
     """
     infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
@@ -59,7 +60,9 @@ def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarr
     """In batches of the training's size and mixed as in training: sorted by class they would give the answer away."""
     order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
     outputs = [
-        batchnorm.forward_with_batch_statistics(model.layers, scaled(images[ids[order[start : start + schedule.batch_size]]]))
+        batchnorm.forward_with_batch_statistics(
+            model.layers, scaled(images[ids[order[start : start + schedule.batch_size]]])
+        )
         for start in range(0, len(order), schedule.batch_size)
     ]
     return _probabilities(outputs)[np.argsort(order)]

@@ -1,0 +1,126 @@
+"""The command line, as a user runs it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tracking.finished_runs import finish
+
+from cnnstudy import cli, paths
+from cnnstudy.tracking import store
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory with conf/ and a place for the store."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["cnnstudy", *arguments])
+    cli.main()
+
+
+def test_help_names_the_commands_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, cnnstudy.cli\n"
+        "sys.argv = ['cnnstudy', '--help']\n"
+        "try:\n    cnnstudy.cli.main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'mlflow', 'dvc', 'pandas', 'numpy', 'tensorflow', 'pydantic', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert all(command in done.stdout for command in ("params", "track", "ui"))
+
+
+def test_params_composes_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(monkeypatch, "params")
+    assert paths.PARAMS.read_bytes() == (ROOT / paths.PARAMS).read_bytes()
+
+
+def test_params_takes_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    call(monkeypatch, "params", "model=mobilenet", "profile=smoke", "seeds=[1,2]")
+    content = yaml.safe_load(paths.PARAMS.read_text())
+    assert (content["model"], content["profile"], content["seeds"]) == ("mobilenet", "smoke", [1, 2])
+    assert list(content["runs"]) == ["mobilenet"]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model=resnet", ("resnet", "mobilenet", "xraynet")),
+        ("no_such_key=1", ("no_such_key",)),
+        ("faces.epochs=many", ("params.yaml", "faces.epochs", "'many'", "integer")),
+        ("batchnorm=frozen", ("params.yaml", "batchnorm", "'frozen'", "moving", "recalibrated")),
+    ],
+)
+def test_a_wrong_override_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "params", override)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert all(word in line for word in words)
+
+
+def test_outside_the_repository_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for command in ("params", "track", "ui"):
+        with pytest.raises(SystemExit) as end:
+            call(monkeypatch, command)
+        assert end.value.code == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_track_records_what_is_there_and_ui_serves_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(("alexnet", "xray-aug4"))
+    call(monkeypatch, "track")
+    assert capsys.readouterr().out == "MLflow has 4 of 4 runs and ablations in the workspace\n"
+    served: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: served.append([str(path), *arguments]))
+    call(monkeypatch, "ui", "--port", "5123")
+    (command,) = served
+    assert Path(command[0]).name == "mlflow"
+    assert command[2:] == [
+        "ui", f"--backend-store-uri={store.uri()}", "--host=127.0.0.1", "--port=5123", "--workers=1",
+    ]  # fmt: skip
+    assert "http://127.0.0.1:5123/" in capsys.readouterr().out
+
+
+def test_track_fails_where_the_store_can_not_be_written(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(("alexnet",))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "track")
+    assert end.value.code == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_server_has_its_own_ui(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "ui")
+    assert end.value.code == 2
+    assert "MLFLOW_TRACKING_URI" in capsys.readouterr().err
