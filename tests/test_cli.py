@@ -13,6 +13,9 @@ from tracking.finished_runs import finish
 from cnnstudy import cli, paths
 from cnnstudy.tracking import store
 
+# Of SQLAlchemy, about MLflow's own tables.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -31,8 +31,9 @@ def write_params(overrides: list[str]) -> None:
     Raises:
         UserError: conf/ has no such group, choice or key, or params.yaml holds a value that is not allowed.
     """
-    from dvc.exceptions import DvcException
     from dvc.utils.hydra import compose_and_dump
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     from cnnstudy import paths
     from cnnstudy.params import read_params
@@ -41,9 +42,9 @@ def write_params(overrides: list[str]) -> None:
         raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
     try:
         compose_and_dump(str(paths.PARAMS), str(paths.CONF.resolve()), None, "config", "", overrides)
-    except DvcException as error:
-        cause = error.__cause__ or error
-        raise UserError(f"{paths.CONF}: {' '.join(str(cause).split())}") from None
+    except (HydraException, OmegaConfBaseException) as error:
+        cause = str(error).partition("Config search path")[0]
+        raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
     read_params()
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from data.chance import border, interval
+from synth_chance import border, interval
 
 from cnnstudy.data.synth import faces
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from data.chance import border, interval
+from synth_chance import border, interval
 
 from cnnstudy.data.synth import films
 

@@ -18,6 +18,9 @@ from cnnstudy import paths
 from cnnstudy.params import Params
 from cnnstudy.tracking import record, store
 
+# Of SQLAlchemy, about MLflow's own tables.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
 AUTHOR = {f"GIT_{role}_{field}": "a@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")}
 
 

@@ -1,0 +1,83 @@
+"""BatchNorm re-estimation: exact, layer by layer, streamed, dropout off, weights untouched."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cnnstudy.nets import build, specs
+from cnnstudy.training import batchnorm
+
+IMAGES = np.random.default_rng(0).random((37, 16, 16, 3), np.float32)
+LAYERS = (
+    specs.Conv(4, 3), specs.BatchNorm(), specs.Relu(), specs.Dropout(0.5), specs.MaxPool("valid"),
+    specs.Conv(6, 3), specs.BatchNorm(), specs.Relu(), specs.Flatten(), specs.Dense(5), specs.BatchNorm(),
+    specs.Dense(3, activation="softmax"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def model() -> keras.Sequential:
+    keras.utils.set_random_seed(3)
+    return build.build(LAYERS, 16)
+
+
+def batches(size: int) -> list[np.ndarray]:
+    return [IMAGES[start : start + size] for start in range(0, len(IMAGES), size)]
+
+
+def statistics(model: keras.Sequential) -> list[np.ndarray]:
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [np.asarray(value) for layer in norms for value in (layer.moving_mean, layer.moving_variance)]
+
+
+def test_statistics_are_those_of_each_layers_input_with_the_layers_before_it_corrected(model: keras.Sequential) -> None:
+    batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    values = tf.constant(IMAGES)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            axes = tuple(range(len(values.shape) - 1))
+            np.testing.assert_allclose(layer.moving_mean, values.numpy().mean(axis=axes), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(layer.moving_variance, values.numpy().var(axis=axes), rtol=1e-4, atol=1e-6)
+        values = layer(values, training=False)
+
+
+def test_the_batch_size_does_not_matter(model: keras.Sequential) -> None:
+    batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    small = statistics(model)
+    batchnorm.recalibrate(model, lambda: iter(batches(37)))
+    for one, other in zip(small, statistics(model), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_computing_activations_anew_gives_the_same_as_keeping_them(
+    model: keras.Sequential, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    kept = statistics(model)
+    monkeypatch.setattr(batchnorm, "KEPT_BYTES", 0)
+    batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    for one, other in zip(kept, statistics(model), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_weights_are_untouched(model: keras.Sequential) -> None:
+    before = [weight.numpy().copy() for weight in model.trainable_weights]
+    batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    for old, weight in zip(before, model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(old, weight.numpy())
+
+
+def test_after_recalibration_over_one_batch_inference_equals_batch_statistics(model: keras.Sequential) -> None:
+    batch = batchnorm.forward_with_batch_statistics(model.layers, IMAGES).numpy()
+    before = model(IMAGES, training=False).numpy()
+    assert np.abs(batch - before).max() > 0.01
+    batchnorm.recalibrate(model, lambda: iter([IMAGES]))
+    np.testing.assert_allclose(model(IMAGES, training=False).numpy(), batch, atol=1e-4)
+
+
+def test_batch_statistics_leave_the_moving_ones_alone(model: keras.Sequential) -> None:
+    before = statistics(model)
+    batchnorm.forward_with_batch_statistics(model.layers, IMAGES)
+    for old, new in zip(before, statistics(model), strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -1,0 +1,119 @@
+"""Training and prediction: learn, repeat to the bit, and write what was learnt."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnnstudy.data import plans
+from cnnstudy.data.samples import Dataset
+from cnnstudy.errors import UserError
+from cnnstudy.nets import build, specs
+from cnnstudy.params import Plan, Training
+from cnnstudy.training import loop, pipeline, predict
+
+ADAM = Training(learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+LAYERS = (
+    specs.Conv(4, 3, bias=True), specs.BatchNorm(), specs.Relu(), specs.Dropout(0.1),
+    specs.GlobalAveragePool(), specs.Dense(2, activation="softmax"),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    """Dark and bright noise, half of each split."""
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 60)
+    images = (rng.integers(0, 120, (120, 12, 12, 3)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    return Dataset(images, labels, np.repeat(["train", "val", "test"], 40), ("dark", "bright"))
+
+
+def training(dataset: Dataset, level: int = 0, rotation: int = 0) -> pipeline.TrainingSet:
+    plan = Plan(study="xray", level=level, rotation=rotation, shift=0.0, flip=bool(rotation))
+    splits = pd.DataFrame({"id": range(len(dataset.labels)), "split": dataset.splits})
+    return pipeline.training_set(dataset, plans.make(plan, splits), "train")
+
+
+def trained(
+    dataset: Dataset, data: pipeline.TrainingSet, layers: tuple[specs.Layer, ...] = LAYERS
+) -> tuple[keras.Sequential, pd.DataFrame]:
+    keras.utils.set_random_seed(1)
+    model = build.build(layers, 12)
+    return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(16, 6, 1))
+
+
+def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> None:
+    data = training(dataset, rotation=20)
+    model, history = trained(dataset, data)
+    assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), "recalibrated")
+    assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
+
+
+def test_the_same_seed_gives_the_same_bits(dataset: Dataset, tmp_path: Path) -> None:
+    files = []
+    for attempt in ("first", "second"):
+        model, history = trained(dataset, training(dataset, rotation=20))
+        model.save_weights(tmp_path / f"{attempt}.weights.h5")
+        files.append(((tmp_path / f"{attempt}.weights.h5").read_bytes(), history.to_csv()))
+    assert files[0] == files[1]
+
+
+def test_order_and_augmentation_follow_seed_and_epoch(dataset: Dataset) -> None:
+    data = training(dataset, rotation=20)
+    first, again, later, other = (
+        [images.numpy() for images, _ in pipeline.training_batches(data, 16, *key)]
+        for key in ((0, 0), (0, 0), (0, 1), (1, 0))
+    )
+    assert [len(batch) for batch in first] == [16, 16, 8]
+    np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
+    for different in (later, other):
+        assert not np.array_equal(np.concatenate(first), np.concatenate(different))
+
+
+def test_every_training_image_is_seen_once_an_epoch_with_its_label(dataset: Dataset) -> None:
+    data = training(dataset, level=4)
+    batches = list(pipeline.training_batches(data, 64, 0, 0))
+    means = np.concatenate([images.numpy().mean(axis=(1, 2, 3)) for images, _ in batches])
+    labels = np.concatenate([labels.numpy().ravel() for _, labels in batches])
+    assert len(means) == len(data) == 5 * 40
+    np.testing.assert_array_equal(labels, means > 0.46)
+    expected = data.copies(np.arange(len(data))).mean(axis=(1, 2, 3)) / 255
+    np.testing.assert_allclose(np.sort(means), np.sort(expected), rtol=1e-4)
+
+
+def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that_counts(dataset: Dataset) -> None:
+    data = training(dataset, level=1)
+    for mode in ("moving", "recalibrated"):
+        model, _ = trained(dataset, data)
+        arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), mode)  # type: ignore[arg-type]
+        kinds = {"id", "label", "moving", "recalibrated", "batch"}
+        assert set(arrays) == {f"{split}/{kind}" for split in ("train", "val", "test") for kind in kinds} | {
+            f"train_augmented/{kind}" for kind in ("id", "label", mode)
+        }
+        assert len(arrays[f"train_augmented/{mode}"]) == 80
+        np.testing.assert_array_equal(arrays["test/id"], dataset.ids("test"))
+        images = pipeline.scaled(dataset.images[dataset.ids("test")])
+        np.testing.assert_allclose(model(images, training=False).numpy(), arrays[f"test/{mode}"], atol=1e-5)
+
+
+def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
+    data = training(dataset)
+    layers = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))
+    model, _ = trained(dataset, data, layers)
+    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), "recalibrated")
+    assert arrays["val/recalibrated"].shape == (40, 2)
+    np.testing.assert_allclose(arrays["val/recalibrated"].sum(axis=1), 1, rtol=1e-6)
+    assert (arrays["val/recalibrated"].argmax(axis=1) == arrays["val/label"]).mean() > 0.9
+
+
+def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
+    keras.utils.set_random_seed(1)
+    model = build.build(LAYERS, 12)
+    model.layers[0].bias.assign(np.full(4, np.nan, np.float32))
+    with pytest.raises(UserError, match=r"training\.learning_rate: 0\.01 made the loss NaN"):
+        loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, 1))
