@@ -50,21 +50,6 @@ def test_what_the_user_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [os.environ[name] for name in store.ENVIRONMENT] == ["theirs", "ours"]
 
 
-def test_a_root_of_any_name_holds_database_and_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = tmp_path / "50% of a #1 'ünusual' name?"
-    (root / ".dvc").mkdir(parents=True)
-    monkeypatch.chdir(root)
-    # As a killed process would leave it.
-    (root / "mlflow.db.new").write_bytes(b"half a database")
-    store.configure()
-    with store.lock(10):
-        client = store.client()
-        run = client.create_run(store.experiment_id(client, "faces"))
-    client.log_text(run.info.run_id, "shown", "note.txt")
-    assert sorted(path.name for path in root.iterdir()) == [".dvc", "mlartifacts", "mlflow.db", "mlflow.db.lock"]
-    assert (root / "mlartifacts/faces" / run.info.run_id / "artifacts/note.txt").read_text() == "shown"
-
-
 def test_the_lock_is_not_waited_for_longer_than_said() -> None:
     with store.lock(1), pytest.raises(TimeoutError):
         store.lock(0.05).acquire()
@@ -82,16 +67,16 @@ with store.lock(60):
 """
 
 
-def test_processes_at_once_on_no_store_make_one(tmp_path: Path) -> None:
-    (tmp_path / ".dvc").mkdir()
-    command = [sys.executable, "-c", CREATE]
-    environment = {"PYTHONPATH": str(Path(store.__file__).parents[2])}
-    processes = [
-        subprocess.Popen(
-            command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for _ in range(2)
-    ]
+def test_processes_at_once_on_no_store_make_one_in_a_root_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "50% of a #1 'ünusual' name?"
+    (root / ".dvc").mkdir(parents=True)
+    # As a killed process would leave it.
+    (root / "mlflow.db.new").write_bytes(b"half a database")
+    command, environment = [sys.executable, "-c", CREATE], {"PYTHONPATH": str(Path(store.__file__).parents[2])}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    processes = [subprocess.Popen(command, cwd=root, env=environment, text=True, **pipes) for _ in range(2)]
     for process in processes:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
@@ -100,3 +85,12 @@ def test_processes_at_once_on_no_store_make_one(tmp_path: Path) -> None:
         process.stdin.write("\n")
         process.stdin.flush()
     assert [process.communicate() for process in processes] == [("1\n", "")] * 2
+
+    monkeypatch.chdir(root)
+    assert not store.is_new()
+    with store.lock(10):
+        client = store.client()
+        run = client.create_run(store.experiment_id(client, "faces"))
+    client.log_text(run.info.run_id, "shown", "note.txt")
+    assert sorted(path.name for path in root.iterdir()) == [".dvc", "mlartifacts", "mlflow.db", "mlflow.db.lock"]
+    assert (root / "mlartifacts/faces" / run.info.run_id / "artifacts/note.txt").read_text() == "shown"

@@ -39,6 +39,7 @@ def training(dataset: Dataset, level: int = 0, rotation: int = 0) -> pipeline.Tr
 def trained(
     dataset: Dataset, data: pipeline.TrainingSet, layers: tuple[specs.Layer, ...] = LAYERS
 ) -> tuple[keras.Sequential, pd.DataFrame]:
+    keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(1)
     model = build.build(layers, 12)
     return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(16, 6, 1))

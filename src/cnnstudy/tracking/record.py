@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-# Seconds that a stage waits for its record, and that anyone waits for the lock.
+# Seconds that a stage waits for its record, that it waits where the store must be made first, and that a user does.
 LIMIT = 10.0
+NEW_STORE_LIMIT = 60.0
+USER_LIMIT = 600.0
 # MLflow takes at most 1000 metrics, parameters and tags in one call.
 BATCH = 800
 
@@ -49,7 +51,7 @@ def record_all(params: Params, lock: dict[str, Any]) -> tuple[int, int]:
     makers |= {f"ablation {name}": ablation_maker(name) for name in params.ablations if facts.has_ablation(name)}
     stored = 0
     for record in [_made(make, name) for name, make in makers.items()]:
-        if record and not _stored(record, None):
+        if record and not _stored(record, USER_LIMIT):
             break  # the next one would fail like it, after as long a wait
         stored += record is not None
     return stored, len(makers)
@@ -63,12 +65,13 @@ def _made(make: Callable[[], facts.Record], name: str) -> facts.Record | None:
         return None
 
 
-def _stored(record: facts.Record, limit: float | None) -> bool:
+def _stored(record: facts.Record, limit: float) -> bool:
     try:
         store.configure()
         import mlflow  # noqa: F401  takes seconds, which are not the store's
 
-        _within(limit, lambda: _upsert(record))
+        seconds = max(limit, NEW_STORE_LIMIT) if store.is_new() else limit
+        _within(seconds, lambda: _upsert(record, 0.8 * seconds))
     except Exception as error:  # whatever the store raises: the stage's own outputs are whole
         _warn(record.name, error)
         return False
@@ -80,7 +83,7 @@ def _warn(name: str, error: Exception) -> None:
     print(f"warning: {name}: not recorded in MLflow ({cause}); `cnnstudy track` records it later", file=sys.stderr)
 
 
-def _within(seconds: float | None, work: Callable[[], None]) -> None:
+def _within(seconds: float, work: Callable[[], None]) -> None:
     """Do `work`, but go on without it after some seconds."""
     errors: list[Exception] = []
 
@@ -99,9 +102,12 @@ def _within(seconds: float | None, work: Callable[[], None]) -> None:
         raise errors[0]
 
 
-def _upsert(record: facts.Record) -> None:
-    """Find or make the run with the record's key, and complete it unless the tag `record` says that it is whole."""
-    with store.lock(LIMIT):
+def _upsert(record: facts.Record, wait: float) -> None:
+    """Find or make the run with the record's key, and complete it unless the tag `record` says that it is whole.
+
+    `wait` is how long to wait for the lock, in seconds.
+    """
+    with store.lock(wait):
         client = store.client()
         experiment = store.experiment_id(client, record.study)
         run = _find(client, experiment, record.key) or _create(client, experiment, record)

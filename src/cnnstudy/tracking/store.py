@@ -38,6 +38,12 @@ def is_server() -> bool:
     return uri().startswith(("http://", "https://"))
 
 
+def is_new() -> bool:
+    """Whether the store is a database that must be made first, which takes seconds."""
+    database = _database()
+    return database is not None and not database.exists()
+
+
 def lock(timeout: float) -> FileLock:
     """What to hold while something is looked up and made if missing, lest two processes make it twice.
 
