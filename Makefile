@@ -28,7 +28,7 @@ repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
 	dvc repro
 
 test: $(READY) ## run the tests
-	pytest -n 2 --dist worksteal
+	pytest -n 2 --dist loadfile
 
 lint: $(READY) ## ruff and mypy
 	ruff check . && ruff format --check . && mypy

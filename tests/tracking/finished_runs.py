@@ -55,4 +55,4 @@ def _write_ablation(name: str, runs: dict[str, int]) -> None:
     metrics.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "curve.csv", index=False)
     (folder / "curve.png").write_text(name)
-    metrics.write_text(table.to_json())
+    metrics.write_text(json.dumps(table.to_dict()))

@@ -5,13 +5,14 @@ import shutil
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Dataset, Run
 from tracking.finished_runs import METRICS, RUNS, finish, write_metrics
 
 from cnnstudy import paths
@@ -90,6 +91,11 @@ def history(client: MlflowClient, run: Run, metric: str) -> list[tuple[int, floa
     return [(point.step, point.value) for point in client.get_metric_history(run.info.run_id, metric)]
 
 
+def datasets(run: Run) -> list[Dataset]:
+    assert run.inputs
+    return [each.dataset for each in run.inputs.dataset_inputs]
+
+
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     run = only(client, "tags.run = 'xray-aug4'")
     settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "3"}
@@ -137,11 +143,11 @@ def test_a_run_shows_its_figures_by_phase_and_its_data(client: MlflowClient) -> 
     assert shown("") == ["alexnet.json", "base", "layers.csv", "tuned"]
     names = ("curves.png", "val-confusion.csv", "val-confusion.png", "val-report.txt")
     assert shown("tuned") == [f"tuned/tuned-{name}" for name in names]
-    (data,) = run.inputs.dataset_inputs
-    assert data.dataset.name == "faces"
-    assert '"uri": "data/faces/images.npy"' in data.dataset.source
-    assert '"train": 96' in data.dataset.profile
-    assert len(data.dataset.digest) == 12
+    (data,) = datasets(run)
+    assert data.name == "faces"
+    assert data.source == '{"uri": "data/faces/images.npy", "format": "drawn"}'
+    assert data.profile == '{"images": 168, "train": 96, "tune": 40, "val": 32}'
+    assert len(data.digest) == 12
 
 
 def test_an_ablation_is_a_run_with_table_curve_and_values_along_the_axis(client: MlflowClient) -> None:
@@ -194,6 +200,14 @@ def test_new_metrics_of_the_same_models_correct_the_run_in_place(client: MlflowC
     assert only(client, "tags.run = 'alexnet'").data.metrics["base/val_accuracy"] == 0.5
 
 
+def test_settings_that_made_the_same_models_again_leave_those_that_made_them_first(
+    client: MlflowClient, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record.record_run(params.model_copy(update={"data_seed": 5}), "alexnet")
+    assert capsys.readouterr().err == ""
+    assert only(client, "tags.run = 'alexnet'").data.params["data_seed"] == "0"
+
+
 def test_a_record_that_broke_off_is_completed(
     root: Path, client: MlflowClient, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,7 +230,7 @@ def test_a_record_that_broke_off_is_completed(
     assert completed.data.metrics == whole.data.metrics
     assert len(history(client, completed, "base/epoch/loss")) == 6
     assert len(history(client, completed, "base/val_accuracy")) == 1
-    assert len(completed.inputs.dataset_inputs) == 1
+    assert datasets(completed) == datasets(whole)
     assert completed.data.tags["record"] == whole.data.tags["record"]
     assert capsys.readouterr().err == ""
 
@@ -325,3 +339,49 @@ def test_a_store_that_another_process_holds_is_not_waited_for(
         record.record_run(params, "alexnet")
     (line,) = capsys.readouterr().err.splitlines()
     assert "mlflow.db.lock' could not be acquired" in line
+
+
+RECORD = """
+import mlflow
+from cnnstudy.params import read_params
+from cnnstudy.tracking import record
+print("ready", flush=True)
+input()
+record.record_run(read_params(), "alexnet")
+"""
+
+
+def test_processes_at_once_on_no_store_make_one_record_in_a_root_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "50% of a #1 'ünusual' name?"
+    (root / ".dvc").mkdir(parents=True)
+    # As a killed process would leave it.
+    (root / "mlflow.db.new").write_bytes(b"half a database")
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(Path(store.__file__).parents[2]))
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", "ERROR")
+    monkeypatch.chdir(root)
+    finish(("alexnet",))
+    before = {path.name for path in root.iterdir()} - {"mlflow.db.new"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RECORD],
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    assert [process.communicate("\n") for process in processes] == [("", "")] * 2
+
+    assert {path.name for path in root.iterdir()} - before == {"mlflow.db", "mlflow.db.lock", "mlartifacts"}
+    with store.lock(10):
+        client = store.client()
+    run, parent = only(client, "tags.kind = 'run'"), only(client, "tags.kind = 'parent'")
+    assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+    assert [step for step, _ in history(client, run, "base/epoch/loss")] == list(range(1, 7))
+    files = root / "mlartifacts/faces" / run.info.run_id / "artifacts"
+    assert (files / "base/base-val-confusion.png").read_text() == "alexnet base val-confusion.png"

@@ -1,11 +1,11 @@
 """Where the store is, and how it comes to be."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
 
 from cnnstudy.tracking import store
 
@@ -55,42 +55,15 @@ def test_the_lock_is_not_waited_for_longer_than_said() -> None:
         store.lock(0.05).acquire()
 
 
-CREATE = """
-from cnnstudy.tracking import store
-store.configure()
-import mlflow
-print("ready", flush=True)
-input()
-with store.lock(60):
-    client = store.client()
-    print(store.experiment_id(client, "faces"))
-"""
+def test_a_store_is_there_only_once_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(engine: Any) -> None:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("create table experiments (experiment_id integer)"))
+        raise KeyboardInterrupt
 
-
-def test_processes_at_once_on_no_store_make_one_in_a_root_of_any_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = tmp_path / "50% of a #1 'ünusual' name?"
-    (root / ".dvc").mkdir(parents=True)
-    # As a killed process would leave it.
-    (root / "mlflow.db.new").write_bytes(b"half a database")
-    command, environment = [sys.executable, "-c", CREATE], {"PYTHONPATH": str(Path(store.__file__).parents[2])}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    processes = [subprocess.Popen(command, cwd=root, env=environment, text=True, **pipes) for _ in range(2)]
-    for process in processes:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin
-        process.stdin.write("\n")
-        process.stdin.flush()
-    assert [process.communicate() for process in processes] == [("1\n", "")] * 2
-
-    monkeypatch.chdir(root)
-    assert not store.is_new()
-    with store.lock(10):
-        client = store.client()
-        run = client.create_run(store.experiment_id(client, "faces"))
-    client.log_text(run.info.run_id, "shown", "note.txt")
-    assert sorted(path.name for path in root.iterdir()) == [".dvc", "mlartifacts", "mlflow.db", "mlflow.db.lock"]
-    assert (root / "mlartifacts/faces" / run.info.run_id / "artifacts/note.txt").read_text() == "shown"
+    store.configure()
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", stop)
+    with store.lock(10), pytest.raises(KeyboardInterrupt):
+        store.client()
+    assert (tmp_path / "mlflow.db.new").exists()
+    assert store.is_new()

@@ -19,10 +19,11 @@ def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], names: Sequence
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(1.1 + columns, 0.25 + len(rows) * 1.04), dpi=CELL)
+    head = 0.25 if titles else 0.05
+    figure = Figure(figsize=(1.1 + columns, head + len(rows) * 1.04), dpi=CELL)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    figure.subplots_adjust(left=1.1 / (1.1 + columns), right=0.995, bottom=0.005, top=1 - 0.25 / (0.25 + len(rows)))
+    figure.subplots_adjust(left=1.1 / (1.1 + columns), right=0.995, bottom=0.005, top=1 - head / (head + len(rows)))
     for axes, row, name in zip(grid, rows, names, strict=True):
         for axis in axes:
             axis.axis("off")

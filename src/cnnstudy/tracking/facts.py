@@ -108,10 +108,10 @@ def ablation_record(params: Params, name: str) -> Record:
 
 
 def environment_tags() -> dict[str, str]:
-    """Where a run ran: commit, branch, whether what it ran was committed, and the name that `dvc exp` gave it."""
+    """Where a run ran: commit, branch, whether its code was committed, and the name that `dvc exp` gave it."""
     commit = _git("rev-parse", "HEAD")
-    # dvc.lock and metrics change while stages run, and say nothing about the code.
-    edited = _git("status", "--porcelain", "--", "src", "conf", "params.yaml", "dvc.yaml")
+    # Not params.yaml, which every experiment changes, nor what stages write while they run.
+    edited = _git("status", "--porcelain", "--", "src", "dvc.yaml")
     tags = {
         "git_commit": commit,
         "mlflow.source.git.commit": commit,
@@ -157,7 +157,8 @@ def _finals(metrics: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
 def _curves(params: Params, run: str, phase: str) -> list[tuple[str, float, int]]:
     """Per-epoch values: the mean over the seeds and, of several, each."""
     each = {seed: pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds}
-    tables = {f"{phase}/epoch": pd.concat(each.values()).groupby("epoch", as_index=False).mean()}
+    mean = pd.DataFrame(pd.concat(each.values()).groupby("epoch", as_index=False).mean())
+    tables = {f"{phase}/epoch": mean}
     if len(each) > 1:
         tables |= {f"{phase}/epoch/seed{seed}": table for seed, table in each.items()}
     return [

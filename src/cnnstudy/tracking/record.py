@@ -127,7 +127,9 @@ def _create(client: "MlflowClient", experiment: str, record: facts.Record) -> "R
     key = keys.text_md5(f"parent {name}")
     parent = _find(client, experiment, key)
     if not parent:
-        tags = {"kind": "parent", "parent": name, "study": record.study, "run_key": key, **where}
+        tags = {"kind": "parent", "parent": name, "study": record.study, "run_key": key}
+        # Later runs of a branch have other commits.
+        tags |= {tag: where[tag] for tag in ("git_branch", "dvc_experiment") if tag in where}
         parent = client.create_run(experiment, tags=tags, run_name=name)
         client.set_terminated(parent.info.run_id)
     tags = {**record.tags, **where, "parent": name, "run_key": record.key, "mlflow.parentRunId": parent.info.run_id}

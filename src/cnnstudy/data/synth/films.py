@@ -375,7 +375,7 @@ def _opacities(chest: _Chest, patches: tuple[Patch, ...]) -> np.ndarray:
         centre_x, centre_y = chest.inside(patch.side, patch.out, patch.down)
         away = ((x - 0.5 - centre_x) / patch.radius) ** 2 + ((y - centre_y) / (patch.radius * patch.stretch)) ** 2
         clear *= 1 - np.clip(patch.density * np.exp(-(away**1.3)), 0, 0.95)
-    field = (0.5 * (1 - clear) * noise).astype(np.float32)
+    field = (0.8 * (1 - clear) * noise).astype(np.float32)
     return cv2.resize(field, (chest.side, chest.side), interpolation=cv2.INTER_CUBIC)
 
 
