@@ -91,7 +91,7 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
     data = training(dataset, level=1)
     for mode in ("moving", "recalibrated"):
         model, _ = trained(dataset, data)
-        arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), mode)  # type: ignore[arg-type]
+        arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), mode)
         kinds = {"id", "label", "moving", "recalibrated", "batch"}
         assert set(arrays) == {f"{split}/{kind}" for split in ("train", "val", "test") for kind in kinds} | {
             f"train_augmented/{kind}" for kind in ("id", "label", mode)
