@@ -27,7 +27,7 @@ def params_with(runs: tuple[str, ...], **changes: Any) -> Params:
     for ablation in content["ablations"].values():
         ablation["runs"] = {name: x for name, x in ablation["runs"].items() if name in runs}
     content["ablations"] = {name: entry for name, entry in content["ablations"].items() if entry["runs"]}
-    Path("params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return read_params()
 
 

@@ -131,4 +131,5 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(tmp_path: Path) ->
     assert [(run["name"], run["error"]) for run in experiments] == [("queued", None)]
     assert set(experiments[0]["data"]["metrics"][str(paths.SUMMARY)]["data"]) == {"mobilenet"}
     assert store(workspace, TAGGED.format("run")) == [("mobilenet", "mobilenet")]
-    assert store(workspace, TAGGED.format("dvc_experiment")) == [("mobilenet", "queued")]
+    parent = ("queued", "queued")
+    assert store(workspace, TAGGED.format("dvc_experiment")) == [("mobilenet", "queued"), parent]
