@@ -16,12 +16,12 @@ def main(study: str) -> None:
     order = (read_params().faces if study == "faces" else read_params().xray).classes
     dataset, table = samples.load(study, order), samples.read_samples(study)
     splits, rejects = pd.read_csv(paths.splits(study)), pd.read_csv(paths.rejects(study), dtype=str)
-    found = audit.audit(table, splits, rejects, dataset.classes)
+    found = audit.audit(table, splits, rejects, tuple(order))  # a class without images is a finding too
     folder = paths.audit_plots(study)
     folder.mkdir(parents=True, exist_ok=True)
     paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
     paths.audit(study).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    counts = audit.balance(table, splits, dataset.classes)
+    counts = audit.balance(table, splits, tuple(order))
     counts.to_csv(folder / "balance.csv")
     audit.save_balance(counts, folder / "balance.png")
     sheets.save_sheet(folder / "samples.png", sheets.class_rows(dataset, columns=8), dataset.classes, ())

@@ -39,3 +39,9 @@ def test_a_rare_class_is_named(tmp_path: Path) -> None:
     assert table.to_numpy().tolist() == [[0, 1], [2, 0]]
     audit.save_balance(table, tmp_path / "balance.png")
     assert (tmp_path / "balance.png").stat().st_size > 1000
+
+
+def test_a_class_without_images_is_named() -> None:
+    samples = pd.DataFrame({"label": ["a", "b"], "sha256": ["1", "2"]})
+    found = audit.audit(samples, pd.DataFrame({"split": ["train", "val"]}), REJECTS, ("a", "b", "absent"))
+    assert "absent (0)" in found["findings"][0]["advice"]

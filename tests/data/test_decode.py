@@ -75,6 +75,8 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
         (encoded(RED.resize((200, 200)), "JPEG")[:400], "broken image"),
         (encoded(RED.resize((200, 200)), "PNG")[:200], "broken image"),
         (encoded(Image.new("1", (9000, 9000)), "PNG"), "9000 x 9000 pixels"),
+        (encoded(RED, "EPS"), "not an image"),
+        (encoded(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "TIFF"), "pixels that are not numbers"),
     ],
 )
 def test_what_is_no_image_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -85,3 +87,24 @@ def test_what_is_no_image_says_why(tmp_path: Path, content: bytes, reason: str) 
 def test_an_absent_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(decode.UnreadableError, match="No such file"):
         decode.read_image(tmp_path / "absent.png", 8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP"])
+def test_any_damage_ends_as_an_image_or_with_a_reason(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8))
+    exif = Image.Exif()
+    exif[274] = 6
+    options = {"exif": exif} if kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF") else {}
+    content = np.frombuffer(encoded(image, kind, **options), np.uint8)
+    reasons = []
+    for _ in range(120):
+        damaged = content.copy()
+        places = rng.integers(0, min(len(content), 300), 5)
+        damaged[places] = rng.integers(0, 256, 5)
+        try:
+            assert read(tmp_path, "damaged", damaged.tobytes()).pixels.shape == (8, 8, 3)
+        except decode.UnreadableError as error:
+            reasons.append(str(error))
+    assert reasons
+    assert all(reason and "\n" not in reason for reason in reasons)

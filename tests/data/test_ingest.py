@@ -1,10 +1,12 @@
 """From sources to samples.csv, images.npy and rejects.csv; nothing is lost on the way."""
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from PIL import Image
@@ -130,3 +132,69 @@ def test_a_missing_folder_and_one_without_a_usable_image_are_errors(tmp_path: Pa
     with pytest.raises(UserError, match="none of 1 files is a usable image"):
         ingest.write(ingest.find(settings, "faces"), "folders", 32, tmp_path / "out/images.npy")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_odd_names_and_links_are_rejected_and_stop_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "source"
+    for name in ("anger/ok.png", "anger/a\nb.png", "anger/c\rd.png", "anger/.thumbs/e.png"):
+        picture(root / name, 0)
+    os.mkfifo(root / "anger/pipe.png")
+    (root / "anger/loop.png").symlink_to(root / "anger/loop.png")
+    (root / "anger/nowhere.png").symlink_to(root / "anger/absent.png")
+    (root / "happy").symlink_to(tmp_path)
+    expected = {
+        "anger/c\\rd.png": "a name that is not UTF-8 or holds a carriage return",
+        "anger/.thumbs/e.png": "a hidden file",
+        "anger/pipe.png": "not a regular file",
+        "anger/loop.png": "a name or link that can't be followed",
+        "anger/nowhere.png": "no such file",
+        "happy": "a link out of the folder",
+    }
+    if os.name == "posix" and os.uname().sysname == "Linux":  # macOS refuses such a name itself
+        Path(os.fsdecode(os.fsencode(root / "anger") + b"/\xff.png")).write_bytes(b"x")
+        expected["anger/\\udcff.png"] = "a name that is not UTF-8 or holds a carriage return"
+    _, tables, _ = ingested(params("faces", "folders", root), "faces", tmp_path / "out/images.npy")
+    assert tables.samples["path"].tolist() == ["anger/a\nb.png", "anger/ok.png"]
+    assert dict(tables.rejects.to_numpy().tolist()) == expected
+    tables.rejects.to_csv(tmp_path / "rejects.csv", index=False)
+    assert len(pd.read_csv(tmp_path / "rejects.csv")) == len(expected)
+
+
+def test_a_folder_that_cannot_be_read_is_a_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture(tmp_path / "source/anger/a.png", 0)
+    picture(tmp_path / "source/sad/b.png", 0)
+    scan = os.scandir
+
+    def closed(path: Any) -> Any:  # permissions do not bind the superuser, who may run this
+        if Path(path).name == "sad":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    found = ingest.find(params("faces", "folders", tmp_path / "source"), "faces").candidates
+    assert [(candidate.path, candidate.reason) for candidate in found] == [
+        ("anger/a.png", ""),
+        ("sad", "not a regular file"),
+    ]
+
+
+def test_a_legend_with_impossible_names_goes_on(tmp_path: Path) -> None:
+    picture(tmp_path / "source/images/ok.png", 0)
+    legend = tmp_path / "source/legend.csv"
+    legend.write_text(f"user.id,image,emotion\na,ok.png,anger\na,{'x' * 300}.png,anger\na,b\0.png,anger\n")
+    settings = params("faces", "legend", tmp_path / "source")
+    _, tables, _ = ingested(settings, "faces", tmp_path / "out/images.npy")
+    assert tables.samples["path"].tolist() == ["images/ok.png"]
+    assert set(tables.rejects["reason"]) == {"a name or link that can't be followed"}
+    legend.write_text(f"user.id,image,emotion\na,{'x' * 200_000},anger\n")
+    with pytest.raises(UserError, match=r"legend\.csv: field larger than field limit"):
+        ingest.find(settings, "faces")
+
+
+def test_a_legend_does_not_follow_its_images_out_of_the_folder(tmp_path: Path) -> None:
+    picture(tmp_path / "elsewhere/ok.png", 0)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/images").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "source/legend.csv").write_text("user.id,image,emotion\na,ok.png,anger\n")
+    with pytest.raises(UserError, match="images: a link out of the folder"):
+        ingest.find(params("faces", "legend", tmp_path / "source"), "faces")

@@ -69,3 +69,23 @@ def test_three_images_are_enough_for_three_splits() -> None:
     samples = table(["a"] * 20 + ["rare"] * 3)
     found = counts(samples, splits.assign("faces", samples, SHARES, 0))
     assert {split for label, split in found if label == "rare"} == {"train", "val", "tune"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_large_share_or_a_large_group_leaves_a_group_for_every_split(seed: int) -> None:
+    few = table(["a", "b"] * 5)
+    large = table(["a"] * 10 + ["b"] * 10, group=["1", "2", *["3"] * 8, "4", "5", *["6"] * 8])
+    for samples, shares in ((few, Split(val=0.95, tune=0.0, test=0.2)), (large, Split(val=0.15, tune=0.0, test=0.2))):
+        found = counts(samples, splits.assign("xray", samples, shares, seed))
+        assert set(found) == {(label, split) for label in "ab" for split in ("train", "val", "test")}
+
+
+def test_a_source_without_training_images_is_an_error() -> None:
+    samples = table(["a", "b"] * 4, hint=["val"] * 4 + ["test"] * 4)
+    with pytest.raises(UserError, match="class 'a' has 4 images and none in the split 'train'"):
+        splits.assign("xray", samples, Split(val=0.15, tune=0.0, test=0.2), 0)
+
+
+def test_a_source_of_one_class_is_an_error() -> None:
+    with pytest.raises(UserError, match="only the class 'normal' has images"):
+        splits.assign("xray", table(["normal"] * 20), Split(val=0.15, tune=0.0, test=0.2), 0)

@@ -12,6 +12,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 # Pixels; a film of 8000 x 8000 passes. The header tells the size before anything is decoded.
 LARGEST = 64_000_000
 
+# What cameras, scanners and the web write; others, such as EPS, would start another program to be drawn.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
+
 
 class UnreadableError(Exception):
     """Why a file is not an image that can be used, in a few words."""
@@ -44,7 +47,7 @@ def read_image(path: Path, size: int) -> Decoded:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content)) as image:
+            with Image.open(BytesIO(content), formats=FORMATS) as image:
                 facts = (hashlib.sha256(content).hexdigest(), *image.size, image.mode, len(content))
                 if image.width * image.height > LARGEST:
                     raise UnreadableError(f"{image.width} x {image.height} pixels, more than {LARGEST}")
@@ -53,8 +56,11 @@ def read_image(path: Path, size: int) -> Decoded:
         raise UnreadableError("not an image") from None
     except Image.DecompressionBombError:
         raise UnreadableError(f"more than {LARGEST} pixels") from None
-    # Pillow's decoders raise many kinds of error on broken files; each is the file's fault and goes to the rejects.
-    except (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, OverflowError) as error:
+    except (UnreadableError, MemoryError):
+        raise
+    # Pillow's decoders raise almost any error on broken files (struct.error on EXIF, RuntimeError on AVIF); each is
+    # the file's fault and goes to the rejects.
+    except Exception as error:
         raise UnreadableError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
@@ -76,5 +82,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _scaled(values: np.ndarray) -> Image.Image:
     """Deep grey values by their own range, since cameras fill 10, 12 or 16 bits."""
+    if not np.isfinite(values).all():
+        raise UnreadableError("pixels that are not numbers")
     low, high = values.min(), values.max()
     return Image.fromarray(np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))

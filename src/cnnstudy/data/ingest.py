@@ -95,7 +95,11 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
             file.seek(0)
             _write_header(file, size, len(rows))
         if not rows:
-            raise UserError(f"{source}: none of {len(found.candidates)} files is a usable image, as {rejects[0]}")
+            labels = ", ".join(sorted({candidate.label for candidate in usable}))
+            raise UserError(
+                f"{source}: none of {len(found.candidates)} files is a usable image (labels found: {labels}; "
+                f"the last file: {rejects[-1][0]}: {rejects[-1][1]}); allowed: at least one that can be read"
+            )
         os.replace(partial_file, images)
     finally:
         partial_file.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cnnstudy.data.samples import SPLITS
 from cnnstudy.errors import UserError
 from cnnstudy.params import Split
 
@@ -17,18 +18,21 @@ def assign(study: str, samples: pd.DataFrame, shares: Split, seed: int) -> pd.Da
     group or byte-identical files on two sides.
 
     Raises:
-        UserError: a class can't put one image into each split.
+        UserError: fewer than two classes have images, or a class can't put one image into each split.
     """
     split = samples["hint"].replace("", "train").to_numpy(dtype=object)
     pool = np.isin(split, ["train"])
     groups = group_numbers(samples)
     rng = np.random.default_rng(seed)
-    for name, share in (("tune", shares.tune), ("test", shares.test), ("val", shares.val)):
-        if name in split or not share:
-            continue
-        taken = _take(samples["label"].to_numpy(), groups, pool, share, rng)
+    hinted = set(split)
+    carved = [name for name in ("tune", "test", "val") if getattr(shares, name) and name not in hinted]
+    for number, name in enumerate(carved):
+        others = len(carved) - number  # the splits still to be carved, and train
+        amount = (getattr(shares, name), others)
+        taken = _take(samples["label"].to_numpy(), groups, pool, amount, rng)
         split[taken], pool = name, pool & ~taken
-    _require_all_classes(study, samples["label"], pd.Series(split))
+    needed = [name for name in SPLITS if name == "train" or name in hinted or name in carved]
+    _require_all_classes(study, samples["label"], pd.Series(split), needed)
     return pd.DataFrame({"id": samples["id"], "split": split})
 
 
@@ -43,28 +47,34 @@ def group_numbers(samples: pd.DataFrame) -> np.ndarray:
 
 
 def _take(
-    labels: np.ndarray, groups: np.ndarray, pool: np.ndarray, share: float, rng: np.random.Generator
+    labels: np.ndarray, groups: np.ndarray, pool: np.ndarray, amount: tuple[float, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """A mask of `share` of the pool, class by class as nearly as whole groups allow, at least one of each."""
+    """A mask of a share of the pool, class by class as nearly as whole groups allow, at least one of each.
+
+    `amount` is the share, and how many groups of each class must stay in the pool.
+    """
+    share, others = amount
     taken = np.zeros(len(labels), bool)
     for label in np.unique(labels[pool]):
         own = pool & (labels == label)
         wanted = max(1, round(share * own.sum())) - (taken & own).sum()
         numbers, sizes = np.unique(groups[own & ~taken], return_counts=True)
         order = rng.permutation(len(numbers))
-        chosen = []
+        chosen: list[int] = []
         for group in order:
-            if sizes[group] <= wanted:
+            if sizes[group] <= wanted and len(numbers) - len(chosen) > others:
                 chosen.append(group)
                 wanted -= sizes[group]
-        if not chosen and not (taken & own).any() and len(numbers) > 1:
+        if not chosen and not (taken & own).any() and len(numbers) > others:
             chosen = [order[np.argmin(sizes[order])]]
         taken |= pool & np.isin(groups, numbers[chosen])
     return taken
 
 
-def _require_all_classes(study: str, labels: pd.Series, split: pd.Series) -> None:
-    counts = pd.crosstab(labels, split)
+def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed: list[str]) -> None:
+    if labels.nunique() < 2:
+        raise UserError(f"{study}: only the class {labels.iloc[0]!r} has images; allowed: at least two classes")
+    counts = pd.crosstab(labels, split).reindex(columns=needed, fill_value=0)
     for label, row in counts.iterrows():
         for name in counts.columns[row == 0]:
             raise UserError(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from cnnstudy.data.sources import Candidate
+from cnnstudy.data.sources import Candidate, file_problem, written
 from cnnstudy.errors import UserError
 
 HINTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -29,24 +29,24 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
 
 
 def _files(root: Path) -> list[Path]:
-    """Files and links below `root`; folders that are links are listed as links, not entered."""
-    found = []
-    for folder, folders, files in os.walk(root):
+    """Files and links below `root`, and folders that are links or can't be read: they are listed, not entered."""
+    found: list[Path] = []
+    unreadable: list[OSError] = []
+    for folder, folders, files in os.walk(root, onerror=unreadable.append):
         links = [name for name in folders if Path(folder, name).is_symlink()]
         found += [Path(folder, name) for name in (*files, *links)]
-    return found
+    return found + [Path(error.filename) for error in unreadable if Path(error.filename) != root]
 
 
 def _candidate(root: Path, path: Path) -> Candidate:
-    name = path.relative_to(root).as_posix()
-    *folders, _ = path.relative_to(root).parts
+    name = written(path.relative_to(root).as_posix())
+    parts = name.split("/")
+    folders = parts[:-1]
     hint = HINTS.get(folders[0].casefold(), "") if len(folders) > 1 else ""
     classes = folders[1:] if hint else folders
-    reason = ""
-    if path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        reason = "a link out of the folder"
-    elif path.name.startswith("."):
+    reason = file_problem(root, path)
+    if not reason and any(part.startswith(".") for part in parts):
         reason = "a hidden file"
-    elif not classes:
+    elif not reason and not classes:
         reason = "not in a class folder"
     return Candidate(name, classes[0] if classes else "", hint=hint, reason=reason)

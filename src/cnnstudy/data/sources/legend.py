@@ -4,7 +4,7 @@ import csv
 from collections import defaultdict
 from pathlib import Path
 
-from cnnstudy.data.sources import Candidate
+from cnnstudy.data.sources import Candidate, file_problem, written
 from cnnstudy.errors import UserError
 
 
@@ -15,10 +15,12 @@ def find(root: Path) -> list[Candidate]:
     its labels differ.
 
     Raises:
-        UserError: no legend.csv, or one without the columns image and emotion.
+        UserError: no legend.csv, or one without the columns image and emotion, or images/ is a link out of the folder.
     """
-    labels = _labels(root / "legend.csv")
-    files = {path.name for path in (root / "images").iterdir()} if (root / "images").is_dir() else set()
+    labels, folder = _labels(root / "legend.csv"), root / "images"
+    files = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if files and not folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"{folder}: a link out of the folder; allowed: a folder")
     return [_candidate(root, name, labels.get(name, set())) for name in sorted(files | set(labels))]
 
 
@@ -34,6 +36,8 @@ def _labels(path: Path) -> dict[str, set[str]]:
                 labels[row["image"] or ""].add((row["emotion"] or "").strip().casefold())
     except OSError:
         raise UserError(f"{path}: no such file; allowed: a folder with legend.csv and images/") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: {error}; allowed: rows of user.id, image, emotion") from None
     return labels
 
 
@@ -47,8 +51,6 @@ def _candidate(root: Path, name: str, labels: set[str]) -> Candidate:
         reason = f"under several labels: {', '.join(sorted(labels))}"
     elif name != Path(name).name or name in ("", ".", ".."):
         reason = "not a file name"
-    elif path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
-        reason = "a link out of the folder"
-    elif not path.is_file():
-        reason = "no such file"
-    return Candidate(f"images/{name}", label, reason=reason)
+    else:
+        reason = file_problem(root, path)
+    return Candidate(f"images/{written(name)}", label, reason=reason)
