@@ -5,18 +5,21 @@ from typing import cast
 
 from cnnstudy import paths
 from cnnstudy.data import ingest
+from cnnstudy.data.sources import drawn
 from cnnstudy.errors import run_stage
 from cnnstudy.params import StudyName, read_params
 
 
 def main(name: str) -> None:
-    """Write a study's images, its samples, and the files that were not taken."""
+    """Write a study's images, its samples, what drawn ones show, and the files that were not taken."""
     params, study = read_params(), cast(StudyName, name)
     found = ingest.find(params, study)
     size = params.study(study).image_size
     tables = ingest.write(found, params.source(study).format, size, paths.images(study))
     tables.samples.to_csv(paths.samples(study), index=False)
     tables.rejects.to_csv(paths.rejects(study), index=False)
+    is_drawn = params.source(study).format == "drawn"
+    drawn.write_specifications(params, study, tables.samples["path"] if is_drawn else (), paths.specifications(study))
     print(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
 
 

@@ -139,6 +139,7 @@ BOUNDS = [
         ("faces", "split", "val"): 1.0,
         ("faces", "split", "tune"): -0.1,
         ("xray", "drawn", "train"): 0,
+        ("xray", "drawn", "site_label_correlation"): 1.1,
         ("training", "learning_rate"): 0.0,
         ("training", "beta_1"): 1.0,
         ("data_seed",): -1,
@@ -173,6 +174,7 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
         (("ablations", "depth", "runs"), {"alexnet": 1}, "runs of the study xray"),
         (("finetuned", "xray-aug0"), {"study": "xray", "plan": "xray-aug0"}, "a run of the study faces"),
         (("xray", "classes", "covid"), ["Normal"], "under one class"),
+        (("faces", "classes", "boredom"), ["bored"], "with drawn data: anger, contempt, disgust"),
     ],
 )
 def test_a_contradiction_says_what_is_allowed(key: tuple[Any, ...], value: Any, expected: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnstudy import paths
+from cnnstudy.data import synth
 from cnnstudy.errors import UserError
 
 StudyName = Literal["faces", "xray"]
@@ -19,9 +20,13 @@ Widths = Literal["report", "reshi"]
 Format = Literal["drawn", "folders", "legend"]
 BatchNormMode = Literal["moving", "recalibrated"]
 
+# The split that stands for a run: faces has no test split of its own.
+HEADLINE: dict[StudyName, SplitName] = {"faces": "val", "xray": "test"}
+
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Correlation = Annotated[float, Field(ge=-1, le=1)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9-]+$")]
 
 
@@ -59,6 +64,16 @@ class Drawn(Section):
     test: Annotated[int, Field(ge=0)]
 
 
+class DrawnFilms(Drawn):
+    """Drawn films per class, and how far their site follows from the label: 0 not at all, 1 always, -1 crosswise.
+
+    `site_label_correlation` ties them in train, `test_site_label_correlation` in test, where it may differ.
+    """
+
+    site_label_correlation: Correlation
+    test_site_label_correlation: Correlation
+
+
 class Split(Section):
     """Shares of the images that a source does not assign itself.
 
@@ -87,7 +102,7 @@ class XrayStudy(Section):
 
     image_size: Annotated[int, Field(ge=64, le=1024)]
     classes: Annotated[dict[Name, list[str]], Field(min_length=2, max_length=2)]
-    drawn: Drawn
+    drawn: DrawnFilms
     split: Split
     batch_size: Count
     epochs: Count
@@ -280,6 +295,10 @@ def _data_contradictions(params: Params) -> list[tuple[str, object, str]]:
         if sizes.split.tune + sizes.split.test >= 1:
             found.append((f"{name}.split", sizes.split.model_dump(), "tune + test below 1"))
         found += _class_contradictions(name, sizes.classes)
+        drawn = synth.FACES if name == "faces" else synth.FILMS
+        if source.format == "drawn":
+            allowed = f"with drawn data: {', '.join(drawn)}"
+            found += [(f"{name}.classes", label, allowed) for label in sizes.classes if label not in drawn]
     return found
 
 

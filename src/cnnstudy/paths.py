@@ -21,6 +21,11 @@ def images(study: str) -> Path:
     return Path("data", study, "images.npy")
 
 
+def specifications(study: str) -> Path:
+    """What each drawn sample shows, a line of JSON a sample, in the order of samples.csv; empty for other sources."""
+    return Path("data", study, "specifications.jsonl")
+
+
 def rejects(study: str) -> Path:
     """Files that were not taken: path, reason."""
     return Path("data", study, "rejects.csv")

@@ -107,7 +107,7 @@ def test_a_legend_counts_every_row_and_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("study", ["faces", "xray"])
 def test_drawn_images_are_the_same_on_every_run_and_more_change_none(study: Any, tmp_path: Path) -> None:
-    drawn = {"train": 2, "tune": 1, "test": 1}
+    drawn = CONTENT[study]["drawn"] | {"tune": 1, "test": 1}
     few, again, more = (
         ingested(
             params(study, "drawn", tmp_path, drawn={**drawn, "train": count}), study, tmp_path / str(i) / "images.npy"
@@ -117,6 +117,7 @@ def test_drawn_images_are_the_same_on_every_run_and_more_change_none(study: Any,
     assert few[1].samples.equals(again[1].samples)
     np.testing.assert_array_equal(few[2], again[2])
     assert len(set(few[1].samples["sha256"])) == len(few[2])
+    assert (few[1].samples[["source", "width", "height", "mode", "bytes"]].nunique() == 1).all()
     assert set(few[1].samples["sha256"]) < set(more[1].samples["sha256"])
 
 

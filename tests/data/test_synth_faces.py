@@ -1,25 +1,35 @@
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from synth_chance import border, interval
 
+from cnnstudy.data import synth
+from cnnstudy.data.baselines import thumbnails
 from cnnstudy.data.synth import faces
 
-EACH = 75
+EACH = 125
+STRAIGHT = {"roll": 0.0, "yaw": 0.0, "scale": 0.283, "shift": (0.0, 0.0)}
+# (class, what people take it for)
+PEOPLE = {("anger", "disgust"), ("disgust", "anger"), ("disgust", "sad"), ("fear", "surprise"), ("surprise", "fear")}
 
 
 @pytest.fixture(scope="module")
 def specified() -> list[faces.Face]:
-    return [faces.specify(label, "train", index, 0) for label in faces.CLASSES for index in range(EACH)]
+    return [faces.specify(label, "train", index, 0) for label in synth.FACES for index in range(EACH)]
 
 
 @pytest.fixture(scope="module")
 def drawn(specified: list[faces.Face]) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.array([faces.CLASSES.index(face.label) for face in specified])
+    labels = np.array([synth.FACES.index(face.label) for face in specified])
     return np.stack([faces.render(face, 32) for face in specified]), labels
 
 
@@ -73,7 +83,7 @@ def test_neutral_faces_show_traces_only(specified: list[faces.Face]) -> None:
 def test_weak_faces_and_blends_have_their_share() -> None:
     kinds = [faces.specify("anger", "train", index, 0).kind for index in range(1500)]
     assert 0.10 <= kinds.count("weak") / 1500 <= 0.15
-    assert 0.05 <= kinds.count("blend") / 1500 <= 0.08
+    assert 0.06 <= kinds.count("blend") / 1500 <= 0.1
 
 
 def test_contempt_is_one_sided(specified: list[faces.Face]) -> None:
@@ -115,6 +125,32 @@ def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.nda
 def test_identity_does_not_tell_the_class(specified: list[faces.Face]) -> None:
     names = ("width", "chin", "jaw", "brow_height", "brow_tilt", "mouth_width", "mouth_bias", "lips", "age")
     features = np.array([[asdict(face.identity)[name] for name in names] for face in specified])
-    labels = np.array([faces.CLASSES.index(face.label) for face in specified])
+    labels = np.array([synth.FACES.index(face.label) for face in specified])
     low, high = interval(features, labels)
     assert low <= 1 / 8 <= high
+
+
+def test_a_linear_model_does_better_than_chance_and_clearly_worse_than_the_nets(
+    drawn: tuple[np.ndarray, np.ndarray],
+) -> None:
+    # The nets reach 0.55 at least; two thirds of their mean is allowed.
+    low, high = interval(thumbnails(drawn[0], np.arange(len(drawn[0]))), drawn[1])
+    assert low > 1 / 8
+    assert high < 0.5
+
+
+def test_what_is_confused_is_what_people_confuse(specified: list[faces.Face]) -> None:
+    # Facing the camera, so that a linear model sees the expression and its mistakes are those of the drawing.
+    images = np.stack(
+        [faces.render(replace(face, view=replace(face.view, **STRAIGHT)), 32) for face in specified]  # type: ignore[arg-type]
+    )
+    labels = np.array([face.label for face in specified])
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    predicted = cross_val_predict(model, images.reshape(len(images), -1).astype(np.float32), labels, cv=5)
+    wrong = Counter(
+        (actual, taken)
+        for actual, taken in zip(labels, predicted, strict=True)
+        if actual != taken and "neutral" not in (actual, taken)
+    )
+    print(wrong.most_common(8))
+    assert sum(pair in PEOPLE for pair, _ in wrong.most_common(5)) >= 3

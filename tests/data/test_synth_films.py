@@ -5,19 +5,20 @@ import numpy as np
 import pytest
 from synth_chance import border, interval
 
+from cnnstudy.data import synth
 from cnnstudy.data.synth import films
 
-EACH = 250
+EACH = 500
 
 
 @pytest.fixture(scope="module")
 def specified() -> list[films.Film]:
-    return [films.specify(label, "train", index, 0) for label in films.CLASSES for index in range(EACH)]
+    return [films.specify(label, "train", index, 0) for label in synth.FILMS for index in range(EACH)]
 
 
 @pytest.fixture(scope="module")
 def drawn(specified: list[films.Film]) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.array([films.CLASSES.index(film.label) for film in specified])
+    labels = np.array([synth.FILMS.index(film.label) for film in specified])
     return np.stack([films.render(film, 48) for film in specified]), labels
 
 
@@ -53,7 +54,7 @@ def test_a_patient_has_one_to_three_films_of_one_chest(specified: list[films.Fil
     for shown in by_patient.values():
         assert len({(film.label, film.anatomy, film.patches) for film in shown}) == 1
         assert len({film.picture for film in shown}) == len(shown)
-    test = {films.specify(label, "test", index, 0).patient for label in films.CLASSES for index in range(20)}
+    test = {films.specify(label, "test", index, 0).patient for label in synth.FILMS for index in range(20)}
     assert not test & set(by_patient)
 
 
@@ -90,8 +91,8 @@ def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.nda
     ("correlation", "low", "high"), [(0.0, 0.4, 0.6), (1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.6, 0.7, 0.9)]
 )
 def test_site_follows_the_label_as_far_as_told(correlation: float, low: float, high: float) -> None:
-    drawn = [films.specify(label, "train", index, 0, correlation) for label in films.CLASSES for index in range(200)]
-    share = np.mean([film.picture.site == films.SITES[films.CLASSES.index(film.label)] for film in drawn])
+    drawn = [films.specify(label, "train", index, 0, correlation) for label in synth.FILMS for index in range(200)]
+    share = np.mean([film.picture.site == films.SITES[synth.FILMS.index(film.label)] for film in drawn])
     assert low <= share <= high
 
 

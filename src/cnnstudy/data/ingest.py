@@ -1,6 +1,5 @@
 """From a source to samples.csv, images.npy and rejects.csv."""
 
-import hashlib
 import multiprocessing
 import os
 import sys
@@ -17,8 +16,7 @@ from tqdm import tqdm
 
 from cnnstudy.data.decode import Decoded, UnreadableError, read_image
 from cnnstudy.data.samples import COLUMNS
-from cnnstudy.data.sources import Candidate, folders, legend
-from cnnstudy.data.synth import faces, films
+from cnnstudy.data.sources import Candidate, drawn, folders, legend
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params, StudyName
 
@@ -52,8 +50,7 @@ def find(params: Params, study: StudyName) -> Found:
     """
     source, settings = params.source(study), params.study(study)
     if source.format == "drawn":
-        draw = partial(_draw, study=study, seed=params.data_seed, size=settings.image_size)
-        return Found(_drawn_candidates(params, study), draw)
+        return Found(drawn.find(params, study), drawn.reader(params, study))
     root = Path(source.path)
     if not root.is_dir():
         raise UserError(f"params.yaml: sources.{study}.path: {source.path!r} is no folder; allowed: an existing folder")
@@ -106,32 +103,6 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     return Ingested(
         pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(sorted(rejects), columns=["path", "reason"])
     )
-
-
-def _drawn_candidates(params: Params, study: StudyName) -> list[Candidate]:
-    settings = params.study(study)
-    return [
-        Candidate(f"{split}/{label}/{index:05d}", label, _patient(study, label, split, index, params.data_seed), split)
-        for split, count in settings.drawn
-        for label in settings.classes
-        for index in range(count)
-    ]
-
-
-def _patient(study: StudyName, label: str, split: str, index: int, seed: int) -> str:
-    return films.specify(label, split, index, seed).patient if study == "xray" else ""
-
-
-def _draw(candidate: Candidate, study: StudyName, seed: int, size: int) -> Decoded:
-    split, label, index = candidate.path.split("/")
-    if study == "faces":
-        pixels = faces.render(faces.specify(label, split, int(index), seed), size)
-    else:
-        pixels = films.render(films.specify(label, split, int(index), seed), size)
-    digest = hashlib.sha256(pixels.tobytes()).hexdigest()
-    mode = "RGB" if pixels.ndim == 3 else "L"
-    rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
-    return Decoded(rgb, digest, size, size, mode, pixels.nbytes)
 
 
 def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | UnreadableError:

@@ -13,36 +13,47 @@ from cnnstudy.params import Plan
 CELL = 96
 
 
-def save_sheet(path: Path, rows: Sequence[Sequence[np.ndarray]], names: Sequence[str], titles: Sequence[str]) -> None:
-    """Save a PNG of pictures, uint8 [H, W, 3], a row a name, with titles over the columns (none where empty)."""
+def save_sheet(
+    path: Path,
+    rows: Sequence[Sequence[np.ndarray]],
+    names: Sequence[str],
+    titles: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+) -> None:
+    """Save a PNG of pictures, uint8 [H, W, 3], a row a name; titles over the columns, captions below the pictures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    head = 0.25 if titles else 0.05
-    figure = Figure(figsize=(1.1 + columns, head + len(rows) * 1.04), dpi=CELL)
+    head, below = 0.25 if titles else 0.05, 0.2 if captions else 0.04
+    height = head + len(rows) * (1 + below)
+    figure = Figure(figsize=(1.1 + columns, height), dpi=CELL)
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": 0.04})
-    figure.subplots_adjust(left=1.1 / (1.1 + columns), right=0.995, bottom=0.005, top=1 - head / (head + len(rows)))
+    grid = figure.subplots(len(rows), columns, squeeze=False, gridspec_kw={"wspace": 0.04, "hspace": below})
+    bottom = below / height if captions else 0.005
+    figure.subplots_adjust(left=1.1 / (1.1 + columns), right=0.995, bottom=bottom, top=1 - head / height)
     for axes, row, name in zip(grid, rows, names, strict=True):
         for axis in axes:
             axis.axis("off")
         for axis, image in zip(axes, row, strict=False):
             axis.imshow(image, interpolation="antialiased")
         axes[0].text(-0.08, 0.5, name, ha="right", va="center", fontsize=9, transform=axes[0].transAxes)
+    for axes, texts in zip(grid, captions, strict=False):
+        for axis, text in zip(axes, texts, strict=False):
+            axis.text(0.5, -0.03, text, ha="center", va="top", fontsize=6, transform=axis.transAxes)
     for axis, title in zip(grid[0], titles, strict=False):
         axis.set_title(title, fontsize=8, pad=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
 
 
-def class_rows(dataset: Dataset, columns: int) -> list[list[np.ndarray]]:
-    """Pictures of each class, spread evenly over its samples."""
+def class_samples(dataset: Dataset, columns: int) -> list[list[int]]:
+    """Ids of some samples of each class, spread evenly over them."""
     rows = []
     for label in range(len(dataset.classes)):
         ids = np.flatnonzero(dataset.labels == label)
         chosen = np.unique(np.linspace(0, len(ids) - 1, columns).astype(int))
-        rows.append([dataset.images[ids[i]] for i in chosen])
+        rows.append([int(ids[i]) for i in chosen])
     return rows
 
 

@@ -13,10 +13,8 @@ from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
 from cnnstudy.evaluation.predictions import Answers, read_predictions
 from cnnstudy.nets import specs
-from cnnstudy.params import Params
+from cnnstudy.params import HEADLINE, Params
 
-# The split that stands for a run: faces has no test split of its own.
-HEADLINE = {"faces": "val", "xray": "test"}
 FLOATS = "%.9g"
 # The answers of every seed, by split.
 Splits = dict[str, list[Answers]]

@@ -8,11 +8,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cnnstudy import paths
-from cnnstudy.params import Params, Plan
+from cnnstudy.params import HEADLINE, Params, Plan
 from cnnstudy.report import results, tables
-from cnnstudy.report.results import HEADLINE, RunMetrics
+from cnnstudy.report.results import RunMetrics
 
 STUDY_TITLES = {"faces": "Facial expressions", "xray": "Chest films"}
+# How many of the most frequent confusions are shown.
+CONFUSIONS = 5
 COPIES = ("rotated by 90°", "rotated by 180°", "rotated by 270°", "flipped left to right")
 
 
@@ -45,12 +47,16 @@ def policy(plan: Plan) -> str:
 
 def _study(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame, study: str) -> dict[str, Any]:
     audit = json.loads(paths.audit(study).read_text(encoding="utf-8"))
+    baselines = audit.pop("baselines")
     plans = {name: plan for name, plan in params.plans.items() if plan.study == study}
+    confusions = results.confusions(params, study).head(CONFUSIONS) if study == "faces" else pd.DataFrame()
     return {
         "name": study,
         "title": STUDY_TITLES[study],
         "settings": params.faces if study == "faces" else params.xray,
         "table": tables.faces_table(params, metrics, numbers) if study == "faces" else None,
+        "baselines": tables.baselines_table(baselines),
+        "confusions": None if confusions.empty else tables.confusions_table(confusions),
         "audit": tables.audit_tables(audit),
         "sheets": [(path.stem, results.picture(path)) for path in sorted(paths.audit_plots(study).glob("*.png"))],
         "plans": [(name, policy(plan), results.picture(paths.plan_figure(name))) for name, plan in plans.items()],

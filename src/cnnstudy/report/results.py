@@ -10,10 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.params import HEADLINE, Params
 
-# The split that stands for a run: faces has no test split of its own.
-HEADLINE = {"faces": "val", "xray": "test"}
 LARGE = 60_000
 PHOTO_WIDTH = 1400
 PHOTO_QUALITY = 80
@@ -46,6 +44,22 @@ def read_ablation(name: str) -> pd.DataFrame:
 def read_layers(run: str) -> pd.DataFrame:
     """A run's layer table: type, shape, parameters, trainable."""
     return pd.read_csv(paths.run_plots(run) / "figures/layers.csv")
+
+
+def confusions(params: Params, study: str) -> pd.DataFrame:
+    """What the base phases of a study's runs took for what, in the headline split, pooled and without neutral.
+
+    Columns actual, predicted, count and share (of the images of class `actual`), most frequent first.
+    """
+    stem = f"figures/base-{HEADLINE[study]}-confusion.csv"  # type: ignore[index]
+    files = [paths.run_plots(run) / stem for run, its in params.runs.items() if its.study == study]
+    pooled = sum(pd.read_csv(file, index_col="actual") for file in files)
+    assert isinstance(pooled, pd.DataFrame)
+    pairs = pooled.rename_axis(columns="predicted").stack().rename("count").reset_index()
+    pairs["share"] = pairs["count"] / pairs["actual"].map(pooled.sum(axis=1))
+    wrong = pairs[(pairs["actual"] != pairs["predicted"]) & (pairs["count"] > 0)]
+    emotional = wrong[(wrong["actual"] != "neutral") & (wrong["predicted"] != "neutral")]
+    return emotional.sort_values("count", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def picture(path: Path) -> str:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from cnnstudy.params import Params
+from cnnstudy.params import HEADLINE, Params
 from cnnstudy.report.reference import Published, find
-from cnnstudy.report.results import HEADLINE, RunMetrics
+from cnnstudy.report.results import RunMetrics
 
 NONE = "–"
 # Where the report prints the accuracies of an ablation, by the value on its axis.
@@ -131,6 +131,22 @@ def layer_table(layers: pd.DataFrame) -> Table:
     sums = [("all parameters", total), ("trainable", trainable), ("not trainable", total - trainable)]
     rows += [[Cell(name), Cell("", "text"), Cell(f"{value:,}")] for name, value in sums]
     return Table(["layer", "output shape", "parameters"], rows)
+
+
+def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:
+    """Accuracy per split of what needs no net, see cnnstudy.data.baselines."""
+    splits = list(next(iter(baselines.values())))
+    rows = [[Cell(name), *(number(its[split]) for split in splits)] for name, its in baselines.items()]
+    return Table(["", *splits], rows)
+
+
+def confusions_table(pairs: pd.DataFrame) -> Table:
+    """The most frequent confusions, see cnnstudy.report.results.confusions."""
+    rows = [
+        [Cell(row.actual), Cell(row.predicted, "text"), number(int(row.count)), number(row.share)]
+        for row in pairs.itertuples(index=False)
+    ]
+    return Table(["class", "taken for", "images", "share of the class"], rows)
 
 
 def audit_tables(content: dict[str, Any], title: str = "") -> list[tuple[str, Table]]:

@@ -1,6 +1,5 @@
 """Train a net."""
 
-import sys
 from dataclasses import dataclass
 
 import keras
@@ -53,9 +52,11 @@ def fit(
             epochs=epoch + 1,
             validation_data=validation,
             shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=0,
         ).history
         rows.append({"epoch": epoch + 1, **{name: logs[name][0] for name in COLUMNS}})
+        shown = ", ".join(f"{name} {logs[name][0]:.3f}" for name in COLUMNS)
+        print(f"epoch {epoch + 1}/{schedule.epochs}: {shown}", flush=True)
         if not np.isfinite(logs["loss"][0]):
             rate = settings.learning_rate
             raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")

@@ -1,1 +1,4 @@
-"""Drawn data that stands in for data sets that cannot be shipped."""
+"""Data the project draws itself: faces from action units, chest films from thickness maps."""
+
+FACES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+FILMS = ("normal", "covid")

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cnnstudy.data.synth import FILMS
 from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 
-CLASSES = ("normal", "covid")
 SITES = ("A", "B")
 VIEWS = ("PA", "AP")
 NEAR_NORMAL_SHARE = 0.17
 MIMIC_SHARE = 0.1
+# How much a solid patch adds to the thickness; the ribs still show through.
+OPACITY = 0.8
 
 # How many films each patient has, in blocks of six films.
 _BLOCKS = ((1, 2, 3), (3, 2, 1), (2, 1, 1, 2), (1, 1, 3, 1), (2, 3, 1), (1, 1, 1, 1, 2))
@@ -55,8 +57,21 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class Veil:
+    """A broad, smooth shadow of soft tissue over one side, such as a fold of skin or a turned patient throws."""
+
+    density: float
+    out: float
+    down: float
+    height: float
+
+
+@dataclass(frozen=True)
 class Picture:
-    """How a film was taken; nothing here depends on the class unless a site is tied to it."""
+    """How a film was taken; nothing here depends on the class unless a site is tied to it.
+
+    `veils` lie over the left and the right of the film.
+    """
 
     site: str
     view: str
@@ -70,6 +85,7 @@ class Picture:
     exposure: float
     noise: float
     blur: float
+    veils: tuple[Veil, Veil]
     texture: int
 
 
@@ -100,7 +116,7 @@ def specify(label: str, split: str, index: int, seed: int, site_label_correlatio
     rng = stream(seed, "films", split, label, index, "site")
     site = SITES[rng.integers(2)]
     if rng.random() < abs(site_label_correlation):
-        site = SITES[CLASSES.index(label) ^ (site_label_correlation < 0)]
+        site = SITES[FILMS.index(label) ^ (site_label_correlation < 0)]
     picture = _at_site(picture, site)
     rng = stream(seed, "films", split, label, first, "findings")
     patches = _patches(rng) if label == "covid" else ()
@@ -141,15 +157,22 @@ def _picture(rng: np.random.Generator) -> Picture:
         marker=bool(rng.random() < 0.7),
         border=round(max(0.0, float(rng.uniform(-0.04, 0.025))), 4),
         leads=int(rng.integers(1, 4)) if rng.random() < 0.2 else 0,
-        rotation=_normal(rng, 0, 1.8),
-        scale=_normal(rng, 1, 0.03),
-        shift=(_normal(rng, 0, 0.012), _normal(rng, 0, 0.012)),
+        rotation=_normal(rng, 0, 3),
+        scale=_normal(rng, 1, 0.05),
+        shift=(_normal(rng, 0, 0.03), _normal(rng, 0, 0.03)),
         gamma=_normal(rng, 1, 0.07),
         exposure=_normal(rng, 0.5, 0.03),
         noise=round(float(rng.uniform(0.004, 0.012)), 4),
         blur=round(float(rng.uniform(0, 0.004)), 4),
+        veils=(_veil(rng), _veil(rng)),
         texture=int(rng.integers(2**31)),
     )
+
+
+def _veil(rng: np.random.Generator) -> Veil:
+    """About as bright as a patch, so that the mean over a part of the lung tells little of the class."""
+    ranges = ((0, 0.3), (0.18, 0.3), (0.45, 0.75), (0.12, 0.3))
+    return Veil(*(round(float(rng.uniform(low, high)), 4) for low, high in ranges))
 
 
 def _at_site(picture: Picture, site: str) -> Picture:
@@ -273,9 +296,13 @@ def _soft_tissue(chest: _Chest) -> np.ndarray:
     hila = chest.mask([_ellipse(-0.095, 0.46, 0.025, 0.06, 20), _ellipse(0.1, 0.43, 0.022, 0.05, -20)], 0.016)
     airway = chest.mask([np.array([(-0.02, 0.0), (0.018, 0.0), (0.014, 0.36), (-0.024, 0.36)])], 0.006)
     breasts = chest.mask([_ellipse(side * 0.24, 0.62, 0.17, 0.14) for side in (-1, 1)], 0.03)
+    veils = sum(
+        veil.density * chest.mask([_ellipse(side * veil.out, veil.down, 0.17, veil.height)], 0.06)
+        for side, veil in zip((-1, 1), chest.picture.veils, strict=True)
+    )
     air = lungs * (1 - 0.94 * np.maximum(heart, centre))
     inner = 0.12 * depth + 0.1 * belly + 0.1 * heart + 0.12 * centre
-    return wall * (1 - 0.68 * air) + inner + 0.1 * hila - 0.13 * airway + body.breast * breasts
+    return wall * (1 - 0.68 * air) + inner + 0.1 * hila - 0.13 * airway + body.breast * breasts + veils
 
 
 def _heart(chest: _Chest) -> np.ndarray:
@@ -375,7 +402,7 @@ def _opacities(chest: _Chest, patches: tuple[Patch, ...]) -> np.ndarray:
         centre_x, centre_y = chest.inside(patch.side, patch.out, patch.down)
         away = ((x - 0.5 - centre_x) / patch.radius) ** 2 + ((y - centre_y) / (patch.radius * patch.stretch)) ** 2
         clear *= 1 - np.clip(patch.density * np.exp(-(away**1.3)), 0, 0.95)
-    field = (0.8 * (1 - clear) * noise).astype(np.float32)
+    field = (OPACITY * (1 - clear) * noise).astype(np.float32)
     return cv2.resize(field, (chest.side, chest.side), interpolation=cv2.INTER_CUBIC)
 
 

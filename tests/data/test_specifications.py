@@ -1,0 +1,49 @@
+"""Specifications are written beside the images, and read back as numbers and words."""
+
+from pathlib import Path
+
+import pytest
+
+from cnnstudy.data import specifications
+from cnnstudy.data.sources import drawn
+from cnnstudy.data.synth.faces import UNITS
+from cnnstudy.params import Params, read_params
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def params() -> Params:
+    return read_params(ROOT / "params.yaml")
+
+
+def test_a_line_a_sample_in_order(params: Params, tmp_path: Path) -> None:
+    paths = ["train/fear/00003", "tune/neutral/00000"]
+    drawn.write_specifications(params, "faces", paths, tmp_path / "s.jsonl")
+    found = specifications.read(tmp_path / "s.jsonl")
+    assert [each["label"] for each in found] == ["fear", "neutral"]
+    face = drawn.specify(params, "faces", paths[0])
+    assert [tuple(unit) for unit in found[0]["units"]] == list(face.units)  # type: ignore[union-attr]
+    numbers = specifications.as_numbers(found[0])
+    assert dict(zip(UNITS, numbers, strict=False))[20] == dict(found[0]["units"])[20] > 0
+    assert numbers[-1] == 0.0
+
+
+def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) -> None:
+    drawn.write_specifications(params, "xray", (), tmp_path / "s.jsonl")
+    assert specifications.read(tmp_path / "s.jsonl") == []
+
+
+@pytest.mark.parametrize(
+    ("specification", "words"),
+    [
+        ({"units": [[1, 0.5], [4, 0.9]], "kind": "plain", "blend": ""}, "1+4"),
+        ({"units": [[12, 0.1]], "kind": "weak", "blend": ""}, "(12)"),
+        ({"units": [[4, 0.5], [9, 0.4]], "kind": "blend", "blend": "anger"}, "4+9 ~anger"),
+        ({"patches": [], "mimic": "", "picture": {"site": "A", "view": "PA"}}, "clear, A, PA"),
+        ({"patches": [], "mimic": "crowded", "picture": {"site": "B", "view": "AP"}}, "crowded, B, AP"),
+        ({"patches": [{}, {}], "mimic": "", "picture": {"site": "B", "view": "AP"}}, "2 patches, B, AP"),
+    ],
+)
+def test_captions(specification: specifications.Specification, words: str) -> None:
+    assert specifications.in_words(specification) == words
