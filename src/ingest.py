@@ -21,6 +21,8 @@ def main(name: str) -> None:
     is_drawn = params.source(study).format == "drawn"
     drawn.write_specifications(params, study, tables.samples["path"] if is_drawn else (), paths.specifications(study))
     print(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
+    for note, count in sorted(tables.notes.items()):
+        print(f"{study}: {count} images: {note}")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnstudy import paths
-from cnnstudy.data import synth
+from cnnstudy.data import sources, synth
 from cnnstudy.errors import UserError
 
 StudyName = Literal["faces", "xray"]
 SplitName = Literal["train", "val", "tune", "test"]
 Net = Literal["alexnet", "vggnet", "mobilenet", "xraynet"]
 Widths = Literal["report", "reshi"]
-Format = Literal["drawn", "folders", "legend"]
 BatchNormMode = Literal["moving", "recalibrated"]
 
 # The split that stands for a run: faces has no test split of its own.
@@ -43,9 +42,12 @@ class Compute(Section):
 
 
 class Source(Section):
-    """Where a study's images come from: inside the repository, or an absolute path."""
+    """Where a study's images come from, and in which of the formats of cnnstudy.data.sources.
 
-    format: Format
+    The path lies inside the repository, or is absolute.
+    """
+
+    format: Annotated[str, Field(min_length=1)]
     path: Annotated[str, Field(min_length=1)]
 
 
@@ -282,6 +284,8 @@ def _data_contradictions(params: Params) -> list[tuple[str, object, str]]:
     found: list[tuple[str, object, str]] = []
     for name, study in params.studies.items():
         source, sizes = params.source(name), params.study(name)
+        if source.format not in sources.formats():
+            found.append((f"sources.{name}.format", source.format, ", ".join(sources.formats())))
         needed = "tune" if name == "faces" else "test"
         if study.path != source.path:
             found.append((f"studies.{name}.path", study.path, f"the value of sources.{name}.path, {source.path!r}"))

@@ -108,3 +108,29 @@ def test_any_damage_ends_as_an_image_or_with_a_reason(tmp_path: Path, kind: str)
             reasons.append(str(error))
     assert reasons
     assert all(reason and "\n" not in reason for reason in reasons)
+
+
+def test_a_box_is_cut_out_before_resizing(tmp_path: Path) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:20, 30:50] = (255, 0, 0)
+    Image.fromarray(image).save(tmp_path / "face.png")
+    pixels = decode.read_image(tmp_path / "face.png", 8, (30.0, 10.0, 50.0, 20.0)).pixels
+    assert (pixels == (255, 0, 0)).all()
+    partly = decode.read_image(tmp_path / "face.png", 8, (30.0, 10.0, 900.0, 20.0)).pixels
+    assert partly[:, :4, 0].min() > 200
+    assert partly[:, -1].max() < 50
+    with pytest.raises(decode.UnreadableError, match="face box lies outside the image"):
+        decode.read_image(tmp_path / "face.png", 8, (70.0, 10.0, 90.0, 20.0))
+
+
+def test_a_large_jpeg_is_cut_at_its_full_size(tmp_path: Path) -> None:
+    image = np.zeros((800, 800, 3), np.uint8)
+    image[600:, 600:] = 255
+    Image.fromarray(image).save(tmp_path / "large.jpg")
+    assert decode.read_image(tmp_path / "large.jpg", 16, (640.0, 640.0, 800.0, 800.0)).pixels.min() > 200
+
+
+def test_grey_pixels_are_an_image() -> None:
+    decoded = decode.read_grey(bytes([0, 0, 255, 255]), 2)
+    assert decoded.pixels[..., 0].tolist() == [[0, 0], [255, 255]]
+    assert (decoded.width, decoded.height, decoded.mode, decoded.bytes) == (2, 2, "L", 4)

@@ -1,6 +1,7 @@
 """From an image file to a square of pixels, or to the reason why not."""
 
 import hashlib
+import math
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from cnnstudy.data.sources import Box
 
 # Pixels; a film of 8000 x 8000 passes. The header tells the size before anything is decoded.
 LARGEST = 64_000_000
@@ -32,11 +35,13 @@ class Decoded:
     bytes: int
 
 
-def read_image(path: Path, size: int) -> Decoded:
+def read_image(path: Path, size: int, box: Box | None = None) -> Decoded:
     """Read the first frame of an image file, upright, over black, as RGB, resized without keeping its ratio.
 
+    `box` (left, top, right, bottom, in pixels of the upright image) is the part to take.
+
     Raises:
-        UnreadableError: no such file, empty, no image, truncated, or too large.
+        UnreadableError: no such file, empty, no image, truncated, too large, or nothing of it in `box`.
     """
     try:
         content = path.read_bytes()
@@ -51,7 +56,7 @@ def read_image(path: Path, size: int) -> Decoded:
                 facts = (hashlib.sha256(content).hexdigest(), *image.size, image.mode, len(content))
                 if image.width * image.height > LARGEST:
                     raise UnreadableError(f"{image.width} x {image.height} pixels, more than {LARGEST}")
-                return Decoded(_pixels(image, size), *facts)
+                return Decoded(_pixels(image, size, box), *facts)
     except UnidentifiedImageError:
         raise UnreadableError("not an image") from None
     except Image.DecompressionBombError:
@@ -64,9 +69,23 @@ def read_image(path: Path, size: int) -> Decoded:
         raise UnreadableError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def _pixels(image: Image.Image, size: int) -> np.ndarray:
-    image.draft("RGB", (size, size))
+def read_grey(grey: bytes, size: int) -> Decoded:
+    """The square grey image whose pixels are `grey`, row by row, resized, as RGB; the hash is that of the pixels."""
+    side = math.isqrt(len(grey))
+    image = Image.frombytes("L", (side, side), grey)
+    return Decoded(_pixels(image, size, None), hashlib.sha256(grey).hexdigest(), side, side, "L", len(grey))
+
+
+def _pixels(image: Image.Image, size: int, box: Box | None) -> np.ndarray:
+    if box is None:
+        image.draft("RGB", (size, size))
     upright = ImageOps.exif_transpose(image)
+    if box is not None:
+        left, top, right, bottom = box
+        part = (max(left, 0), max(top, 0), min(right, upright.width), min(bottom, upright.height))
+        if part[2] - part[0] < 1 or part[3] - part[1] < 1:
+            raise UnreadableError("its face box lies outside the image")
+        upright = upright.crop(part)
     return np.asarray(_rgb(upright).resize((size, size), Image.Resampling.LANCZOS), np.uint8)
 
 

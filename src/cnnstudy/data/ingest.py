@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,9 +15,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cnnstudy.data.decode import Decoded, UnreadableError, read_image
+from cnnstudy.data import sources
+from cnnstudy.data.decode import Decoded, UnreadableError, read_grey, read_image
 from cnnstudy.data.samples import COLUMNS
-from cnnstudy.data.sources import Candidate, drawn, folders, legend
+from cnnstudy.data.sources import Candidate, drawn
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params, StudyName
 
@@ -36,10 +38,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Ingested:
-    """The tables that go with images.npy: samples (COLUMNS) and rejects (path, reason)."""
+    """The tables that go with images.npy: samples (COLUMNS), rejects (path, reason), and notes with their counts."""
 
     samples: pd.DataFrame
     rejects: pd.DataFrame
+    notes: Counter[str]
 
 
 def find(params: Params, study: StudyName) -> Found:
@@ -55,7 +58,7 @@ def find(params: Params, study: StudyName) -> Found:
     if not root.is_dir():
         raise UserError(f"params.yaml: sources.{study}.path: {source.path!r} is no folder; allowed: an existing folder")
     names = {alias.casefold(): name for name, aliases in settings.classes.items() for alias in (name, *aliases)}
-    found = legend.find(root) if source.format == "legend" else folders.find(root, set(names))
+    found = sources.find(source.format, root, set(names))
     named = [_named(candidate, names, study) for candidate in found]
     if all(candidate.reason for candidate in named):
         labels = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
@@ -78,6 +81,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     usable = [candidate for candidate in found.candidates if not candidate.reason]
     rejects = [(candidate.path, candidate.reason) for candidate in found.candidates if candidate.reason]
     rows: list[tuple[object, ...]] = []
+    notes: Counter[str] = Counter()
     images.parent.mkdir(parents=True, exist_ok=True)
     partial_file = images.with_name(f".{images.name}.partial")
     try:
@@ -89,6 +93,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
                     continue
                 file.write(np.ascontiguousarray(decoded.pixels).tobytes())
                 rows.append(_row(len(rows), source, candidate, decoded))
+                notes.update([candidate.note] if candidate.note else [])
             file.seek(0)
             _write_header(file, size, len(rows))
         if not rows:
@@ -101,13 +106,15 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     finally:
         partial_file.unlink(missing_ok=True)
     return Ingested(
-        pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(sorted(rejects), columns=["path", "reason"])
+        pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes
     )
 
 
 def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | UnreadableError:
     try:
-        return read_image(root / candidate.path, size)
+        if candidate.grey:
+            return read_grey(candidate.grey, size)
+        return read_image(root / candidate.path, size, candidate.box)
     except UnreadableError as reason:
         return reason
 

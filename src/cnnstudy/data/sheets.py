@@ -25,7 +25,7 @@ def save_sheet(
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    head, below = 0.25 if titles else 0.05, 0.2 if captions else 0.04
+    head, below = 0.25 if titles else 0.05, 0.25 if captions else 0.04
     height = head + len(rows) * (1 + below)
     figure = Figure(figsize=(1.1 + columns, height), dpi=CELL)
     FigureCanvasAgg(figure)

@@ -28,7 +28,7 @@ def in_words(specification: Specification) -> str:
     if "units" in specification:
         units = "+".join(str(unit) for unit, _ in specification["units"]) or "no unit"
         shown = f"({units})" if specification["kind"] == "weak" else units
-        return f"{shown} ~{specification['blend']}" if specification["blend"] else shown
+        return f"{shown}\n~{specification['blend']}" if specification["blend"] else shown
     picture, patches = specification["picture"], len(specification["patches"])
     found = f"{patches} patches" if patches else specification["mimic"] or "clear"
     return f"{found}, {picture['site']}, {picture['view']}"

@@ -1,9 +1,8 @@
 """Images in folders named after their class, with or without folders named after the split above them."""
 
-import os
 from pathlib import Path
 
-from cnnstudy.data.sources import Candidate, file_problem, written
+from cnnstudy.data.sources import Candidate, file_problem, files, written
 from cnnstudy.errors import UserError
 
 HINTS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
@@ -18,7 +17,7 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
     Raises:
         UserError: classes are numbers, which two orders of the classes read differently, and no parameter names them.
     """
-    candidates = [_candidate(root, path) for path in sorted(_files(root))]
+    candidates = [_candidate(root, path) for path in files(root)]
     numbers = sorted({candidate.label for candidate in candidates if candidate.label.isdecimal()} - names)
     if numbers:
         raise UserError(
@@ -26,16 +25,6 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
             "allowed: names, or numbers listed in the parameter `classes`"
         )
     return candidates
-
-
-def _files(root: Path) -> list[Path]:
-    """Files and links below `root`, and folders that are links or can't be read: they are listed, not entered."""
-    found: list[Path] = []
-    unreadable: list[OSError] = []
-    for folder, folders, files in os.walk(root, onerror=unreadable.append):
-        links = [name for name in folders if Path(folder, name).is_symlink()]
-        found += [Path(folder, name) for name in (*files, *links)]
-    return found + [Path(error.filename) for error in unreadable if Path(error.filename) != root]
 
 
 def _candidate(root: Path, path: Path) -> Candidate:

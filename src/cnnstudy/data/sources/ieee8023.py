@@ -1,0 +1,44 @@
+"""ieee8023/covid-chestxray-dataset: metadata.csv beside images/, with any of the headers it had over its life."""
+
+from pathlib import Path
+
+from cnnstudy.data.sources import Candidate, files, named_problem, rows, written
+
+FRONTAL = ("pa", "ap", "ap supine", "ap erect")
+
+
+def find(root: Path, names: set[str]) -> list[Candidate]:
+    """Every file that metadata.csv or a folder beside it names; only frontal X-rays are taken.
+
+    The label is the finding as written, such as `Pneumonia/Viral/COVID-19`; the group is the patient.
+
+    Raises:
+        UserError: no metadata.csv, or one without the columns patientid, finding, view and filename.
+    """
+    named: dict[str, list[dict[str, str]]] = {}
+    for row in rows(root / "metadata.csv", ("patientid", "finding", "view", "filename")):
+        folder = row.get("folder", "").strip() or "images"
+        named.setdefault(f"{folder}/{row['filename'].strip()}", []).append(row)
+    unnamed = [
+        Candidate(written(name), reason="no row of metadata.csv names it")
+        for folder in sorted({"images", *(name.split("/")[0] for name in named)})
+        for path in files(root / folder)
+        if (name := path.relative_to(root).as_posix()) not in named
+    ]
+    listed = [_candidate(root, name, named[name]) for name in sorted(named)]
+    return sorted(listed + unnamed, key=lambda candidate: candidate.path)
+
+
+def _candidate(root: Path, name: str, found: list[dict[str, str]]) -> Candidate:
+    findings = sorted({row["finding"].strip() for row in found})
+    patients = sorted({row["patientid"].strip() for row in found})
+    view, modality = found[0]["view"].strip(), found[0].get("modality", "").strip()
+    if len(findings) > 1 or len(patients) > 1:
+        reason = f"under several findings or patients: {', '.join(findings + patients)}"
+    elif modality and modality.casefold() != "x-ray":
+        reason = f"modality {modality!r} is not X-ray"
+    elif view.casefold() not in FRONTAL:
+        reason = f"view {view!r} is not frontal"
+    else:
+        reason = named_problem(root, name)
+    return Candidate(written(name), findings[0], group=patients[0], reason=reason)
