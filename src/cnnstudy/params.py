@@ -18,6 +18,7 @@ SplitName = Literal["train", "val", "tune", "test"]
 Net = Literal["alexnet", "vggnet", "mobilenet", "xraynet"]
 Widths = Literal["report", "reshi"]
 BatchNormMode = Literal["moving", "recalibrated"]
+ClassWeight = Literal["none", "balanced"]
 
 # The split that stands for a run: faces has no test split of its own.
 HEADLINE: dict[StudyName, SplitName] = {"faces": "val", "xray": "test"}
@@ -96,6 +97,7 @@ class FacesStudy(Section):
     split: Split
     batch_size: Count
     epochs: Count
+    class_weight: ClassWeight
     tuned_epochs: Count
 
 
@@ -108,6 +110,7 @@ class XrayStudy(Section):
     split: Split
     batch_size: Count
     epochs: Count
+    class_weight: ClassWeight
     widths: Widths
 
 

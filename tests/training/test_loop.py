@@ -42,7 +42,7 @@ def trained(
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(1)
     model = build.build(layers, 12)
-    return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(16, 6, 1))
+    return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(16, 6, "none", 1))
 
 
 def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> None:
@@ -51,7 +51,7 @@ def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> No
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, "none", 1), "recalibrated")
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
 
 
@@ -91,7 +91,7 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
     data = training(dataset, level=1)
     for mode in ("moving", "recalibrated"):
         model, _ = trained(dataset, data)
-        arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), mode)
+        arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, "none", 1), mode)
         kinds = {"id", "label", "moving", "recalibrated", "batch"}
         assert set(arrays) == {f"{split}/{kind}" for split in ("train", "val", "test") for kind in kinds} | {
             f"train_augmented/{kind}" for kind in ("id", "label", mode)
@@ -106,7 +106,7 @@ def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
     data = training(dataset)
     layers = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))
     model, _ = trained(dataset, data, layers)
-    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, 1), "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, "none", 1), "recalibrated")
     assert arrays["val/recalibrated"].shape == (40, 2)
     np.testing.assert_allclose(arrays["val/recalibrated"].sum(axis=1), 1, rtol=1e-6)
     assert (arrays["val/recalibrated"].argmax(axis=1) == arrays["val/label"]).mean() > 0.9
@@ -117,4 +117,21 @@ def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
     model = build.build(LAYERS, 12)
     model.layers[0].bias.assign(np.full(4, np.nan, np.float32))
     with pytest.raises(UserError, match=r"training\.learning_rate: 0\.01 made the loss NaN"):
-        loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, 1))
+        loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, "none", 1))
+
+
+def test_balanced_weights_make_every_class_weigh_the_same() -> None:
+    labels = np.array([0] * 30 + [1] * 10 + [3] * 5)
+    weights = loop.balanced_weights(labels)
+    assert {label: weights[label] * (labels == label).sum() for label in weights} == {0: 15.0, 1: 15.0, 3: 15.0}
+
+
+def test_class_weights_change_what_is_learnt(dataset: Dataset) -> None:
+    losses = []
+    for weight in ("none", "balanced"):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+        rare = dataclasses.replace(dataset, labels=(np.arange(len(dataset.labels)) % 10 == 0).astype(np.int64))
+        schedule = loop.Schedule(16, 1, weight, 1)  # type: ignore[arg-type]
+        losses.append(loop.fit(model, training(rare), rare, ADAM, schedule)["loss"].item())
+    assert losses[0] != losses[1]

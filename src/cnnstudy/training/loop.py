@@ -8,7 +8,7 @@ import pandas as pd
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
-from cnnstudy.params import Training
+from cnnstudy.params import ClassWeight, Training
 from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
 
 VALIDATION_BATCH = 100
@@ -17,10 +17,11 @@ COLUMNS = ("accuracy", "loss", "val_accuracy", "val_loss")
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and in what portions a phase trains, and the seed of its order, augmentation and dropout."""
+    """How long, in what portions and with which class weights a phase trains; its order's and augmentation's seed."""
 
     batch_size: int
     epochs: int
+    class_weight: ClassWeight
     seed: int
 
 
@@ -43,6 +44,7 @@ def fit(
         metrics=["accuracy"],
         jit_compile=False,
     )
+    weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
     validation = labelled_batches(dataset, "val", VALIDATION_BATCH)
     rows = []
     for epoch in range(schedule.epochs):
@@ -51,6 +53,7 @@ def fit(
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=validation,
+            class_weight=weights,
             shuffle=False,
             verbose=0,
         ).history
@@ -61,3 +64,10 @@ def fit(
             rate = settings.learning_rate
             raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
     return pd.DataFrame(rows)
+
+
+def balanced_weights(labels: np.ndarray) -> dict[int, float]:
+    """A weight a class, images / (classes * images of the class), so that every class weighs the same in the loss."""
+    classes, counts = np.unique(labels, return_counts=True)
+    weights = len(labels) / (len(classes) * counts)
+    return dict(zip(classes.tolist(), weights.tolist(), strict=True))

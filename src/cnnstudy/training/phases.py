@@ -52,7 +52,7 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
         model = build.build(layers, study.image_size)
         if phase.name == "tuned":
             model.load_weights(paths.weights(paths.seed(run, "base", seed)))
-        schedule = Schedule(study.batch_size, phase.epochs, seed)
+        schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed)
         history = fit(model, data, dataset, params.training, schedule)
         predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
         _write(paths.seed(run, phase.name, seed), model, history, predictions)
