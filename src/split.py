@@ -2,18 +2,23 @@
 
 import sys
 
+import numpy as np
+
 from cnnstudy import paths
-from cnnstudy.data import samples, splits
+from cnnstudy.data import duplicates, samples, splits
 from cnnstudy.errors import run_stage
 from cnnstudy.params import read_params
 
 
 def main(study: str) -> None:
-    """Write splits.csv."""
+    """Write splits.csv, and families.csv with what keeps images together and why some were dropped."""
     params = read_params()
-    shares = params.faces.split if study == "faces" else params.xray.split
-    assigned = splits.assign(study, samples.read_samples(study), shares, params.split_seed)
-    assigned.to_csv(paths.splits(study), index=False)
+    settings = params.faces.split if study == "faces" else params.xray.split
+    table = samples.read_samples(study)
+    copies = duplicates.copies(table["sha256"], np.load(paths.images(study), mmap_mode="r"))
+    assigned = splits.assign(study, table, copies, settings, params.split_seed)
+    assigned[["id", "split"]].to_csv(paths.splits(study), index=False)
+    assigned[["id", "copy", "family", "reason"]].to_csv(paths.families(study), index=False)
     print(f"{study}: {', '.join(f'{count} {name}' for name, count in assigned['split'].value_counts().items())}")
 
 

@@ -18,6 +18,7 @@ SplitName = Literal["train", "val", "tune", "test"]
 Net = Literal["alexnet", "vggnet", "mobilenet", "xraynet"]
 Widths = Literal["report", "reshi"]
 BatchNormMode = Literal["moving", "recalibrated"]
+Remedy = Literal["drop", "keep"]
 ClassWeight = Literal["none", "balanced"]
 
 # The split that stands for a run: faces has no test split of its own.
@@ -80,12 +81,15 @@ class DrawnFilms(Drawn):
 class Split(Section):
     """Shares of the images that a source does not assign itself.
 
-    `tune` and `test` are shares of all images, `val` of what is left for training.
+    `tune` and `test` are shares of all images, `val` of what is left for training. `leaks` is what becomes of training
+    copies of images (or of images of persons) in the source's other splits, `conflicts` of pictures under two classes.
     """
 
     val: Annotated[float, Field(gt=0, lt=1)]
     tune: Fraction
     test: Fraction
+    leaks: Remedy
+    conflicts: Remedy
 
 
 class FacesStudy(Section):

@@ -36,6 +36,11 @@ def splits(study: str) -> Path:
     return Path("data", study, "splits.csv")
 
 
+def families(study: str) -> Path:
+    """One row a sample: id, copy (which picture), family (what stays on one side), reason (why it was dropped)."""
+    return Path("data", study, "families.csv")
+
+
 def plan(name: str) -> Path:
     """One row a training image: id, split, operation, rotation, shift, flip."""
     return Path("data/plans", f"{name}.csv")

@@ -1,5 +1,7 @@
 """Splits: exact shares, groups and identical files on one side, the source's own splits kept."""
 
+from typing import Any
+
 import pandas as pd
 import pytest
 
@@ -14,16 +16,24 @@ def table(labels: list[str], **columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame({**content, "sha256": [f"file {i}" for i in range(count)], **columns})
 
 
+def assign(study: str, samples: pd.DataFrame, shares: Split, seed: int) -> pd.DataFrame:
+    return splits.assign(study, samples, pd.factorize(samples["sha256"])[0], shares, seed)
+
+
 def counts(samples: pd.DataFrame, assigned: pd.DataFrame) -> dict[tuple[str, str], int]:
     return {key: int(n) for key, n in assigned.groupby([samples["label"], "split"]).size().items()}
 
 
-SHARES = Split(val=0.25, tune=0.2, test=0.0)
+def settings(**shares: Any) -> Split:
+    return Split(**{"leaks": "drop", "conflicts": "drop", **shares})
+
+
+SHARES = settings(val=0.25, tune=0.2, test=0.0)
 
 
 def test_shares_are_exact_in_every_class() -> None:
     samples = table(["a"] * 100 + ["b"] * 60)
-    assert counts(samples, splits.assign("faces", samples, SHARES, 0)) == {
+    assert counts(samples, assign("faces", samples, SHARES, 0)) == {
         ("a", "tune"): 20,
         ("a", "val"): 20,
         ("a", "train"): 60,
@@ -35,7 +45,7 @@ def test_shares_are_exact_in_every_class() -> None:
 
 def test_a_seed_gives_one_assignment_and_another_seed_another() -> None:
     samples = table(["a", "b"] * 50)
-    first, again, other = (splits.assign("faces", samples, SHARES, seed) for seed in (0, 0, 1))
+    first, again, other = (assign("faces", samples, SHARES, seed) for seed in (0, 0, 1))
     pd.testing.assert_frame_equal(first, again)
     assert not first.equals(other)
 
@@ -43,18 +53,18 @@ def test_a_seed_gives_one_assignment_and_another_seed_another() -> None:
 def test_a_group_and_identical_files_stay_on_one_side() -> None:
     group = [f"patient {i // 3}" for i in range(60)]
     sha256 = [f"file {i}" for i in range(60)]
-    sha256[5] = sha256[40]  # ties two patients together
+    sha256[5] = sha256[41]  # ties two patients together
     samples = table(["a", "b"] * 30, group=group, sha256=sha256)
-    assigned = splits.assign("xray", samples, Split(val=0.2, tune=0.0, test=0.2), 0)
+    assigned = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2), 0)
     assert (assigned.groupby(group)["split"].nunique() == 1).all()
-    assert assigned["split"][5] == assigned["split"][40]
+    assert assigned["split"][5] == assigned["split"][41]
     assert set(assigned["split"]) == {"train", "val", "test"}
 
 
 def test_the_sources_own_splits_are_kept_exactly() -> None:
     hint = ["train"] * 40 + ["tune"] * 20
     samples = table(["a", "b"] * 30, hint=hint)
-    assigned = splits.assign("faces", samples, SHARES, 0)
+    assigned = assign("faces", samples, SHARES, 0)
     assert (assigned["split"] == "tune").tolist() == [name == "tune" for name in hint]
     assert counts(samples, assigned)["a", "val"] == 5
 
@@ -62,12 +72,12 @@ def test_the_sources_own_splits_are_kept_exactly() -> None:
 def test_a_class_too_small_for_every_split_is_named() -> None:
     samples = table(["a"] * 20 + ["rare"] * 2)
     with pytest.raises(UserError, match="class 'rare' has 2 images and none in the split"):
-        splits.assign("faces", samples, SHARES, 0)
+        assign("faces", samples, SHARES, 0)
 
 
 def test_three_images_are_enough_for_three_splits() -> None:
     samples = table(["a"] * 20 + ["rare"] * 3)
-    found = counts(samples, splits.assign("faces", samples, SHARES, 0))
+    found = counts(samples, assign("faces", samples, SHARES, 0))
     assert {split for label, split in found if label == "rare"} == {"train", "val", "tune"}
 
 
@@ -75,17 +85,56 @@ def test_three_images_are_enough_for_three_splits() -> None:
 def test_a_large_share_or_a_large_group_leaves_a_group_for_every_split(seed: int) -> None:
     few = table(["a", "b"] * 5)
     large = table(["a"] * 10 + ["b"] * 10, group=["1", "2", *["3"] * 8, "4", "5", *["6"] * 8])
-    for samples, shares in ((few, Split(val=0.95, tune=0.0, test=0.2)), (large, Split(val=0.15, tune=0.0, test=0.2))):
-        found = counts(samples, splits.assign("xray", samples, shares, seed))
+    for samples, shares in (
+        (few, settings(val=0.95, tune=0.0, test=0.2)),
+        (large, settings(val=0.15, tune=0.0, test=0.2)),
+    ):
+        found = counts(samples, assign("xray", samples, shares, seed))
         assert set(found) == {(label, split) for label in "ab" for split in ("train", "val", "test")}
 
 
 def test_a_source_without_training_images_is_an_error() -> None:
     samples = table(["a", "b"] * 4, hint=["val"] * 4 + ["test"] * 4)
     with pytest.raises(UserError, match="class 'a' has 4 images and none in the split 'train'"):
-        splits.assign("xray", samples, Split(val=0.15, tune=0.0, test=0.2), 0)
+        assign("xray", samples, settings(val=0.15, tune=0.0, test=0.2), 0)
 
 
 def test_a_source_of_one_class_is_an_error() -> None:
     with pytest.raises(UserError, match="only the class 'normal' has images"):
-        splits.assign("xray", table(["normal"] * 20), Split(val=0.15, tune=0.0, test=0.2), 0)
+        assign("xray", table(["normal"] * 20), settings(val=0.15, tune=0.0, test=0.2), 0)
+
+
+def hinted() -> pd.DataFrame:
+    """Twenty images each of two classes in train, and ten each in test."""
+    return table(["a", "b"] * 30, hint=["train"] * 40 + ["test"] * 20)
+
+
+def test_a_training_copy_of_a_test_image_is_dropped_and_the_test_kept() -> None:
+    samples = hinted()
+    samples.loc[3, "sha256"] = samples["sha256"][51]
+    samples.loc[[10, 50], "group"] = "patient"
+    assigned = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2), 0)
+    assert assigned["split"][[3, 10]].tolist() == ["dropped", "dropped"]
+    assert assigned["reason"][3] == "a copy, or the same person, is in test"
+    assert (assigned["split"][40:] == "test").all()
+    assert (assigned["reason"] != "").sum() == 2
+    assert (assigned["split"] == "val").sum() == 8
+    kept = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2, leaks="keep"), 0)
+    assert not (kept["split"] == "dropped").any()
+
+
+def test_all_copies_of_a_picture_under_two_classes_are_dropped() -> None:
+    samples = hinted()
+    samples.loc[[0, 1, 40], "sha256"] = "one file"
+    assigned = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2), 0)
+    assert assigned.index[assigned["split"] == "dropped"].tolist() == [0, 1, 40]
+    assert set(assigned["reason"][[0, 1, 40]]) == {"the same picture is under another class too"}
+    kept = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2, conflicts="keep", leaks="keep"), 0)
+    assert not (kept["split"] == "dropped").any()
+
+
+def test_a_class_that_loses_its_images_is_named() -> None:
+    samples = table(["a"] * 20 + ["rare"] * 3)
+    samples.loc[[0, 20], "sha256"] = "one file"
+    with pytest.raises(UserError, match=r"class 'rare' has 2 images .* faces.classes can name 'rare' under another"):
+        assign("faces", samples, SHARES, 0)

@@ -1,5 +1,6 @@
 """Training and prediction: learn, repeat to the bit, and write what was learnt."""
 
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -130,8 +131,8 @@ def test_class_weights_change_what_is_learnt(dataset: Dataset) -> None:
     losses = []
     for weight in ("none", "balanced"):
         keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
+        model = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
         rare = dataclasses.replace(dataset, labels=(np.arange(len(dataset.labels)) % 10 == 0).astype(np.int64))
-        schedule = loop.Schedule(16, 1, weight, 1)  # type: ignore[arg-type]
+        schedule = loop.Schedule(16, 1, weight, 1)
         losses.append(loop.fit(model, training(rare), rare, ADAM, schedule)["loss"].item())
     assert losses[0] != losses[1]

@@ -1,4 +1,4 @@
-"""Which sample trains, validates, tunes or tests."""
+"""Which sample trains, validates, tunes or tests, and which does none of it."""
 
 import numpy as np
 import pandas as pd
@@ -9,41 +9,70 @@ from cnnstudy.data.samples import SPLITS
 from cnnstudy.errors import UserError
 from cnnstudy.params import Split
 
+# A family that the source has put into several splits stays whole in the first of these.
+PROTECTED = ("test", "val", "tune", "train")
+DROPPED = "dropped"
 
-def assign(study: str, samples: pd.DataFrame, shares: Split, seed: int) -> pd.DataFrame:
-    """One row a sample: id, split.
+
+def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Split, seed: int) -> pd.DataFrame:
+    """One row a sample: id, split, copy, family, reason.
+
+    `copies` [N] is a number shared by images that are the same picture, see cnnstudy.data.duplicates; it comes back as
+    `copy`. A family is what must stay on one side: copies, and images of one group (patient, person), directly or in a
+    chain.
 
     A split that the source hints at is exactly its hinted samples. Where a source has none, `tune` and `test` are their
     shares of the rest of the samples and `val` is its share of what is left for training; class by class, never with a
-    group or byte-identical files on two sides.
+    family on two sides. With `settings.conflicts` "drop", all copies of a picture under two classes get the split
+    "dropped", and with `settings.leaks` "drop" all members of a family that the source has also put into a more
+    protected split, training copies first; `reason` says why.
 
     Raises:
         UserError: fewer than two classes have images, or a class can't put one image into each split.
     """
+    families = _families(samples["group"], copies)
     split = samples["hint"].replace("", "train").to_numpy(dtype=object)
-    pool = np.isin(split, ["train"])
-    groups = group_numbers(samples)
-    rng = np.random.default_rng(seed)
-    hinted = set(split)
-    carved = [name for name in ("tune", "test", "val") if getattr(shares, name) and name not in hinted]
+    reason = np.full(len(samples), "", dtype=object)
+    if settings.conflicts == "drop":
+        reason[_conflicting(samples["label"], copies)] = "the same picture is under another class too"
+    if settings.leaks == "drop":
+        _drop_leaks(split, families, reason)
+    kept = reason == ""
+    split[~kept] = DROPPED
+    hinted = set(split[kept])
+    carved = [name for name in ("tune", "test", "val") if getattr(settings, name) and name not in hinted]
+    rng, pool = np.random.default_rng(seed), split == "train"
     for number, name in enumerate(carved):
         others = len(carved) - number  # the splits still to be carved, and train
-        amount = (getattr(shares, name), others)
-        taken = _take(samples["label"].to_numpy(), groups, pool, amount, rng)
+        amount = (getattr(settings, name), others)
+        taken = _take(samples["label"].to_numpy(), families, pool, amount, rng)
         split[taken], pool = name, pool & ~taken
     needed = [name for name in SPLITS if name == "train" or name in hinted or name in carved]
-    _require_all_classes(study, samples["label"], pd.Series(split), needed)
-    return pd.DataFrame({"id": samples["id"], "split": split})
+    _require_all_classes(study, samples["label"][kept], pd.Series(split)[kept], needed)
+    return pd.DataFrame({"id": samples["id"], "split": split, "copy": copies, "family": families, "reason": reason})
 
 
-def group_numbers(samples: pd.DataFrame) -> np.ndarray:
-    """A number a sample, int [N], shared by samples of one group and by byte-identical ones, directly or in a chain."""
-    count = len(samples)
-    group = samples["group"].where(samples["group"] != "", "sample " + samples["id"].astype(str))
-    keys = np.concatenate([pd.factorize(group)[0], pd.factorize(samples["sha256"])[0] + count])
+def _families(group: pd.Series, copies: np.ndarray) -> np.ndarray:
+    """A number a sample, int [N], shared by samples of one group and by copies, directly or in a chain."""
+    count = len(group)
+    own = np.where(group == "", "sample " + pd.Series(range(count)).astype(str), "group " + group)
+    keys = np.concatenate([pd.factorize(own)[0], copies + count])
     rows = np.tile(np.arange(count), 2)
     graph = coo_array((np.ones(2 * count, np.int8), (rows, keys + count)), shape=(3 * count, 3 * count))
     return connected_components(graph, directed=False)[1][:count]
+
+
+def _conflicting(labels: pd.Series, copies: np.ndarray) -> np.ndarray:
+    """A mask of all copies of every picture that is under more than one class."""
+    return (labels.groupby(copies).transform("nunique") > 1).to_numpy()
+
+
+def _drop_leaks(split: np.ndarray, families: np.ndarray, reason: np.ndarray) -> None:
+    """Give a reason, in place, to the samples of every family that is in a more protected split too."""
+    rank = pd.Series(split).map({name: number for number, name in enumerate(PROTECTED)}).where(reason == "")
+    first = rank.groupby(families).transform("min")
+    for number, name in enumerate(PROTECTED):
+        reason[((rank > first) & (first == number)).to_numpy()] = f"a copy, or the same person, is in {name}"
 
 
 def _take(
@@ -79,5 +108,6 @@ def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed
         for name in counts.columns[row == 0]:
             raise UserError(
                 f"{study}: class {label!r} has {row.sum()} images and none in the split {name!r}; "
-                f"allowed: at least one image (or group) of each class in each of {', '.join(counts.columns)}"
+                f"allowed: at least one image (or group) of each class in each of {', '.join(counts.columns)}; "
+                f"{study}.classes can name {label!r} under another class"
             )

@@ -1,0 +1,82 @@
+"""Images that are the same picture: re-saved, resized or lightly retouched copies.
+
+A perceptual hash (64 bits: the signs of the lowest 8 x 8 terms of the cosine transform of a grey thumbnail) finds
+candidates, and pixels confirm them, so that faces which are merely centred alike don't chain into one family. Copies
+that are turned, mirrored or cropped are not found.
+"""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+# Candidates agree on one of four bands of 16 bits, and differ in at most 8 of the 64.
+BANDS, LARGEST_DISTANCE = 4, 8
+# In a larger bucket, sorted by hash, an image is compared with this many that follow it.
+WINDOW = 300
+# Grey levels of 255 between thumbnails of 32 x 32, contrast made equal: copies differ by 1 to 5, others by 7 or more.
+SIDE, LARGEST_DIFFERENCE = 32, 6.0
+# An image with less contrast than this is blank; blank images are all alike and none is a copy.
+BLANK = 4.0
+
+
+def copies(sha256: pd.Series, images: np.ndarray) -> np.ndarray:
+    """A number an image, int [N], shared by images that are the same file or picture, directly or through others.
+
+    `images` is uint8 [N, H, W, 3], read a few at a time.
+    """
+    hashes, contrast = _hashes(images)
+    seen = np.flatnonzero(contrast >= BLANK)
+    pairs = [pair for pair in _candidates(hashes, seen) if _same(images, *pair)]
+    left, right = (np.array([pair[side] for pair in pairs], int) for side in (0, 1))
+    first = pd.Series(range(len(images))).groupby(sha256.to_numpy()).transform("first").to_numpy()
+    left, right = np.concatenate([left, first]), np.concatenate([right, np.arange(len(images))])
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(len(images), len(images)))
+    return connected_components(graph, directed=False)[1]
+
+
+def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Perceptual hashes uint64 [N], and the deviation of grey values [N]."""
+    hashes, contrast = np.zeros(len(images), np.uint64), np.zeros(len(images), np.float32)
+    for i in range(len(images)):
+        grey = _grey(images[i])
+        contrast[i] = grey.std()
+        terms = cv2.dct(cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA))[:8, :8].ravel()
+        terms[0] = 0  # the mean
+        hashes[i] = np.packbits(terms > 0).view(np.uint64)[0]
+    return hashes, contrast
+
+
+def _candidates(hashes: np.ndarray, seen: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of `seen` images whose hashes are close, each once, the lower number first."""
+    found: set[tuple[int, int]] = set()
+    for band in range(BANDS):
+        keys = (hashes[seen] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
+        order = seen[np.lexsort((hashes[seen], keys))]
+        keys = np.sort(keys)
+        for bucket in np.split(order, np.flatnonzero(np.diff(keys)) + 1):
+            for step in range(1, min(len(bucket), WINDOW + 1)):
+                one, other = bucket[:-step], bucket[step:]
+                close = np.bitwise_count(hashes[one] ^ hashes[other]) <= LARGEST_DISTANCE
+                found.update(
+                    (min(pair), max(pair)) for pair in zip(one[close].tolist(), other[close].tolist(), strict=True)
+                )
+    yield from sorted(found)
+
+
+def _same(images: np.ndarray, one: int, other: int) -> bool:
+    difference = _standard(images[one]) - _standard(images[other])
+    return bool(np.abs(difference).mean() <= LARGEST_DIFFERENCE)
+
+
+def _standard(image: np.ndarray) -> np.ndarray:
+    """A grey thumbnail with mean 0 and deviation 50."""
+    small = cv2.resize(_grey(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return (small - small.mean()) * (50 / max(float(small.std()), 1.0))
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32)
