@@ -7,31 +7,35 @@ import pandas as pd
 
 from cnnstudy import paths
 from cnnstudy.data import audit, baselines, samples, sheets, specifications
-from cnnstudy.errors import run_stage
+from cnnstudy.errors import UserError, run_stage
 from cnnstudy.params import read_params
 
 
 def main(study: str) -> None:
-    """Write a study's audit and baselines as JSON, its class balance and a contact sheet."""
-    order = (read_params().faces if study == "faces" else read_params().xray).classes
-    dataset, table = samples.load(study, order), samples.read_samples(study)
-    splits, rejects = pd.read_csv(paths.splits(study)), pd.read_csv(paths.rejects(study), dtype=str)
+    """Write a study's audit and baselines as JSON, its class balance and contact sheets; fail where told to."""
+    params = read_params()
+    classes = (params.faces if study == "faces" else params.xray).classes
+    dataset, table = samples.load(study, classes), samples.read_table(study)
     shown = specifications.read(paths.specifications(study))
-    found = audit.audit(table, splits, rejects, tuple(order))  # a class without images is a finding too
+    found = audit.audit(table, dataset.images, pd.read_csv(paths.rejects(study), dtype=str), classes)
     found["baselines"] = baselines.baselines(dataset, shown)
-    folder = paths.audit_plots(study)
-    folder.mkdir(parents=True, exist_ok=True)
     paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
     paths.audit(study).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    counts = audit.balance(table, splits, tuple(order))
+
+    folder = paths.audit_plots(study)
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = audit.balance(table, table, tuple(classes))
     counts.to_csv(folder / "balance.csv")
     audit.save_balance(counts, folder / "balance.png")
-    ids = sheets.class_samples(dataset, columns=8)
-    pictures = [[dataset.images[i] for i in row] for row in ids]
-    captions = [[specifications.in_words(shown[i]) for i in row] for row in ids] if shown else ()
-    sheets.save_sheet(folder / "samples.png", pictures, dataset.classes, captions=captions)
-    for finding in found["findings"]:
-        print(f"{study}: {finding['severity']}: {finding['kind']}: {finding['count']}. {finding['advice']}")
+    sheets.save_classes(folder / "samples.png", dataset, shown)
+    sheets.save_copies(folder / "copies.png", dataset, table, audit.copies_shown(table, most=10))
+    for finding in found["findings"]["as it is used"] + found["not used"]:
+        print(f"{study}: {finding['severity']}: {finding['kind']}: {finding['count']} images. {finding['advice']}")
+    failures = audit.failures(found, params.audit.fail_on)
+    if failures:
+        allowed = f"nothing severe of {', '.join(params.audit.fail_on)}, or another audit.fail_on"
+        raise UserError(f"{paths.audit(study)}: {'; '.join(failures)}; allowed: {allowed}")
+    paths.audit_ok(study).write_text("ok\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

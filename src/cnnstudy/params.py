@@ -43,6 +43,12 @@ class Compute(Section):
     threads: Annotated[int, Field(ge=1, le=1024)]
 
 
+class Audit(Section):
+    """Which severe findings of the audit, on the data as it is used, stop everything before training."""
+
+    fail_on: list[Literal["leak", "conflict", "shortcut"]]
+
+
 class Source(Section):
     """Where a study's images come from, and in which of the formats of cnnstudy.data.sources.
 
@@ -186,6 +192,7 @@ class Params(Section):
     compute: Compute
     batchnorm: BatchNormMode
     sources: Sources
+    audit: Audit
     faces: FacesStudy
     xray: XrayStudy
     training: Training
@@ -309,7 +316,8 @@ def _data_contradictions(params: Params) -> list[tuple[str, object, str]]:
         drawn = synth.FACES if name == "faces" else synth.FILMS
         if source.format == "drawn":
             allowed = f"with drawn data: {', '.join(drawn)}"
-            found += [(f"{name}.classes", label, allowed) for label in sizes.classes if label not in drawn]
+            unknown = [label for label in sizes.classes if label not in drawn]
+            found += [(f"{name}.classes.{label}", sizes.classes[label], allowed) for label in unknown]
     return found
 
 

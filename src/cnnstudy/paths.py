@@ -86,6 +86,11 @@ def audit(study: str) -> Path:
     return Path("metrics/audit", f"{study}.json")
 
 
+def audit_ok(study: str) -> Path:
+    """There where the audit found nothing to stop for; its content never changes."""
+    return Path("data", study, "audit.ok")
+
+
 def audit_plots(study: str) -> Path:
     """Pictures of the audit."""
     return Path("plots/audit", study)

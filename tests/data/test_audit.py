@@ -1,47 +1,188 @@
-"""The audit finds rare classes and identical files, and says what to do."""
+"""The audit finds what ruins a study, in the data as it came and as it is used, and says what to do."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+import pytest
+import yaml
+from PIL import Image
 
-from cnnstudy.data import audit
+from cnnstudy.data import audit, duplicates, ingest, splits
+from cnnstudy.params import Params, StudyName
 
-REJECTS = pd.DataFrame({"path": ["x"], "reason": ["not an image"]})
-
-
-def findings(labels: list[str], split: list[str], sha256: list[str]) -> dict[str, tuple[str, int]]:
-    samples = pd.DataFrame({"label": labels, "sha256": sha256})
-    found = audit.audit(samples, pd.DataFrame({"split": split}), REJECTS, tuple(sorted(set(labels))))
-    return {finding["kind"]: (finding["severity"], finding["count"]) for finding in found["findings"]}
-
-
-def test_a_clean_set_has_nothing_to_warn_of_but_rejects() -> None:
-    assert findings(["a", "b"] * 2, ["train", "train", "val", "val"], list("1234")) == {
-        "class balance": ("info", 0),
-        "identical files": ("info", 0),
-        "rejected files": ("warning", 1),
-    }
+ROOT = Path(__file__).parents[2]
+CAME, USED = "as it came", "as it is used"
 
 
-def test_identical_files_are_told_apart_by_where_they_are() -> None:
-    labels = ["a", "a", "a", "b", "a", "a", "b", "b"]
-    split = ["train", "val", "train", "train", "train", "train", "val", "train"]
-    found = findings(labels, split, ["1", "1", "2", "2", "3", "3", "4", "5"])
-    assert found["identical files in two splits"] == ("severe", 2)
-    assert found["identical files under two classes"] == ("severe", 2)
-    assert found["identical files within a split"] == ("warning", 2)
+def parameters(study: StudyName, source: Path, **settings: Any) -> Params:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["sources"][study] = {"format": "folders", "path": str(source)}
+    for key, value in settings.items():
+        content[study][key] |= value
+    return Params.model_validate(content)
 
 
-def test_a_rare_class_is_named(tmp_path: Path) -> None:
-    assert findings(["a"] * 5 + ["b"], ["train"] * 6, list("123456"))["class balance"] == ("warning", 1)
-    samples = pd.DataFrame({"label": ["a", "b", "b"]})
-    table = audit.balance(samples, pd.DataFrame({"split": ["val", "train", "train"]}), ("a", "b"))
+def audited(params: Params, study: StudyName, folder: Path) -> dict[str, Any]:
+    """Ingest, split and audit, as the stages do."""
+    settings = params.study(study)
+    tables = ingest.write(ingest.find(params, study), "x", settings.image_size, folder / "images.npy")
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    copies = duplicates.copies(tables.samples["sha256"], images)
+    assigned = splits.assign(study, tables.samples, copies, settings.split, 0)
+    table = tables.samples.assign(**assigned.drop(columns="id"))
+    return audit.audit(table, images, tables.rejects, settings.classes)
+
+
+def checks(content: dict[str, Any], view: str) -> dict[str, tuple[str, int]]:
+    """{check: (severity, images)} of what is not merely information."""
+    found = content["findings"][view]
+    return {each["check"]: (each["severity"], each["count"]) for each in found if each["severity"] != "info"}
+
+
+class Folder:
+    """Images in folders, each another picture of noise."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.rng = root, np.random.default_rng(0)
+
+    def add(self, name: str, mode: str = "L") -> None:
+        coarse = Image.fromarray(self.rng.integers(0, 256, (12, 12), dtype=np.uint8)).resize((80, 80))
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse.convert(mode).save(path, quality=95)
+
+    def copy(self, name: str, target: str, again: bool = False) -> None:
+        """A copy of a file, byte for byte, or saved again at another quality."""
+        path = self.root / target
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if again:
+            with Image.open(self.root / name) as image:
+                image.save(path, quality=70)
+        else:
+            path.write_bytes((self.root / name).read_bytes())
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Folder:
+    """Forty training and twenty tuning images of two classes, nothing wrong with them."""
+    folder = Folder(tmp_path / "source")
+    for split, count in (("TRAIN", 40), ("TUNE", 20)):
+        for label in ("happy", "sad"):
+            for i in range(count):
+                folder.add(f"{split}/{label}/{i:02d}.jpg")
+    return folder
+
+
+def test_a_clean_set_has_nothing_to_warn_of(faces: Folder, tmp_path: Path) -> None:
+    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
+    assert checks(content, USED) == {"balance": ("warning", 0)}  # six classes have no images
+    assert "neutral (0)" in content["findings"][USED][0]["advice"]
+    assert (content["images"], content["rejected"], content["dropped"]) == (120, 0, 0)
+    assert content["balance"]["tune"]["happy"] == 20
+    assert content["not used"] == []
+
+
+def test_files_shared_by_train_and_tune_are_found_and_taken_out(faces: Folder, tmp_path: Path) -> None:
+    faces.copy("TUNE/happy/00.jpg", "TRAIN/happy/x.jpg")
+    faces.copy("TUNE/sad/01.jpg", "TRAIN/sad/y.jpg", again=True)
+    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
+    assert checks(content, CAME)["leak"] == ("severe", 4)
+    kind = next(each["kind"] for each in content["findings"][CAME] if each["check"] == "leak")
+    assert kind == "the same picture in two splits (2 of them byte-identical)"
+    assert "leak" not in checks(content, USED)
+    assert content["dropped"] == 2
+    assert [each["kind"] for each in content["not used"]] == ["dropped: a copy, or the same person, is in tune"]
+    assert audit.failures(content, ["leak"]) == []
+
+
+def test_what_is_kept_on_request_can_stop_the_training(faces: Folder, tmp_path: Path) -> None:
+    faces.copy("TUNE/happy/00.jpg", "TRAIN/happy/x.jpg")
+    content = audited(parameters("faces", faces.root, split={"leaks": "keep"}), "faces", tmp_path)
+    assert audit.failures(content, ["leak"]) == [
+        "leak: the same picture in two splits (2 of them byte-identical), 2 images"
+    ]
+    assert audit.failures(content, ["shortcut", "conflict"]) == []
+
+
+def test_files_under_two_classes_are_found_and_taken_out(faces: Folder, tmp_path: Path) -> None:
+    faces.copy("TRAIN/happy/00.jpg", "TRAIN/sad/x.jpg")
+    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
+    assert checks(content, CAME)["conflict"] == ("severe", 2)
+    assert "conflict" not in checks(content, USED)
+    assert content["dropped"] == 2
+
+
+def test_copies_within_a_split_are_a_warning(faces: Folder, tmp_path: Path) -> None:
+    faces.copy("TUNE/happy/00.jpg", "TUNE/happy/x.jpg")
+    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
+    assert checks(content, USED)["copies"] == ("warning", 2)
+
+
+def test_a_class_of_one_file_type_is_a_shortcut(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "source")
+    for i in range(60):
+        folder.add(f"happy/{i}.png")
+        folder.add(f"sad/{i}.jpg")
+        folder.add(f"anger/{i}.jpg")
+    content = audited(parameters("faces", folder.root, split={}), "faces", tmp_path)
+    assert checks(content, USED)["shortcut"][0] == "severe"
+    scores = content["what a model tells without the picture"][f"the class, {USED}"]
+    assert scores["file type alone"] > 0.6 > scores["by chance"]
+    assert audit.failures(content, ["shortcut"])[0].startswith("shortcut: ")
+
+
+def test_a_class_in_colour_beside_a_grey_one_is_a_shortcut(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "source")
+    for i in range(40):
+        folder.add(f"normal/{i}.jpg")
+        folder.add(f"covid/{i}.jpg", mode="RGB")
+    content = audited(parameters("xray", folder.root, split={}), "xray", tmp_path)
+    finding = next(each for each in content["findings"][USED] if each["check"] == "shortcut")
+    assert finding["severity"] == "severe"
+    assert "tells the class: 1.000" in finding["kind"]
+    assert content["what a model tells without the picture"][f"the class, {USED}"]["colour mode alone"] == 1.0
+
+
+def test_a_patient_on_both_sides_of_a_hinted_split_is_found() -> None:
+    rng = np.random.default_rng(0)
+    count = 40
+    samples = pd.DataFrame({
+        "id": range(count), "label": ["normal", "covid"] * 20, "group": [f"p{i // 2}" for i in range(count)],
+        "hint": ["train"] * 30 + ["test"] * 10, "source": "x", "path": [f"{i}.png" for i in range(count)],
+        "sha256": [str(i) for i in range(count)], "width": 9, "height": 9, "mode": "L", "bytes": 9,
+    })  # fmt: skip
+    samples.loc[35, "group"] = "p0"
+    params = parameters("xray", Path("/"))
+    assigned = splits.assign("xray", samples, np.arange(count), params.xray.split, 0)
+    images = rng.integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
+    table = samples.assign(**assigned.drop(columns="id"))
+    content = audit.audit(table, images, pd.DataFrame({"path": []}), params.xray.classes)
+    assert checks(content, CAME)["leak"] == ("severe", 3)
+    assert "leak" not in checks(content, USED)
+    assert content["dropped"] == 2
+
+
+@pytest.mark.parametrize(("tie", "expected"), [(0.0, False), (1.0, True)])
+def test_drawn_films_tied_to_their_site_are_found(tmp_path: Path, tie: float, expected: bool) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["xray"]["drawn"] |= {"train": 60, "test": 20, "site_label_correlation": tie}
+    found = checks(audited(Params.model_validate(content), "xray", tmp_path), USED)
+    assert (found.get("shortcut", ("", 0))[0] == "severe") == expected
+
+
+def test_the_copies_that_matter_most_are_shown_first() -> None:
+    table = pd.DataFrame({
+        "id": range(7), "copy": [0, 0, 1, 1, 2, 2, 3], "label": list("aaabaaa"),
+        "split": ["train", "val", "train", "train", "train", "train", "train"],
+    })  # fmt: skip
+    assert audit.copies_shown(table, most=2) == [[2, 3], [0, 1]]
+
+
+def test_the_balance_is_drawn(tmp_path: Path) -> None:
+    table = audit.balance(pd.DataFrame({"label": list("abb")}), pd.DataFrame({"split": ["val", "train", "train"]}),
+                          ("a", "b"))  # fmt: skip
     assert table.to_numpy().tolist() == [[0, 1], [2, 0]]
     audit.save_balance(table, tmp_path / "balance.png")
     assert (tmp_path / "balance.png").stat().st_size > 1000
-
-
-def test_a_class_without_images_is_named() -> None:
-    samples = pd.DataFrame({"label": ["a", "b"], "sha256": ["1", "2"]})
-    found = audit.audit(samples, pd.DataFrame({"split": ["train", "val"]}), REJECTS, ("a", "b", "absent"))
-    assert "absent (0)" in found["findings"][0]["advice"]

@@ -68,7 +68,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
 
 def write_audit(study: str) -> None:
     finding = {"kind": "identical files", "severity": "severe", "count": 2, "advice": "Look at <b>a&b</b>.png"}
-    content = {"images": 90, "balance": {"train": {"x": 40, "y": 50}}, "findings": [finding]}
+    baselines = {"largest class": {"train": 0.5, "val": 0.5}, "linear": {"train": 0.9, "val": 0.6125}}
+    content = {"images": 90, "balance": {"train": {"x": 40, "y": 50}}, "findings": {"as it is used": [finding]},
+               "not used": [], "baselines": baselines}  # fmt: skip
     paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
     paths.audit(study).write_text(json.dumps(content))
     write_sheet(paths.audit_plots(study) / "samples.png")

@@ -107,6 +107,7 @@ def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     tags |= {"seeds": "0", "xray_data": "drawn", "constant": "false", "kind": "run", "git_branch": "work"}
     tags |= {"ablation.augmentation": "true", "ablation.depth": "true", "git_dirty": "false", "parent": "work"}
     tags |= {"git_commit": git("rev-parse", "HEAD"), "mlflow.source.git.commit": git("rev-parse", "HEAD")}
+    tags |= {"audit.severe": "shortcut", "audit.warning": "copies, drift"}
     assert tags.items() <= run.data.tags.items()
     assert run.info.status == "FINISHED"
     assert "ablation.depth" not in only(client, "tags.run = 'xray-aug3'").data.tags

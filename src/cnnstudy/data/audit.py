@@ -1,5 +1,6 @@
-"""What in the data would make an answer worthless: a first look at class balance and identical files."""
+"""What in the data would make an answer worthless: imbalance, copies, leaks, shortcuts, drift."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -7,20 +8,39 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from cnnstudy.data import shortcuts
 from cnnstudy.data.samples import SPLITS
+from cnnstudy.data.sources.folders import HINTS
+
+Check = Literal["balance", "conflict", "leak", "copies", "shortcut", "drift", "files"]
 
 # A class with less than this share of the largest one's images is called rare.
 RARE = 0.5
+# A shortcut that closes at least this share of the gap between chance and certainty is severe.
+SEVERE = 0.1
 
 
 @dataclass(frozen=True)
 class Finding:
     """What was found, how bad it is, how many images it concerns, and what to do."""
 
+    check: Check
     kind: str
     severity: Literal["info", "warning", "severe"]
     count: int
     advice: str
+
+
+@dataclass(frozen=True)
+class View:
+    """A data set with one way of splitting it: a row of `table` an image.
+
+    Columns of `table`: those of samples.csv, with split, copy and family. `features` are those of
+    cnnstudy.data.shortcuts, row for row.
+    """
+
+    table: pd.DataFrame
+    features: shortcuts.Features
 
 
 def balance(samples: pd.DataFrame, splits: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -31,17 +51,61 @@ def balance(samples: pd.DataFrame, splits: pd.DataFrame, classes: tuple[str, ...
 
 
 def audit(
-    samples: pd.DataFrame, splits: pd.DataFrame, rejects: pd.DataFrame, classes: tuple[str, ...]
+    table: pd.DataFrame, images: np.ndarray, rejects: pd.DataFrame, classes: dict[str, list[str]]
 ) -> dict[str, Any]:
-    """Counts and findings of a data set, on its final splits, as metrics/audit/<study>.json holds them."""
-    table = balance(samples, splits, classes)
-    found = [*_imbalance(table), *_identical(samples, splits["split"]), *_rejected(rejects)]
+    """Counts, scores and findings, as metrics/audit/<study>.json holds them.
+
+    `table` has the columns of samples.csv, splits.csv and families.csv; `classes` is the study's parameter. What is
+    found is told twice: of the data set as it came, with the splits that it hints at, and as it is used.
+    """
+    spoken = {name.casefold() for own, aliases in classes.items() for name in (own, *aliases)} | set(HINTS)
+    features = shortcuts.features(table, images, spoken)
+    kept = (table["reason"] == "").to_numpy()
+    used = View(table[kept].reset_index(drop=True), {name: its[kept] for name, its in features.items()})
+    views = {"as it came": View(table.assign(split=table["hint"]), features), "as it is used": used}
+    scores = {name: _scores(view) for name, view in views.items()}
+    dropped = table["reason"][~kept].value_counts().sort_index()
+    counts = balance(table, table, tuple(classes))
     return {
-        "images": len(samples),
+        "images": len(table),
         "rejected": len(rejects),
-        "balance": {split: {str(k): int(v) for k, v in table[split].items()} for split in table.columns},
-        "findings": [asdict(finding) for finding in found],
+        "dropped": int((~kept).sum()),
+        "balance": {split: {str(k): int(v) for k, v in counts[split].items()} for split in counts.columns},
+        "findings": {
+            name: [
+                asdict(finding)
+                for finding in (
+                    *_imbalance(view.table, tuple(classes)),
+                    *_copies(view.table),
+                    *_groups(view.table),
+                    *_told(scores[name]["class"], "shortcut"),
+                    *_told(scores[name]["split"], "drift"),
+                )
+            ]
+            for name, view in views.items()
+        },
+        "not used": [asdict(finding) for finding in (*_rejected(rejects), *_dropped(dropped))],
+        "what a model tells without the picture": {
+            f"the {answer}, {name}": _row(its) for name, both in scores.items() for answer, its in both.items() if its
+        },
     }
+
+
+def failures(content: dict[str, Any], fail_on: Sequence[str]) -> list[str]:
+    """What of an audit's severe findings, as the data is used, is among the checks `fail_on`."""
+    return [
+        f"{finding['check']}: {finding['kind']}, {finding['count']} images"
+        for finding in content["findings"]["as it is used"]
+        if finding["severity"] == "severe" and finding["check"] in fail_on
+    ]
+
+
+def copies_shown(table: pd.DataFrame, most: int) -> list[list[int]]:
+    """Ids of the copies of some pictures, those under two classes first, then those in two splits."""
+    several = table[table.duplicated("copy", keep=False)]
+    by_copy = several.groupby("copy").agg({"label": "nunique", "split": "nunique", "id": list})
+    order = by_copy.sort_values(["label", "split"], ascending=False, kind="stable")
+    return [list(ids) for ids in order["id"].head(most)]
 
 
 def save_balance(table: pd.DataFrame, path: Path) -> None:
@@ -64,47 +128,82 @@ def save_balance(table: pd.DataFrame, path: Path) -> None:
     figure.savefig(path, metadata={"Software": None})
 
 
-def _imbalance(table: pd.DataFrame) -> list[Finding]:
-    totals = table.sum(axis=1)
+def _imbalance(table: pd.DataFrame, classes: tuple[str, ...]) -> list[Finding]:
+    totals = table["label"].value_counts().reindex(list(classes), fill_value=0)
     rare = totals[totals < RARE * totals.max()]
     if rare.empty:
-        return [Finding("class balance", "info", 0, "Classes are balanced; nothing to do.")]
+        return [Finding("balance", "classes are balanced", "info", 0, "Nothing to do.")]
     names = ", ".join(f"{name} ({count})" for name, count in rare.items())
-    advice = f"Rare classes: {names}. Read macro F1 and kappa beside accuracy, or bring more images of them."
-    return [Finding("class balance", "warning", int(rare.sum()), advice)]
+    advice = f"Rare: {names}. Read macro F1 and kappa beside accuracy, set class_weight, or bring more images of them."
+    return [Finding("balance", "rare classes", "warning", int(rare.sum()), advice)]
 
 
-def _identical(samples: pd.DataFrame, split: pd.Series) -> list[Finding]:
-    """Byte-identical files: across classes, across splits, and within a split."""
-    files = samples[["sha256", "label"]].assign(split=split.to_numpy())
-    files = files[files.duplicated("sha256", keep=False)]
-    if files.empty:
-        return [Finding("identical files", "info", 0, "No two files are byte-identical; nothing to do.")]
-    spread = files.groupby("sha256")[["label", "split"]].transform("nunique")
-    kinds = (
-        (
-            "identical files under two classes",
-            spread["label"] > 1,
-            "severe",
-            "One of the labels is wrong: take all copies out.",
-        ),
-        (
-            "identical files in two splits",
-            spread["split"] > 1,
-            "severe",
-            "A test on trained images proves nothing: take the training copies out.",
-        ),
-        (
-            "identical files within a split",
-            (spread == 1).all(axis=1),
-            "warning",
-            "Copies weigh more than others: keep one of each.",
-        ),
-    )
-    return [Finding(kind, level, int(mask.sum()), advice) for kind, mask, level, advice in kinds if mask.any()]  # type: ignore[arg-type]
+def _copies(table: pd.DataFrame) -> list[Finding]:
+    """Copies of a picture, identical or re-saved: across classes, across splits, and within a split."""
+    copies = table[table.duplicated("copy", keep=False)]
+    if copies.empty:
+        return [Finding("copies", "no picture is there twice", "info", 0, "Nothing to do.")]
+    spread = copies.groupby("copy")[["label", "split"]].transform("nunique")
+    across, between = spread["label"] > 1, spread["split"] > 1
+    kinds: tuple[tuple[Check, str, pd.Series, Literal["warning", "severe"], str], ...] = (
+        ("conflict", "the same picture under two classes", across, "severe",
+         "One of the labels is wrong: split.conflicts: drop takes all copies out."),
+        ("leak", "the same picture in two splits", between, "severe",
+         "A test on trained images proves nothing: split.leaks: drop takes the training copies out."),
+        ("copies", "the same picture twice within a split", ~across & ~between, "warning",
+         "Copies weigh more than others: keep one of each."),
+    )  # fmt: skip
+    return [
+        Finding(check, f"{kind} ({_identical(copies[mask])} of them byte-identical)", severity, int(mask.sum()), advice)
+        for check, kind, mask, severity, advice in kinds
+        if mask.any()
+    ]
+
+
+def _identical(copies: pd.DataFrame) -> int:
+    return int(copies.duplicated("sha256", keep=False).sum())
+
+
+def _groups(table: pd.DataFrame) -> list[Finding]:
+    grouped = table[(table["group"] != "") & (table["split"] != "")]
+    split = grouped.groupby("group")["split"].transform("nunique") > 1
+    if not split.any():
+        return []
+    advice = "The net may know the person instead of the finding: split.leaks: drop takes their training images out."
+    return [Finding("leak", "a person or patient in two splits", "severe", int(split.sum()), advice)]
+
+
+def _scores(view: View) -> dict[str, shortcuts.Score | None]:
+    families = view.table["family"].to_numpy()
+    return {answer: shortcuts.score(view.features, view.table[column].to_numpy(), families)
+            for answer, column in (("class", "label"), ("split", "split"))}  # fmt: skip
+
+
+def _told(score: shortcuts.Score | None, check: Literal["shortcut", "drift"]) -> list[Finding]:
+    """What a model without the picture tells better than chance: the class (a shortcut) or the split (drift)."""
+    if score is None or score.low <= score.chance:
+        return []
+    gap = (score.low - score.chance) / (1 - score.chance)
+    figures = f"{score.accuracy:.3f} ({score.low:.3f} to {score.high:.3f}), by chance {score.chance:.3f}"
+    if check == "drift":
+        advice = "The splits were not drawn from one source: read the result as one on other data."
+        return [Finding("drift", f"{score.carrier} tells the split: {figures}", "warning", 0, advice)]
+    advice = f"A net can answer by {score.carrier} alone: make it the same for every class, or bring another source."
+    severity: Literal["warning", "severe"] = "severe" if gap > SEVERE else "warning"
+    return [Finding("shortcut", f"{score.carrier} tells the class: {figures}", severity, 0, advice)]
+
+
+def _row(score: shortcuts.Score) -> dict[str, float]:
+    named = {"accuracy": score.accuracy, "from": score.low, "to": score.high, "by chance": score.chance}
+    return named | {f"{name} alone": value for name, value in score.alone.items()}
 
 
 def _rejected(rejects: pd.DataFrame) -> list[Finding]:
     if rejects.empty:
         return []
-    return [Finding("rejected files", "warning", len(rejects), "Not used: rejects.csv lists each with its reason.")]
+    return [Finding("files", "rejected files", "warning", len(rejects), "rejects.csv lists each with its reason.")]
+
+
+def _dropped(dropped: pd.Series) -> list[Finding]:
+    advice = "families.csv names each; split.leaks and split.conflicts decide."
+    return [Finding("files", f"dropped: {reason}", "warning", int(count), advice) for reason, count in dropped.items()]

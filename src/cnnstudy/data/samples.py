@@ -40,6 +40,16 @@ def read_samples(study: str) -> pd.DataFrame:
     return pd.read_csv(paths.samples(study), dtype=text, keep_default_na=False)
 
 
+def read_table(study: str) -> pd.DataFrame:
+    """samples.csv with the columns of splits.csv and families.csv beside it."""
+    table = read_samples(study)
+    splits = pd.read_csv(paths.splits(study), dtype={"split": str})
+    families = pd.read_csv(paths.families(study), dtype={"reason": str}, keep_default_na=False)
+    assert table["id"].tolist() == splits["id"].tolist() == families["id"].tolist()
+    return table.assign(split=splits["split"], copy=families["copy"], family=families["family"],
+                        reason=families["reason"])  # fmt: skip
+
+
 def present_classes(order: dict[str, list[str]], samples: pd.DataFrame) -> tuple[str, ...]:
     """The classes that have samples, in the order of the parameter `classes`."""
     found = set(samples["label"])

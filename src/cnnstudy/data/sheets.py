@@ -5,9 +5,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from cnnstudy.data import plans
 from cnnstudy.data.samples import Dataset
+from cnnstudy.data.specifications import Specification, in_words
 from cnnstudy.params import Plan
 
 CELL = 96
@@ -45,6 +47,24 @@ def save_sheet(
         axis.set_title(title, fontsize=8, pad=3)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
+
+
+def save_classes(path: Path, dataset: Dataset, shown: list[Specification]) -> None:
+    """Eight pictures of each class; where they were drawn, what was drawn stands below."""
+    ids = class_samples(dataset, columns=8)
+    captions = [[in_words(shown[i]) for i in row] for row in ids] if shown else ()
+    save_sheet(path, [[dataset.images[i] for i in row] for row in ids], dataset.classes, captions=captions)
+
+
+def save_copies(path: Path, dataset: Dataset, table: pd.DataFrame, rows: list[list[int]]) -> None:
+    """Pictures that are there more than once, a row a picture, with class and split below; no file where none is."""
+    if not rows:
+        return
+    shown = [row[:8] for row in rows]
+    labels, splits = table["label"].to_numpy(), table["split"].to_numpy()
+    captions = [[f"{labels[i]}\n{splits[i]}" for i in row] for row in shown]
+    names = [f"{len(row)} copies" for row in rows]
+    save_sheet(path, [[dataset.images[i] for i in row] for row in shown], names, captions=captions)
 
 
 def class_samples(dataset: Dataset, columns: int) -> list[list[int]]:

@@ -53,8 +53,9 @@ def confusions(params: Params, study: str) -> pd.DataFrame:
     """
     stem = f"figures/base-{HEADLINE[study]}-confusion.csv"  # type: ignore[index]
     files = [paths.run_plots(run) / stem for run, its in params.runs.items() if its.study == study]
-    pooled = sum(pd.read_csv(file, index_col="actual") for file in files)
-    assert isinstance(pooled, pd.DataFrame)
+    if not files:
+        return pd.DataFrame(columns=["actual", "predicted", "count", "share"])
+    pooled = pd.concat([pd.read_csv(file, index_col="actual") for file in files]).groupby(level=0).sum()
     pairs = pooled.rename_axis(columns="predicted").stack().rename("count").reset_index()
     pairs["share"] = pairs["count"] / pairs["actual"].map(pooled.sum(axis=1))
     wrong = pairs[(pairs["actual"] != pairs["predicted"]) & (pairs["count"] > 0)]

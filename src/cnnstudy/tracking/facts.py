@@ -182,7 +182,9 @@ def _run_settings(params: Params, run: str) -> dict[str, str]:
 
 
 def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
-    study = params.study(name).model_dump(include={"image_size", "batch_size", "epochs", "tuned_epochs"})
+    study = params.study(name).model_dump(
+        include={"image_size", "batch_size", "epochs", "tuned_epochs", "class_weight"}
+    )
     settings = {
         **study,
         **{f"split.{key}": value for key, value in params.study(name).split},
@@ -220,7 +222,17 @@ def _study_tags(params: Params, study: StudyName) -> dict[str, str]:
         f"{study}_data": params.faces_data if study == "faces" else params.xray_data,
         "batchnorm": params.batchnorm,
         "seeds": ", ".join(map(str, params.seeds)),
+        **_audit_tags(study),
     }
+
+
+def _audit_tags(study: StudyName) -> dict[str, str]:
+    """How many severe findings and warnings the audit had on the data as it is used, and the checks they belong to."""
+    if not paths.audit(study).is_file():
+        return {}
+    found = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["as it is used"]
+    checks = {level: [each["check"] for each in found if each["severity"] == level] for level in ("severe", "warning")}
+    return {f"audit.{level}": ", ".join(dict.fromkeys(names)) or "none" for level, names in checks.items()}
 
 
 def _data(params: Params, study: StudyName) -> Data:
