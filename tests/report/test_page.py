@@ -55,7 +55,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
         params = synthetic_runs.params_with(RUNS)
         for study in params.studies:
             synthetic_runs.write_samples(params, study)
-            write_audit(study)
+            write_audit(study, list(params.study(study).classes))
         for run in params.runs:
             synthetic_runs.write_run(params, run, stuck="recalibrated" if run == "xray-aug1" else "")
             evaluate_run(params, run)
@@ -66,10 +66,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
         yield params
 
 
-def write_audit(study: str) -> None:
+def write_audit(study: str, classes: list[str]) -> None:
     finding = {"kind": "identical files", "severity": "severe", "count": 2, "advice": "Look at <b>a&b</b>.png"}
     baselines = {"largest class": {"train": 0.5, "val": 0.5}, "linear": {"train": 0.9, "val": 0.6125}}
-    content = {"images": 90, "balance": {"train": {"x": 40, "y": 50}}, "findings": {"as it is used": [finding]},
+    content = {"images": 90, "balance": {"train": dict.fromkeys(classes, 9)}, "findings": {"as it is used": [finding]},
                "not used": [], "baselines": baselines}  # fmt: skip
     paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
     paths.audit(study).write_text(json.dumps(content))
@@ -134,6 +134,17 @@ def test_one_answer_for_everything_is_flagged(html: str, outline: Outline) -> No
 def test_numbers_the_report_contradicts_are_marked(html: str) -> None:
     row = html.split('<th scope="row">4</th><td class="text">xray-aug4</td>')[1].split("</tr>")[0]
     assert '<td class="doubtful">0.95<a href="#doubts">†</a></td>' in row
+
+
+def test_published_numbers_are_left_out_where_the_classes_differ(workspace: Params, html: str) -> None:
+    assert "published numbers are left out" not in html
+    classes = list(workspace.faces.classes)
+    write_audit("faces", classes[:-1])
+    other = render(workspace)
+    write_audit("faces", classes)
+    assert "8 classes (anger, contempt, disgust, fear, happy, neutral, sad, surprise), this data has 7 (anger," in other
+    assert "0.4975" not in other
+    assert "0.4975" in html
 
 
 def test_text_from_files_is_escaped(html: str, outline: Outline) -> None:

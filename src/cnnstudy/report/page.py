@@ -8,6 +8,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cnnstudy import paths
+from cnnstudy.data import synth
 from cnnstudy.params import HEADLINE, Params, Plan
 from cnnstudy.report import results, tables
 from cnnstudy.report.results import RunMetrics
@@ -20,6 +21,8 @@ COPIES = ("rotated by 90°", "rotated by 180°", "rotated by 270°", "flipped le
 
 def render(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> str:
     """The page as HTML; `numbers` are the published ones (see cnnstudy.report.reference)."""
+    foreign = {study: note for study in params.studies if (note := _not_comparable(study))}
+    numbers = numbers[~numbers["study"].isin(list(foreign))]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -27,6 +30,7 @@ def render(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame
     return environment.get_template("page.html").render(
         params=params,
         drawn=[study for study in params.studies if params.source(study).format == "drawn"],
+        foreign=foreign,
         constant=tables.constant_answers(metrics),
         studies=[_study(params, metrics, numbers, study) for study in params.studies],
         ablations=[_ablation(params, name, numbers) for name in params.ablations],
@@ -43,6 +47,16 @@ def policy(plan: Plan) -> str:
     flip = ["flip left to right"] if plan.flip else []
     random = [f"anew in every epoch: {', '.join(rotation + shift + flip)}"] if rotation or shift or flip else []
     return "; ".join(["the originals", *copies, *random])
+
+
+def _not_comparable(study: str) -> str:
+    """Why the published numbers say nothing about this data; '' where they can be set beside ours."""
+    published = synth.FACES if study == "faces" else synth.FILMS
+    balance = json.loads(paths.audit(study).read_text(encoding="utf-8"))["balance"]
+    present = sorted({name for counts in balance.values() for name, count in counts.items() if count})
+    if set(present) == set(published):
+        return ""
+    return f"{len(published)} classes ({', '.join(published)}), this data has {len(present)} ({', '.join(present)})"
 
 
 def _study(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame, study: str) -> dict[str, Any]:
