@@ -43,12 +43,14 @@ CONFUSED_WITH: dict[str, tuple[str, ...]] = {
     "contempt": ("neutral", "happy"),
     "disgust": ("anger", "sad"),
     "fear": ("surprise",),
-    "happy": ("neutral",),
+    "happy": (),
     "neutral": ("contempt", "sad"),
     "sad": ("neutral",),
     "surprise": ("fear",),
 }
-WEAK_SHARE = 0.12
+WEAK_SHARE = 0.11
+# How strong a weak expression's units are; a smile is told from nothing, and from contempt, sooner than others.
+WEAK, WEAK_SMILE = (0.15, 0.45), (0.45, 0.75)
 BLEND_SHARE = 0.08
 # Units are drawn stronger than they are on people, or they would not span a pixel on a small picture.
 EXAGGERATION = 1.5
@@ -141,8 +143,9 @@ def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, 
     chance, kind, blend = rng.random(), "plain", ""
     if label != "neutral" and chance < WEAK_SHARE:
         kind = "weak"
-        strengths = {unit: strength * rng.uniform(0.15, 0.45) for unit, strength in strengths.items()}
-    elif chance > 1 - BLEND_SHARE:
+        low, high = WEAK_SMILE if label == "happy" else WEAK
+        strengths = {unit: strength * rng.uniform(low, high) for unit, strength in strengths.items()}
+    elif chance > 1 - BLEND_SHARE and CONFUSED_WITH[label]:
         kind, blend = "blend", str(rng.choice(CONFUSED_WITH[label]))
         share, other = rng.uniform(0.4, 0.6), _strengths(rng, blend)
         mixed = {unit: (1 - share) * strengths.get(unit, 0) + share * other.get(unit, 0) for unit in UNITS}
