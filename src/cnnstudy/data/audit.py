@@ -78,8 +78,8 @@ def audit(
                     *_imbalance(view.table, tuple(classes)),
                     *_copies(view.table),
                     *_groups(view.table),
-                    *_told(scores[name]["class"], "shortcut"),
-                    *_told(scores[name]["split"], "drift"),
+                    *_told(scores[name]["class"], "shortcut", len(view.table)),
+                    *_told(scores[name]["split"], "drift", len(view.table)),
                 )
             ]
             for name, view in views.items()
@@ -179,7 +179,7 @@ def _scores(view: View) -> dict[str, shortcuts.Score | None]:
             for answer, column in (("class", "label"), ("split", "split"))}  # fmt: skip
 
 
-def _told(score: shortcuts.Score | None, check: Literal["shortcut", "drift"]) -> list[Finding]:
+def _told(score: shortcuts.Score | None, check: Literal["shortcut", "drift"], count: int) -> list[Finding]:
     """What a model without the picture tells better than chance: the class (a shortcut) or the split (drift)."""
     if score is None or score.low <= score.chance:
         return []
@@ -187,10 +187,10 @@ def _told(score: shortcuts.Score | None, check: Literal["shortcut", "drift"]) ->
     figures = f"{score.accuracy:.3f} ({score.low:.3f} to {score.high:.3f}), by chance {score.chance:.3f}"
     if check == "drift":
         advice = "The splits were not drawn from one source: read the result as one on other data."
-        return [Finding("drift", f"{score.carrier} tells the split: {figures}", "warning", 0, advice)]
+        return [Finding("drift", f"{score.carrier} tells the split: {figures}", "warning", count, advice)]
     advice = f"A net can answer by {score.carrier} alone: make it the same for every class, or bring another source."
     severity: Literal["warning", "severe"] = "severe" if gap > SEVERE else "warning"
-    return [Finding("shortcut", f"{score.carrier} tells the class: {figures}", severity, 0, advice)]
+    return [Finding("shortcut", f"{score.carrier} tells the class: {figures}", severity, count, advice)]
 
 
 def _row(score: shortcuts.Score) -> dict[str, float]:
