@@ -28,13 +28,13 @@ CORE: dict[str, tuple[int, ...]] = {
     "surprise": (1, 2, 25, 26),
 }
 OPTIONAL: dict[str, dict[int, float]] = {
-    "anger": {5: 0.2, 10: 0.26, 17: 0.52, 23: 0.29},
+    "anger": {5: 0.35, 10: 0.26, 17: 0.52, 23: 0.29},
     "contempt": {12: 0.7},
     "disgust": {4: 0.31, 15: 0.2, 16: 0.2, 24: 0.26},
     "fear": {2: 0.57, 5: 0.63, 7: 0.2, 26: 0.33},
     "happy": {6: 0.5},
     "neutral": {},
-    "sad": {1: 0.6, 6: 0.5, 11: 0.26, 17: 0.67},
+    "sad": {1: 0.85, 6: 0.5, 11: 0.26, 17: 0.67},
     "surprise": {5: 0.66},
 }
 # What people take each class for; a blend mixes the two.
@@ -49,8 +49,8 @@ CONFUSED_WITH: dict[str, tuple[str, ...]] = {
     "surprise": ("fear",),
 }
 WEAK_SHARE = 0.11
-# How strong a weak expression's units are; a smile is told from nothing, and from contempt, sooner than others.
-WEAK, WEAK_SMILE = (0.15, 0.45), (0.45, 0.75)
+# How strong a weak expression's units are; a smile, lips apart and drooping corners are told sooner than others.
+WEAK, WEAK_MOUTH = (0.15, 0.45), (0.45, 0.75)
 BLEND_SHARE = 0.08
 # Units are drawn stronger than they are on people, or they would not span a pixel on a small picture.
 EXAGGERATION = 1.5
@@ -143,14 +143,17 @@ def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, 
     chance, kind, blend = rng.random(), "plain", ""
     if label != "neutral" and chance < WEAK_SHARE:
         kind = "weak"
-        low, high = WEAK_SMILE if label == "happy" else WEAK
-        strengths = {unit: strength * rng.uniform(low, high) for unit, strength in strengths.items()}
+        strengths = {unit: strength * rng.uniform(*_weak(label, unit)) for unit, strength in strengths.items()}
     elif chance > 1 - BLEND_SHARE and CONFUSED_WITH[label]:
         kind, blend = "blend", str(rng.choice(CONFUSED_WITH[label]))
         share, other = rng.uniform(0.4, 0.6), _strengths(rng, blend)
         mixed = {unit: (1 - share) * strengths.get(unit, 0) + share * other.get(unit, 0) for unit in UNITS}
         strengths = {unit: strength for unit, strength in mixed.items() if strength > 0}
     return tuple((unit, round(float(strengths[unit]), 4)) for unit in sorted(strengths)), side, kind, blend
+
+
+def _weak(label: str, unit: int) -> tuple[float, float]:
+    return WEAK_MOUTH if label == "happy" or unit in (15, 25) else WEAK
 
 
 def _strengths(rng: np.random.Generator, label: str) -> dict[int, float]:
