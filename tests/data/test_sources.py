@@ -51,7 +51,7 @@ def reasons(candidates: dict[str, Candidate]) -> dict[str, str]:
 
 def test_every_module_is_a_format() -> None:
     assert {"affectnet", "chest_xray", "drawn", "fer2013", "folders", "ieee8023", "kaggle_affectnet", "legend",
-            "radiography"} == set(sources.formats())  # fmt: skip
+            "mixed", "radiography"} == set(sources.formats())  # fmt: skip
 
 
 @pytest.mark.parametrize("header", [FIRST, None])
@@ -221,3 +221,30 @@ def test_chest_xray_groups_by_patient(tmp_path: Path, inner: str) -> None:
     ]
     with pytest.raises(UserError, match="no folder train/"):
         sources.find("chest_xray", tmp_path / inner / "train", set())
+
+
+def test_a_mixed_source_keeps_its_sources_and_their_patients_apart(tmp_path: Path) -> None:
+    row = {"patientid": "1", "finding": "COVID-19", "view": "PA", "modality": "X-ray", "filename": "a.png"}
+    table(tmp_path / "ieee8023/metadata.csv", APRIL, row)
+    picture(tmp_path / "ieee8023/images/a.png")
+    picture(tmp_path / "chest_xray/train/NORMAL/IM-1-0001.jpeg")
+    picture(tmp_path / "folders-b/covid/a.png")
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "legend").symlink_to(tmp_path / "folders-b")
+    candidates = found("mixed", tmp_path)
+    assert [(each.path, each.label, each.source, each.group, each.hint) for each in candidates.values()] == [
+        ("legend", "", "", "", ""),
+        ("notes.txt", "", "", "", ""),
+        ("chest_xray/train/NORMAL/IM-1-0001.jpeg", "NORMAL", "chest_xray", "chest_xray/train/NORMAL/IM-1", "train"),
+        ("folders-b/covid/a.png", "covid", "folders-b", "", ""),
+        ("ieee8023/images/a.png", "COVID-19", "ieee8023", "ieee8023/1", ""),
+    ]
+    assert set(reasons(candidates)) == {"legend", "notes.txt"}
+
+
+@pytest.mark.parametrize("name", ["kaggle", "drawn", "mixed-2"])
+def test_a_mixed_source_s_folders_name_their_format(tmp_path: Path, name: str) -> None:
+    picture(tmp_path / "folders" / "happy/a.png")
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"folders '{name}' found; allowed: .*chest_xray.*radiography"):
+        sources.find("mixed", tmp_path, set())

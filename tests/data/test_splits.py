@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -12,8 +13,9 @@ from cnnstudy.params import Split
 
 def table(labels: list[str], **columns: list[str]) -> pd.DataFrame:
     count = len(labels)
-    content = {"id": list(range(count)), "label": labels, "group": [""] * count, "hint": [""] * count}
-    return pd.DataFrame({**content, "sha256": [f"file {i}" for i in range(count)], **columns})
+    content: dict[str, Any] = {"id": list(range(count)), "label": labels, "group": [""] * count, "hint": [""] * count}
+    content |= {"source": ["x"] * count, "sha256": [f"file {i}" for i in range(count)]}
+    return pd.DataFrame({**content, **columns})
 
 
 def assign(study: str, samples: pd.DataFrame, shares: Split, seed: int) -> pd.DataFrame:
@@ -67,6 +69,25 @@ def test_the_sources_own_splits_are_kept_exactly() -> None:
     assigned = assign("faces", samples, SHARES, 0)
     assert (assigned["split"] == "tune").tolist() == [name == "tune" for name in hint]
     assert counts(samples, assigned)["a", "val"] == 5
+
+
+def test_each_source_of_a_mixed_one_keeps_its_own_splits_or_is_given_some() -> None:
+    labels = ["normal"] * 20 + ["covid"] * 20
+    samples = table(labels, source=["a"] * 20 + ["b"] * 20, hint=["train"] * 16 + ["test"] * 4 + [""] * 20)
+    assigned = assign("xray", samples, settings(val=0.25, tune=0.0, test=0.2), 0)
+    assert (assigned["split"].iloc[:20] == "test").tolist() == [False] * 16 + [True] * 4
+    assert counts(samples, assigned) == {
+        ("normal", "train"): 12, ("normal", "val"): 4, ("normal", "test"): 4,
+        ("covid", "train"): 12, ("covid", "val"): 4, ("covid", "test"): 4,
+    }  # fmt: skip
+
+
+def test_copies_in_two_sources_stay_on_one_side() -> None:
+    samples = table(["normal", "covid"] * 20, source=["a"] * 20 + ["b"] * 20)
+    copies = np.arange(40) % 20
+    for seed in range(5):
+        split = splits.assign("xray", samples, copies, settings(val=0.25, tune=0.0, test=0.2), seed)["split"].to_numpy()
+        assert (split[:20] == split[20:]).all()
 
 
 def test_a_class_too_small_for_every_split_is_named() -> None:

@@ -14,6 +14,8 @@ from cnnstudy.data.sources.folders import HINTS
 
 Check = Literal["balance", "conflict", "leak", "copies", "shortcut", "drift", "files"]
 
+# The splits that a net is trained on; an image without a hint may come to be one of them.
+TRAINING = ("train", "tune", "")
 # A class with less than this share of the largest one's images is called rare.
 RARE = 0.5
 # A shortcut that closes at least this share of the gap between chance and certainty is severe.
@@ -61,7 +63,7 @@ def audit(
     spoken = {name.casefold() for own, aliases in classes.items() for name in (own, *aliases)} | set(HINTS)
     features = shortcuts.features(table, images, spoken)
     kept = (table["reason"] == "").to_numpy()
-    used = View(table[kept].reset_index(drop=True), {name: its[kept] for name, its in features.items()})
+    used = View(table[kept], {name: its[kept] for name, its in features.items()})
     views = {"as it came": View(table.assign(split=table["hint"]), features), "as it is used": used}
     scores = {name: _scores(view) for name, view in views.items()}
     dropped = table["reason"][~kept].value_counts().sort_index()
@@ -78,7 +80,7 @@ def audit(
                     *_imbalance(view.table, tuple(classes)),
                     *_copies(view.table),
                     *_groups(view.table),
-                    *_told(scores[name]["class"], "shortcut", len(view.table)),
+                    *_told(scores[name]["class"], "shortcut", len(_training(view).table)),
                     *_told(scores[name]["split"], "drift", len(view.table)),
                 )
             ]
@@ -174,9 +176,14 @@ def _groups(table: pd.DataFrame) -> list[Finding]:
 
 
 def _scores(view: View) -> dict[str, shortcuts.Score | None]:
-    families = view.table["family"].to_numpy()
-    return {answer: shortcuts.score(view.features, view.table[column].to_numpy(), families)
-            for answer, column in (("class", "label"), ("split", "split"))}  # fmt: skip
+    """The class is told on what a net is trained on, where a shortcut would be learnt; the split on everything."""
+    return {answer: shortcuts.score(its.features, its.table[column].to_numpy(), its.table["family"].to_numpy())
+            for answer, column, its in (("class", "label", _training(view)), ("split", "split", view))}  # fmt: skip
+
+
+def _training(view: View) -> View:
+    chosen = view.table["split"].isin(TRAINING).to_numpy()
+    return View(view.table[chosen], {name: its[chosen] for name, its in view.features.items()})
 
 
 def _told(score: shortcuts.Score | None, check: Literal["shortcut", "drift"], count: int) -> list[Finding]:

@@ -92,7 +92,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
                     rejects.append((candidate.path, str(decoded)))
                     continue
                 file.write(np.ascontiguousarray(decoded.pixels).tobytes())
-                rows.append(_row(len(rows), source, candidate, decoded))
+                rows.append(_row(len(rows), candidate.source or source, candidate, decoded))
                 notes.update([candidate.note] if candidate.note else [])
             file.seek(0)
             _write_header(file, size, len(rows))

@@ -12,6 +12,7 @@ from cnnstudy.params import Split
 # A family that the source has put into several splits stays whole in the first of these.
 PROTECTED = ("test", "val", "tune", "train")
 DROPPED = "dropped"
+ELSEWHERE = -1
 
 
 def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Split, seed: int) -> pd.DataFrame:
@@ -21,11 +22,11 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
     `copy`. A family is what must stay on one side: copies, and images of one group (patient, person), directly or in a
     chain.
 
-    A split that the source hints at is exactly its hinted samples. Where a source has none, `tune` and `test` are their
-    shares of the rest of the samples and `val` is its share of what is left for training; class by class, never with a
-    family on two sides. With `settings.conflicts` "drop", all copies of a picture under two classes get the split
-    "dropped", and with `settings.leaks` "drop" all members of a family that the source has also put into a more
-    protected split, training copies first; `reason` says why.
+    A split that a source hints at is exactly its hinted samples. Where it has none, `tune` and `test` are their shares
+    of the rest of its samples and `val` is its share of what is left for training; source by source, class by class,
+    never with a family on two sides. With `settings.conflicts` "drop", all copies of a picture under two classes get
+    the split "dropped", and with `settings.leaks` "drop" all members of a family that the source has also put into a
+    more protected split, training copies first; `reason` says why.
 
     Raises:
         UserError: fewer than two classes have images, or a class can't put one image into each split.
@@ -39,17 +40,28 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
         _drop_leaks(split, families, reason)
     kept = reason == ""
     split[~kept] = DROPPED
-    hinted = set(split[kept])
-    carved = [name for name in ("tune", "test", "val") if getattr(settings, name) and name not in hinted]
-    rng, pool = np.random.default_rng(seed), split == "train"
-    for number, name in enumerate(carved):
-        others = len(carved) - number  # the splits still to be carved, and train
-        amount = (getattr(settings, name), others)
-        taken = _take(samples["label"].to_numpy(), families, pool, amount, rng)
-        split[taken], pool = name, pool & ~taken
-    needed = [name for name in SPLITS if name == "train" or name in hinted or name in carved]
+    needed = [name for name in SPLITS if name == "train" or name in set(split) or getattr(settings, name)]
+    sources, rng = samples["source"].groupby(families).transform("first").to_numpy(), np.random.default_rng(seed)
+    for source in np.unique(sources):
+        _carve(split, samples["label"].to_numpy(), np.where(sources == source, families, ELSEWHERE), settings, rng)
     _require_all_classes(study, samples["label"][kept], pd.Series(split)[kept], needed)
     return pd.DataFrame({"id": samples["id"], "split": split, "copy": copies, "family": families, "reason": reason})
+
+
+def _carve(
+    split: np.ndarray, labels: np.ndarray, families: np.ndarray, settings: Split, rng: np.random.Generator
+) -> None:
+    """Take the splits that a source does not hint at out of its training part, in place.
+
+    `families` [N] is ELSEWHERE for the samples of other sources.
+    """
+    pool = (split == "train") & (families != ELSEWHERE)
+    hinted = set(split[families != ELSEWHERE])
+    carved = [name for name in ("tune", "test", "val") if getattr(settings, name) and name not in hinted]
+    for number, name in enumerate(carved):
+        others = len(carved) - number  # the splits still to be carved, and train
+        taken = _take(labels, families, pool, (getattr(settings, name), others), rng)
+        split[taken], pool = name, pool & ~taken
 
 
 def _families(group: pd.Series, copies: np.ndarray) -> np.ndarray:

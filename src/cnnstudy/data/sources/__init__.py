@@ -24,6 +24,7 @@ class Candidate:
     `reason` is not empty where it is already known that the image can't be taken, and `note` where something about an
     image that is taken should be told. `box` (left, top, right, bottom, in pixels) is the part to take, the whole image
     where it is None. `grey` holds the pixels, row by row, of a square grey image that is no file of its own.
+    `source` tells the sources of a mixed one apart.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Candidate:
     note: str = ""
     box: Box | None = None
     grey: bytes = b""
+    source: str = ""
 
 
 def written(name: str) -> str:
