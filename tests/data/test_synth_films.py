@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from synth_chance import border, interval
 
-from cnnstudy.data import synth
+from cnnstudy.data import shortcuts, synth
 from cnnstudy.data.synth import films
 
 EACH = 500
@@ -80,6 +80,15 @@ def test_patches_only_brighten_the_lungs() -> None:
 def test_border_pixels_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     low, high = interval(border(drawn[0]), drawn[1])
     assert low <= 0.5 <= high
+
+
+def test_border_and_brightness_together_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    # Exposure is set by the mean: what patches add in the lungs could be missing around them.
+    images, labels = drawn
+    features = {"border": border(images), "brightness": images.mean(axis=(1, 2))[:, None]}
+    score = shortcuts.score(features, labels, np.arange(len(labels)))
+    assert score
+    assert score.low <= score.chance <= score.high
 
 
 def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:

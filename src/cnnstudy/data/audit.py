@@ -80,8 +80,8 @@ def audit(
                     *_imbalance(view.table, tuple(classes)),
                     *_copies(view.table),
                     *_groups(view.table),
-                    *_told(scores[name]["class"], "shortcut", len(_training(view).table)),
-                    *_told(scores[name]["split"], "drift", len(view.table)),
+                    *_told([scores[name]["class"], scores[name]["class in training"]], "shortcut", len(view.table)),
+                    *_told([scores[name]["split"]], "drift", len(view.table)),
                 )
             ]
             for name, view in views.items()
@@ -176,28 +176,34 @@ def _groups(table: pd.DataFrame) -> list[Finding]:
 
 
 def _scores(view: View) -> dict[str, shortcuts.Score | None]:
-    """The class is told on what a net is trained on, where a shortcut would be learnt; the split on everything."""
-    return {answer: shortcuts.score(its.features, its.table[column].to_numpy(), its.table["family"].to_numpy())
-            for answer, column, its in (("class", "label", _training(view)), ("split", "split", view))}  # fmt: skip
-
-
-def _training(view: View) -> View:
+    """How well the class and the split are told, and the class by what a net is trained on, which may be tied alone."""
     chosen = view.table["split"].isin(TRAINING).to_numpy()
-    return View(view.table[chosen], {name: its[chosen] for name, its in view.features.items()})
+    training = View(view.table[chosen], {name: its[chosen] for name, its in view.features.items()})
+    asked = {"class": ("label", view), "class in training": ("label", training), "split": ("split", view)}
+    return {
+        answer: shortcuts.score(its.features, its.table[column].to_numpy(), its.table["family"].to_numpy())
+        for answer, (column, its) in asked.items()
+    }
 
 
-def _told(score: shortcuts.Score | None, check: Literal["shortcut", "drift"], count: int) -> list[Finding]:
+def _told(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", "drift"], count: int) -> list[Finding]:
     """What a model without the picture tells better than chance: the class (a shortcut) or the split (drift)."""
-    if score is None or score.low <= score.chance:
+    told = [score for score in scores if score is not None and score.low > score.chance]
+    if not told:
         return []
-    gap = (score.low - score.chance) / (1 - score.chance)
+    score = max(told, key=_gap)
     figures = f"{score.accuracy:.3f} ({score.low:.3f} to {score.high:.3f}), by chance {score.chance:.3f}"
     if check == "drift":
         advice = "The splits were not drawn from one source: read the result as one on other data."
         return [Finding("drift", f"{score.carrier} tells the split: {figures}", "warning", count, advice)]
     advice = f"A net can answer by {score.carrier} alone: make it the same for every class, or bring another source."
-    severity: Literal["warning", "severe"] = "severe" if gap > SEVERE else "warning"
+    severity: Literal["warning", "severe"] = "severe" if _gap(score) > SEVERE else "warning"
     return [Finding("shortcut", f"{score.carrier} tells the class: {figures}", severity, count, advice)]
+
+
+def _gap(score: shortcuts.Score) -> float:
+    """The share of the way from chance to certainty that is surely gone, 1 at most."""
+    return (score.low - score.chance) / (1 - score.chance)
 
 
 def _row(score: shortcuts.Score) -> dict[str, float]:

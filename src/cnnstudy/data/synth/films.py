@@ -70,7 +70,8 @@ class Veil:
 class Picture:
     """How a film was taken; nothing here depends on the class unless a site is tied to it.
 
-    `veils` lie over the left and the right of the film.
+    `veils` lie over the left and the right of the film. `falloff` is how much brighter the corners are than the middle,
+    or darker where it is negative: scatter and the beam's own fall.
     """
 
     site: str
@@ -87,6 +88,7 @@ class Picture:
     blur: float
     veils: tuple[Veil, Veil]
     texture: int
+    falloff: float
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,8 @@ def _picture(rng: np.random.Generator) -> Picture:
         blur=round(float(rng.uniform(0, 0.004)), 4),
         veils=(_veil(rng), _veil(rng)),
         texture=int(rng.integers(2**31)),
+        # Exposure is set by the mean: a lung that patches brighten would be told by its darker surroundings.
+        falloff=_normal(rng, 0, 0.2),
     )
 
 
@@ -414,12 +418,18 @@ def _develop(thickness: np.ndarray, picture: Picture, size: int) -> np.ndarray:
     if picture.blur * side > 0.3:
         film = cv2.GaussianBlur(film, (0, 0), picture.blur * side)
     film = cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA)
-    film = np.clip(film, 0.004, 1) ** picture.gamma
+    film = np.clip(film * _beam(size, picture.falloff), 0.004, 1) ** picture.gamma
     for _ in range(2):
         film **= math.log(picture.exposure) / math.log(float(film.mean()))
     film = _overlaid(film, picture, rng)
     film = film + picture.noise * rng.standard_normal((size, size), dtype=np.float32)
     return np.rint(np.clip(film, 0, 1) * 255).astype(np.uint8)
+
+
+def _beam(size: int, falloff: float) -> np.ndarray:
+    """The beam's relative strength, float32 [size, size]: 1 in the middle, 1 + falloff in the corners."""
+    square = np.linspace(-1, 1, size, dtype=np.float32) ** 2
+    return 1 + np.float32(falloff / 2) * (square[:, None] + square)
 
 
 def _overlaid(film: np.ndarray, picture: Picture, rng: np.random.Generator) -> np.ndarray:
