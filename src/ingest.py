@@ -18,8 +18,7 @@ def main(name: str) -> None:
     tables = ingest.write(found, params.source(study).format, size, paths.images(study))
     tables.samples.to_csv(paths.samples(study), index=False)
     tables.rejects.to_csv(paths.rejects(study), index=False)
-    is_drawn = params.source(study).format == "drawn"
-    drawn.write_specifications(params, study, tables.samples["path"] if is_drawn else (), paths.specifications(study))
+    drawn.write_specifications(params, study, tables.samples["path"], paths.specifications(study))
     print(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
     for note, count in sorted(tables.notes.items()):
         print(f"{study}: {count} images: {note}")

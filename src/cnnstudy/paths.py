@@ -22,7 +22,7 @@ def images(study: str) -> Path:
 
 
 def specifications(study: str) -> Path:
-    """What each drawn sample shows, a line of JSON a sample, in the order of samples.csv; empty for other sources."""
+    """What each drawn sample shows, a line of JSON a sample, in the order of samples.csv; null for other sources."""
     return Path("data", study, "specifications.jsonl")
 
 

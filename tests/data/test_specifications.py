@@ -30,7 +30,10 @@ def test_a_line_a_sample_in_order(params: Params, tmp_path: Path) -> None:
 
 
 def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) -> None:
-    drawn.write_specifications(params, "xray", (), tmp_path / "s.jsonl")
+    xray = params.sources.xray.model_copy(update={"format": "folders"})
+    real = params.model_copy(update={"sources": params.sources.model_copy(update={"xray": xray})})
+    drawn.write_specifications(real, "xray", ["a.png", "b.png"], tmp_path / "s.jsonl")
+    assert (tmp_path / "s.jsonl").read_text(encoding="utf-8") == "null\nnull\n"
     assert specifications.read(tmp_path / "s.jsonl") == []
 
 

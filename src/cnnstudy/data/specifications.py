@@ -11,7 +11,8 @@ Specification = dict[str, Any]
 
 def read(file: Path) -> list[Specification]:
     """One specification a sample, in the order of samples.csv; none where the images were not drawn."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line != "null"]
 
 
 def as_numbers(specification: Specification) -> list[float]:

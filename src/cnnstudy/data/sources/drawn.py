@@ -46,10 +46,11 @@ def reader(params: Params, study: StudyName) -> partial[Decoded]:
 
 
 def write_specifications(params: Params, study: StudyName, sample_paths: Iterable[str], file: Path) -> None:
-    """One line of JSON a sample, in order."""
+    """One line of JSON a sample, in order; null for a sample of another source."""
+    is_drawn = params.source(study).format == "drawn"
     with file.open("w", encoding="utf-8") as lines:
         for path in sample_paths:
-            lines.write(json.dumps(asdict(specify(params, study, path))) + "\n")
+            lines.write(json.dumps(asdict(specify(params, study, path)) if is_drawn else None) + "\n")
 
 
 def _patient(params: Params, study: StudyName, path: str) -> str:
