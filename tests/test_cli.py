@@ -107,7 +107,12 @@ def test_track_records_what_is_there_and_ui_serves_it(
     assert command[2:] == [
         "ui", f"--backend-store-uri={store.uri()}", "--host=127.0.0.1", "--port=5123", "--workers=1",
     ]  # fmt: skip
-    assert "http://127.0.0.1:5123/" in capsys.readouterr().out
+    *_, faces, xray = capsys.readouterr().out.splitlines()
+    for study, line in (("faces", faces), ("xray", xray)):
+        experiment = store.client().get_experiment_by_name(study)
+        assert experiment
+        page = f"http://127.0.0.1:5123/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+        assert line == f"  {study}: {page}"
 
 
 def test_track_fails_where_the_store_can_not_be_written(

@@ -71,10 +71,14 @@ def serve(port: int) -> None:
         raise UserError(f"MLFLOW_TRACKING_URI: {store.uri()} is a server; open it in a browser, or unset the variable")
     _record_all()
     store.configure()
-    # Without the query the UI opens on its pages for language models.
-    print(
-        f"MLflow UI: http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning (Ctrl-C ends it)", flush=True
-    )
+    print("MLflow UI (Ctrl-C ends it):")
+    with store.lock(timeout=60):
+        experiments = store.client().search_experiments(order_by=["name"])
+    for each in experiments:
+        if each.name != "Default":
+            # Without the query, and from its list of experiments, the UI opens on its pages for language models.
+            page = f"experiments/{each.experiment_id}/runs?workflowType=machine_learning"
+            print(f"  {each.name}: http://127.0.0.1:{port}/#/{page}", flush=True)
     mlflow = Path(sys.executable).with_name("mlflow")
     options = {"backend-store-uri": store.uri(), "host": "127.0.0.1", "port": str(port), "workers": "1"}
     os.execv(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())])
