@@ -98,7 +98,7 @@ def datasets(run: Run) -> list[Dataset]:
 
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     run = only(client, "tags.run = 'xray-aug4'")
-    settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "4"}
+    settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "5"}
     settings |= {"image_size": "64", "batchnorm": "recalibrated", "seeds": "0", "adam.learning_rate": "0.001"}
     assert settings.items() <= run.data.params.items()
     assert run.data.params["source"] == "drawn"
