@@ -1,6 +1,8 @@
 # `make help` lists what there is to do.
 PYTHON ?= python3
 EXTRA ?=
+KILLS ?= 20
+SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(10**6))')
 LOCK := requirements$(if $(EXTRA),-$(EXTRA)).lock
 VENV := .venv
 READY := $(VENV)/ready$(if $(EXTRA),-$(EXTRA))
@@ -8,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test lint ui report params lock
+.PHONY: help setup repro test soak lint ui report params lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -25,10 +27,13 @@ $(READY): $(LOCK) pyproject.toml
 	touch $@
 
 repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
-	dvc repro
+	cnnstudy check && dvc repro
 
 test: $(READY) ## run the tests
 	pytest -n 2 --dist loadfile
+
+soak: $(READY) ## kill a small rebuild again and again, and compare what comes out (KILLS=20 SEED=0)
+	python tests/soak.py --kills $(KILLS) --seed $(SEED)
 
 lint: $(READY) ## ruff and mypy
 	ruff check . && ruff format --check . && mypy

@@ -2,9 +2,9 @@
 
 import sys
 
-from cnnstudy.errors import run_stage
 from cnnstudy.evaluation.ablation import write_ablation
 from cnnstudy.params import read_params
+from cnnstudy.process import run_stage
 
 
 def main(name: str) -> None:

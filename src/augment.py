@@ -4,10 +4,10 @@ import sys
 
 import pandas as pd
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import plans, samples, sheets
-from cnnstudy.errors import run_stage
 from cnnstudy.params import read_params
+from cnnstudy.process import run_stage
 
 
 def main(name: str) -> None:
@@ -15,10 +15,11 @@ def main(name: str) -> None:
     params = read_params()
     plan = params.plans[name]
     rows = plans.make(plan, pd.read_csv(paths.splits(plan.study)))
-    paths.plan(name).parent.mkdir(parents=True, exist_ok=True)
-    rows.to_csv(paths.plan(name), index=False)
+    with files.replacing(paths.plan(name)) as path:
+        rows.to_csv(path, index=False)
     dataset = samples.load(plan.study, params.study(plan.study).classes)
-    sheets.save_sheet(paths.plan_figure(name), *sheets.plan_rows(dataset, plan, draws=5))
+    with files.replacing(paths.plan_figure(name)) as path:
+        sheets.save_sheet(path, *sheets.plan_rows(dataset, plan, draws=5))
 
 
 if __name__ == "__main__":

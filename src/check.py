@@ -1,15 +1,14 @@
 """Stage check: refuse bad parameters before any output is touched."""
 
-from cnnstudy import paths
-from cnnstudy.errors import run_stage
+from cnnstudy import files, paths
 from cnnstudy.params import read_params
+from cnnstudy.process import run_stage
 
 
 def main() -> None:
     """Check the whole of params.yaml; the output never changes, so a good edit reruns nothing."""
     read_params()
-    paths.CHECK_OK.parent.mkdir(parents=True, exist_ok=True)
-    paths.CHECK_OK.write_text("params.yaml is valid\n", encoding="utf-8")
+    files.write_text(paths.CHECK_OK, "params.yaml is valid\n")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 import sys
 from typing import cast
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import ingest
 from cnnstudy.data.sources import drawn
-from cnnstudy.errors import run_stage
 from cnnstudy.params import StudyName, read_params
+from cnnstudy.process import run_stage
 
 
 def main(name: str) -> None:
@@ -16,9 +16,11 @@ def main(name: str) -> None:
     found = ingest.find(params, study)
     size = params.study(study).image_size
     tables = ingest.write(found, params.source(study).format, size, paths.images(study))
-    tables.samples.to_csv(paths.samples(study), index=False)
-    tables.rejects.to_csv(paths.rejects(study), index=False)
-    drawn.write_specifications(params, study, tables.samples["path"], paths.specifications(study))
+    for table, target in ((tables.samples, paths.samples(study)), (tables.rejects, paths.rejects(study))):
+        with files.replacing(target) as path:
+            table.to_csv(path, index=False)
+    with files.replacing(paths.specifications(study)) as path:
+        drawn.write_specifications(params, study, tables.samples["path"], path)
     print(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
     for note, count in sorted(tables.notes.items()):
         print(f"{study}: {count} images: {note}")

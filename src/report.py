@@ -2,9 +2,9 @@
 
 import json
 
-from cnnstudy import paths
-from cnnstudy.errors import run_stage
+from cnnstudy import files, paths
 from cnnstudy.params import read_params
+from cnnstudy.process import run_stage
 from cnnstudy.report import page, reference, results
 
 
@@ -12,10 +12,8 @@ def main() -> None:
     """Write metrics/summary.json and report/index.html."""
     params = read_params()
     metrics = results.read_metrics(params)
-    paths.SUMMARY.parent.mkdir(parents=True, exist_ok=True)
-    paths.SUMMARY.write_text(json.dumps(results.summary(params, metrics), indent=2) + "\n", encoding="utf-8")
-    paths.REPORT.parent.mkdir(parents=True, exist_ok=True)
-    paths.REPORT.write_text(page.render(params, metrics, reference.read(paths.REFERENCE)), encoding="utf-8")
+    files.write_text(paths.SUMMARY, json.dumps(results.summary(params, metrics), indent=2) + "\n")
+    files.write_text(paths.REPORT, page.render(params, metrics, reference.read(paths.REFERENCE)))
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import duplicates, samples, splits
-from cnnstudy.errors import run_stage
 from cnnstudy.params import read_params
+from cnnstudy.process import run_stage
 
 
 def main(study: str) -> None:
@@ -17,8 +17,10 @@ def main(study: str) -> None:
     table = samples.read_samples(study)
     copies = duplicates.copies(table["sha256"], np.load(paths.images(study), mmap_mode="r"))
     assigned = splits.assign(study, table, copies, settings, params.split_seed)
-    assigned[["id", "split"]].to_csv(paths.splits(study), index=False)
-    assigned[["id", "copy", "family", "reason"]].to_csv(paths.families(study), index=False)
+    with files.replacing(paths.splits(study)) as path:
+        assigned[["id", "split"]].to_csv(path, index=False)
+    with files.replacing(paths.families(study)) as path:
+        assigned[["id", "copy", "family", "reason"]].to_csv(path, index=False)
     print(f"{study}: {', '.join(f'{count} {name}' for name, count in assigned['split'].value_counts().items())}")
 
 

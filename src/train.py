@@ -2,8 +2,8 @@
 
 import sys
 
-from cnnstudy.errors import run_stage
 from cnnstudy.params import read_params
+from cnnstudy.process import run_stage
 from cnnstudy.training import environment
 
 

@@ -3,10 +3,10 @@
 import argparse
 import os
 import sys
-from functools import partial
 from pathlib import Path
 
-from cnnstudy.errors import UserError, run_stage
+from cnnstudy.errors import UserError
+from cnnstudy.process import reported_errors
 
 
 def main() -> None:
@@ -16,13 +16,16 @@ def main() -> None:
     command = commands.add_parser("params", help="compose params.yaml from conf/, and check it")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as of `dvc exp run -S`: model=mobilenet")
     command.set_defaults(action=lambda arguments: write_params(arguments.overrides))
+    command = commands.add_parser("check", help="check params.yaml, and mend what a killed `dvc` left torn")
+    command.set_defaults(action=lambda arguments: check())
     command = commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
     command.set_defaults(action=lambda arguments: track())
     command = commands.add_parser("ui", help="record, then serve the MLflow UI on this machine")
     command.add_argument("--port", type=int, default=5000, help="5000 if not given")
     command.set_defaults(action=lambda arguments: serve(arguments.port))
     arguments = parser.parse_args()
-    run_stage(partial(arguments.action, arguments))
+    with reported_errors():
+        arguments.action(arguments)
 
 
 def write_params(overrides: list[str]) -> None:
@@ -46,6 +49,20 @@ def write_params(overrides: list[str]) -> None:
         cause = str(error).partition("Config search path")[0]
         raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
     read_params()
+
+
+def check() -> None:
+    """Check params.yaml, which DVC reads before its stage `check` can, and mend DVC's own files.
+
+    Raises:
+        UserError: params.yaml holds a value that is not allowed.
+    """
+    from cnnstudy.params import read_params
+    from cnnstudy.recovery import mend
+
+    read_params()
+    for line in mend():
+        print(line, flush=True)
 
 
 def track() -> None:

@@ -38,9 +38,10 @@ class Section(BaseModel):
 
 
 class Compute(Section):
-    """How TensorFlow uses the machine."""
+    """How TensorFlow uses the machine, and how often what a training has reached is stored."""
 
     threads: Annotated[int, Field(ge=1, le=1024)]
+    checkpoint_seconds: Annotated[float, Field(ge=0)]
 
 
 class Audit(Section):

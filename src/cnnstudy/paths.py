@@ -1,5 +1,6 @@
 """Every path of the project, relative to the repository root where DVC runs the stages."""
 
+import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -9,6 +10,27 @@ CHECK_OK = Path("data/check.ok")
 REFERENCE = Path("data/reference")
 SUMMARY = Path("metrics/summary.json")
 REPORT = Path("report/index.html")
+ENVIRONMENT = Path("environment.json")
+# DVC's list of the files that its processes read and write.
+RWLOCK = Path(".dvc/tmp/rwlock")
+
+
+def root() -> Path:
+    """The repository's root: DVC names the one that an experiment was started in, not the copy that it runs in."""
+    if named := os.environ.get("DVC_ROOT"):
+        return Path(named).resolve()
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
+
+
+def checkpoints() -> Path:
+    """Trainings that have not ended: a folder a phase, with the seeds that are done and the state of the next."""
+    return root() / "checkpoints"
+
+
+def stage_lock(stage: str) -> Path:
+    """Held while a stage runs."""
+    return Path(".dvc/tmp/stages", f"{stage}.lock")
 
 
 def samples(study: str) -> Path:

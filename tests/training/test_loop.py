@@ -1,49 +1,23 @@
 """Training and prediction: learn, repeat to the bit, and write what was learnt."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
 import pytest
+from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, trained, training, unkept
 
-from cnnstudy.data import plans
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.params import Plan, Training
 from cnnstudy.training import loop, pipeline, predict
-
-ADAM = Training(learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
-LAYERS = (
-    specs.Conv(4, 3, bias=True), specs.BatchNorm(), specs.Relu(), specs.Dropout(0.1),
-    specs.GlobalAveragePool(), specs.Dense(2, activation="softmax"),
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
-    """Dark and bright noise, half of each split."""
-    rng = np.random.default_rng(0)
-    labels = np.tile([0, 1], 60)
-    images = (rng.integers(0, 120, (120, 12, 12, 3)) + 120 * labels[:, None, None, None]).astype(np.uint8)
-    return Dataset(images, labels, np.repeat(["train", "val", "test"], 40), ("dark", "bright"))
-
-
-def training(dataset: Dataset, level: int = 0, rotation: int = 0) -> pipeline.TrainingSet:
-    plan = Plan(study="xray", level=level, rotation=rotation, shift=0.0, flip=bool(rotation))
-    splits = pd.DataFrame({"id": range(len(dataset.labels)), "split": dataset.splits})
-    return pipeline.training_set(dataset, plans.make(plan, splits), "train")
-
-
-def trained(
-    dataset: Dataset, data: pipeline.TrainingSet, layers: tuple[specs.Layer, ...] = LAYERS
-) -> tuple[keras.Sequential, pd.DataFrame]:
-    keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
-    keras.utils.set_random_seed(1)
-    model = build.build(layers, 12)
-    return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(16, 6, "none", 1))
+    return bright_or_dark()
 
 
 def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> None:
@@ -52,7 +26,7 @@ def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> No
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, "none", 1), "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, SCHEDULE, "recalibrated")
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
 
 
@@ -92,7 +66,7 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
     data = training(dataset, level=1)
     for mode in ("moving", "recalibrated"):
         model, _ = trained(dataset, data)
-        arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, "none", 1), mode)
+        arrays = predict.predict_splits(model, dataset, data, SCHEDULE, mode)
         kinds = {"id", "label", "moving", "recalibrated", "batch"}
         assert set(arrays) == {f"{split}/{kind}" for split in ("train", "val", "test") for kind in kinds} | {
             f"train_augmented/{kind}" for kind in ("id", "label", mode)
@@ -107,7 +81,7 @@ def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
     data = training(dataset)
     layers = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))
     model, _ = trained(dataset, data, layers)
-    arrays = predict.predict_splits(model, dataset, data, loop.Schedule(16, 6, "none", 1), "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, SCHEDULE, "recalibrated")
     assert arrays["val/recalibrated"].shape == (40, 2)
     np.testing.assert_allclose(arrays["val/recalibrated"].sum(axis=1), 1, rtol=1e-6)
     assert (arrays["val/recalibrated"].argmax(axis=1) == arrays["val/label"]).mean() > 0.9
@@ -118,7 +92,7 @@ def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
     model = build.build(LAYERS, 12)
     model.layers[0].bias.assign(np.full(4, np.nan, np.float32))
     with pytest.raises(UserError, match=r"training\.learning_rate: 0\.01 made the loss NaN"):
-        loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, "none", 1))
+        loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, "none", 1), unkept())
 
 
 def test_balanced_weights_make_every_class_weigh_the_same() -> None:
@@ -134,5 +108,16 @@ def test_class_weights_change_what_is_learnt(dataset: Dataset) -> None:
         model = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.Flatten(), keras.layers.Dense(2, "softmax")])
         rare = dataclasses.replace(dataset, labels=(np.arange(len(dataset.labels)) % 10 == 0).astype(np.int64))
         schedule = loop.Schedule(16, 1, weight, 1)
-        losses.append(loop.fit(model, training(rare), rare, ADAM, schedule)["loss"].item())
+        losses.append(loop.fit(model, training(rare), rare, ADAM, schedule, unkept())["loss"].item())
     assert losses[0] != losses[1]
+
+
+def test_the_bytes_of_predictions_follow_from_the_arrays_alone(tmp_path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {"val/id": np.arange(3), "val/moving": np.full((3, 2), 0.5, np.float32)}
+    predict.write_arrays(tmp_path / "predictions.npz", arrays)
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as read:
+        assert list(read) == list(arrays)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(read[name], array)
+    digest = hashlib.md5((tmp_path / "predictions.npz").read_bytes(), usedforsecurity=False).hexdigest()
+    assert digest == "d66b0d8814681d267387c63f976433d2"

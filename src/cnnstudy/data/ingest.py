@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from cnnstudy import files
 from cnnstudy.data import sources
 from cnnstudy.data.decode import Decoded, UnreadableError, read_grey, read_image
 from cnnstudy.data.samples import COLUMNS
 from cnnstudy.data.sources import Candidate, drawn
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params, StudyName
+from cnnstudy.process import end_with_parent
 
 # Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
 CHUNK = 16
@@ -73,7 +75,7 @@ def find(params: Params, study: StudyName) -> Found:
 def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     """Read every candidate on all cores, in order, into `images`, uint8 [N, size, size, 3].
 
-    Pixels are streamed to a file beside it, which takes its name when it is whole.
+    Pixels are streamed, not held in memory.
 
     Raises:
         UserError: no image could be read.
@@ -82,29 +84,23 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     rejects = [(candidate.path, candidate.reason) for candidate in found.candidates if candidate.reason]
     rows: list[tuple[object, ...]] = []
     notes: Counter[str] = Counter()
-    images.parent.mkdir(parents=True, exist_ok=True)
-    partial_file = images.with_name(f".{images.name}.partial")
-    try:
-        with partial_file.open("wb") as file:
-            _write_header(file, size, len(usable))
-            for candidate, decoded in zip(usable, _read_all(found.read, usable), strict=True):
-                if isinstance(decoded, UnreadableError):
-                    rejects.append((candidate.path, str(decoded)))
-                    continue
-                file.write(np.ascontiguousarray(decoded.pixels).tobytes())
-                rows.append(_row(len(rows), candidate.source or source, candidate, decoded))
-                notes.update([candidate.note] if candidate.note else [])
-            file.seek(0)
-            _write_header(file, size, len(rows))
+    with files.replacing(images) as path, path.open("wb") as file:
+        _write_header(file, size, len(usable))
+        for candidate, decoded in zip(usable, _read_all(found.read, usable), strict=True):
+            if isinstance(decoded, UnreadableError):
+                rejects.append((candidate.path, str(decoded)))
+                continue
+            file.write(np.ascontiguousarray(decoded.pixels).tobytes())
+            rows.append(_row(len(rows), candidate.source or source, candidate, decoded))
+            notes.update([candidate.note] if candidate.note else [])
+        file.seek(0)
+        _write_header(file, size, len(rows))
         if not rows:
             labels = ", ".join(sorted({candidate.label for candidate in usable}))
             raise UserError(
                 f"{source}: none of {len(found.candidates)} files is a usable image (labels found: {labels}; "
                 f"the last file: {rejects[-1][0]}: {rejects[-1][1]}); allowed: at least one that can be read"
             )
-        os.replace(partial_file, images)
-    finally:
-        partial_file.unlink(missing_ok=True)
     return Ingested(
         pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes
     )
@@ -131,9 +127,15 @@ def _named(candidate: Candidate, names: dict[str, str], study: str) -> Candidate
 
 def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | UnreadableError]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(mp_context=context, initializer=_start_worker) as pool:
         results: Iterable[Decoded | UnreadableError] = _bounded_map(pool, read, candidates)
         yield from tqdm(results, total=len(candidates), unit="image", disable=not sys.stderr.isatty())
+
+
+def _start_worker() -> None:
+    """One thread a process; and it ends when the one that started it is killed, where it would wait for ever."""
+    cv2.setNumThreads(1)
+    end_with_parent()
 
 
 def _bounded_map(

@@ -45,7 +45,6 @@ def save_sheet(
             axis.text(0.5, -0.03, text, ha="center", va="top", fontsize=6, transform=axis.transAxes)
     for axis, title in zip(grid[0], titles, strict=False):
         axis.set_title(title, fontsize=8, pad=3)
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
 
 

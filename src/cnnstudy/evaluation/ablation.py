@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.evaluation import figures
 from cnnstudy.evaluation.predictions import MODES
 from cnnstudy.params import Params
@@ -25,14 +25,13 @@ def write_ablation(params: Params, name: str) -> None:
     chance = 1 / len(params.study(ablation.study).classes)
     facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm, "chance": chance}
 
-    metrics, plots = paths.ablation_metrics(name), paths.ablation_plots(name)
-    metrics.parent.mkdir(parents=True, exist_ok=True)
-    metrics.write_text(json.dumps(facts | {"rows": rows}, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    plots.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(facts | {"rows": rows}, indent=2, allow_nan=False)
+    files.write_text(paths.ablation_metrics(name), content + "\n")
     table = pd.DataFrame(rows)
-    table.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
     title = f"{ablation.study}: accuracy by {ablation.axis}"
-    figures.draw_ablation(table, facts | {"title": title}, plots / "curve.png")
+    with files.replacing_folder(paths.ablation_plots(name)) as plots:
+        table.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
+        figures.draw_ablation(table, facts | {"title": title}, plots / "curve.png")
 
 
 def ablation_row(run: str, x: int, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import samples
 from cnnstudy.evaluation import classification, figures, roc
 from cnnstudy.evaluation.curve import area, thin
@@ -26,22 +26,23 @@ def evaluate_run(params: Params, run: str) -> None:
     classes = samples.present_classes(params.study(settings.study).classes, samples.read_samples(settings.study))
     histories = {phase: read_histories(params, run, phase) for phase in params.phases(run)}
     answers = {phase: read_answers(params, run, phase) for phase in params.phases(run)}
-    folder = paths.run_plots(run)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
 
     write_metrics(paths.run_metrics(run), answers, mode)
-    curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
-    headline = list(answers.values())[-1][HEADLINE[settings.study]]
-    curves = roc.split_curves(headline, mode, classes)
-    roc_table(curves).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
-    decisions_table(headline, mode, classes).to_csv(folder / "confusion.csv", index=False)
+    with files.replacing_folder(paths.run_plots(run)) as folder:
+        curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
+        headline = list(answers.values())[-1][HEADLINE[settings.study]]
+        curves = roc.split_curves(headline, mode, classes)
+        roc_table(curves).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
+        decisions_table(headline, mode, classes).to_csv(folder / "confusion.csv", index=False)
 
-    layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
-    layers_table(layers, specs.REPORT_SIZE[settings.net]).to_csv(folder / "figures/layers.csv", index=False)
-    for phase, splits in answers.items():
-        figures.draw_curves(histories[phase], f"{run}, {phase}", folder / f"figures/{phase}-curves.png")
-        for split, seeds in splits.items():
-            write_split(folder / "figures", (run, phase, split), seeds, mode, classes)
+        pictures = folder / "figures"
+        pictures.mkdir()
+        layers_table(layers, specs.REPORT_SIZE[settings.net]).to_csv(pictures / "layers.csv", index=False)
+        for phase, splits in answers.items():
+            figures.draw_curves(histories[phase], f"{run}, {phase}", pictures / f"{phase}-curves.png")
+            for split, seeds in splits.items():
+                write_split(pictures, (run, phase, split), seeds, mode, classes)
 
 
 def read_answers(params: Params, run: str, phase: str) -> Splits:
@@ -61,8 +62,7 @@ def write_metrics(path: Path, answers: dict[str, Splits], mode: str) -> None:
         phase: {split: split_metrics(seeds, mode) for split, seeds in splits.items()}
         for phase, splits in answers.items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    files.write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:

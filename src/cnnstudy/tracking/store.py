@@ -7,6 +7,8 @@ from urllib.parse import unquote
 
 from filelock import FileLock
 
+from cnnstudy import paths
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -20,17 +22,9 @@ ENVIRONMENT = {
 }
 
 
-def root() -> Path:
-    """The repository's root: DVC names the one that an experiment was started in, not the copy that it runs in."""
-    if named := os.environ.get("DVC_ROOT"):
-        return Path(named).resolve()
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / ".dvc").is_dir()), here)
-
-
 def uri() -> str:
     """MLFLOW_TRACKING_URI, or a database in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite_uri(root() / "mlflow.db")
+    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite_uri(paths.root() / "mlflow.db")
 
 
 def is_server() -> bool:
@@ -49,7 +43,7 @@ def lock(timeout: float) -> FileLock:
 
     Waiting longer than `timeout` seconds raises TimeoutError.
     """
-    database = _database() or root() / ".mlflow"
+    database = _database() or paths.root() / ".mlflow"
     return FileLock(database.with_name(f"{database.name}.lock"), timeout=timeout)
 
 
@@ -78,7 +72,7 @@ def experiment_id(client: "MlflowClient", study: str) -> str:
     if found := client.get_experiment_by_name(study):
         return str(found.experiment_id)
     # Fixed when an experiment is made, so it must not lie in a temporary copy.
-    location = None if is_server() else (root() / "mlartifacts" / study).as_uri()
+    location = None if is_server() else (paths.root() / "mlartifacts" / study).as_uri()
     return str(client.create_experiment(study, artifact_location=location))
 
 

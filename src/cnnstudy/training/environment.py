@@ -1,6 +1,17 @@
-"""TensorFlow's settings, made before it is imported, so that the same machine gives the same bits."""
+"""TensorFlow's settings, made before it is imported so that the same machine gives the same bits, and that machine."""
 
+import json
 import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cnnstudy import files, paths
+
+PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas")
+# Features of a CPU that oneDNN and Eigen choose their kernels by.
+CPU_FEATURES = ("avx", "avx2", "fma", "avx512", "amx", "neon", "asimd", "sve")
 
 
 def configure(threads: int) -> None:
@@ -17,3 +28,38 @@ def configure(threads: int) -> None:
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+
+
+def facts(threads: int) -> dict[str, Any]:
+    """What the bits of a training depend on beside its data, parameters and code. Needs TensorFlow."""
+    import tensorflow as tf
+
+    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpu": _cpu("model name"),
+        "cpu_features": sorted(name for name in _cpu("flags").split() if name.startswith(CPU_FEATURES)),
+        "gpus": [details.get("device_name", "unknown") for details in gpus],
+        "threads": threads,
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+
+
+def write_facts(threads: int) -> None:
+    """Write environment.json, which git holds beside dvc.lock: no output of DVC, since it says where, not what."""
+    content = json.dumps(facts(threads), indent=2) + "\n"
+    if not paths.ENVIRONMENT.exists() or paths.ENVIRONMENT.read_text(encoding="utf-8") != content:
+        files.write_text(paths.ENVIRONMENT, content)
+
+
+def _cpu(name: str) -> str:
+    """A line of Linux's /proc/cpuinfo about the first processor; '' elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    names = {"flags": ("flags", "Features")}.get(name, (name,))
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names), "")

@@ -9,6 +9,7 @@ import pandas as pd
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.params import ClassWeight, Training
+from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
 
 VALIDATION_BATCH = 100
@@ -26,9 +27,14 @@ class Schedule:
 
 
 def fit(
-    model: keras.Sequential, data: TrainingSet, dataset: Dataset, settings: Training, schedule: Schedule
+    model: keras.Sequential,
+    data: TrainingSet,
+    dataset: Dataset,
+    settings: Training,
+    schedule: Schedule,
+    checkpoint: Checkpoint,
 ) -> pd.DataFrame:
-    """Train in place on `data` with a fresh Adam, following the split `val` of `dataset`.
+    """Train in place on `data`, with a fresh Adam or from what `checkpoint` holds, following the split `val`.
 
     Returns:
         One row an epoch: epoch, accuracy, loss, val_accuracy, val_loss.
@@ -37,33 +43,43 @@ def fit(
         UserError: the loss is no longer a number.
     """
     # The compiled twin shares the layers, so that the weights can be saved without the optimizer's.
-    twin = keras.Sequential(model.layers)
+    twin, accuracy = keras.Sequential(model.layers), _accuracy(model)
     twin.compile(
         keras.optimizers.Adam(**settings.model_dump()),
         loss="binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        metrics=[accuracy],
         jit_compile=False,
     )
+    # So that there are moments to take up before the first step.
+    twin.optimizer.build(twin.trainable_variables)
+    checkpoint.metrics = [twin.metrics[0], accuracy]  # the first is the loss
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
     validation = labelled_batches(dataset, "val", VALIDATION_BATCH)
-    rows = []
-    for epoch in range(schedule.epochs):
+    for epoch in range(checkpoint.progress.epoch, schedule.epochs):
+        first = checkpoint.progress.batch
+        checkpoint.begin_epoch(-(-len(data) // schedule.batch_size))
         logs = twin.fit(
-            training_batches(data, schedule.batch_size, schedule.seed, epoch),
+            training_batches(data, schedule.batch_size, schedule.seed, epoch, first),
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=validation,
             class_weight=weights,
+            callbacks=[checkpoint],
             shuffle=False,
             verbose=0,
         ).history
-        rows.append({"epoch": epoch + 1, **{name: logs[name][0] for name in COLUMNS}})
+        checkpoint.end_epoch({"epoch": epoch + 1, **{name: logs[name][0] for name in COLUMNS}})
         shown = ", ".join(f"{name} {logs[name][0]:.3f}" for name in COLUMNS)
         print(f"epoch {epoch + 1}/{schedule.epochs}: {shown}", flush=True)
         if not np.isfinite(logs["loss"][0]):
             rate = settings.learning_rate
             raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(checkpoint.progress.rows)
+
+
+def _accuracy(model: keras.Sequential) -> keras.metrics.Metric:
+    is_binary = model.output_shape[-1] == 1
+    return (keras.metrics.BinaryAccuracy if is_binary else keras.metrics.SparseCategoricalAccuracy)(name="accuracy")
 
 
 def balanced_weights(labels: np.ndarray) -> dict[int, float]:

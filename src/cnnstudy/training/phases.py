@@ -1,19 +1,21 @@
 """The two phases of a run: train on the train split, then go on with the tune split."""
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
+import tensorflow as tf
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import samples
 from cnnstudy.nets import build, specs
 from cnnstudy.params import FacesStudy, Params
+from cnnstudy.training import checkpoint, environment
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
-from cnnstudy.training.predict import predict_splits
+from cnnstudy.training.predict import predict_splits, write_arrays
 
 
 @dataclass(frozen=True)
@@ -41,26 +43,62 @@ def tuned(params: Params, run: str) -> Phase:
 
 
 def train_phase(params: Params, run: str, phase: Phase) -> None:
-    """Train every seed of a phase in order, and write its weights, history and predictions."""
+    """Train every seed of a phase in order, and write its weights, history and predictions when all are there.
+
+    Raises:
+        UserError: the loss is no longer a number.
+        MemoryError: there is not enough of it.
+    """
+    name = f"{run}-{phase.name}-{_key(params, run, phase)}"
+    with checkpoint.kept_folder(paths.checkpoints(), name) as folder:
+        for seed in params.seeds:
+            if not (folder / "done" / f"seed{seed}").exists():
+                _train_seed(params, run, phase, seed, folder)
+        with files.replacing(paths.phase(run, phase.name)) as aside:
+            shutil.move(folder / "done", aside)
+    environment.write_facts(params.compute.threads)
+
+
+def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path) -> None:
+    """Train one seed, into folder/done/seed<k>; its checkpoint is folder/seed<k>.npz."""
     settings = params.runs[run]
     study = params.study(settings.study)
     dataset = samples.load(settings.study, study.classes)
     data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
     layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
-    for seed in params.seeds:
-        keras.utils.set_random_seed(seed)
-        model = build.build(layers, study.image_size)
-        if phase.name == "tuned":
-            model.load_weights(paths.weights(paths.seed(run, "base", seed)))
-        schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed)
-        history = fit(model, data, dataset, params.training, schedule)
+    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed)
+    keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
+    keras.utils.set_random_seed(seed)
+    model = build.build(layers, study.image_size)
+    if phase.name == "tuned":
+        model.load_weights(paths.weights(paths.seed(run, "base", seed)))
+    kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
+    try:
+        history = fit(model, data, dataset, params.training, schedule, kept)
         predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
-        _write(paths.seed(run, phase.name, seed), model, history, predictions)
-        keras.backend.clear_session()
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(str(error).splitlines()[0]) from None
+    with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
+        model.save_weights(paths.weights(done))
+        history.to_csv(paths.history(done), index=False)
+        write_arrays(paths.predictions(done), predictions)
+    files.remove(kept.file)
 
 
-def _write(folder: Path, model: keras.Sequential, history: pd.DataFrame, predictions: dict[str, np.ndarray]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_weights(paths.weights(folder))
-    history.to_csv(paths.history(folder), index=False)
-    np.savez_compressed(paths.predictions(folder), **predictions)  # type: ignore[arg-type]
+def _key(params: Params, run: str, phase: Phase) -> str:
+    settings = params.runs[run]
+    study = params.study(settings.study)
+    used = {
+        "run": settings.model_dump(),
+        "phase": asdict(phase),
+        "batch_size": study.batch_size,
+        "class_weight": study.class_weight,
+        "classes": list(study.classes),
+        "training": params.training.model_dump(),
+        "batchnorm": params.batchnorm,
+        "threads": params.compute.threads,
+    }
+    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits)] + [paths.plan(phase.plan)]
+    if phase.name == "tuned":
+        data += [paths.weights(paths.seed(run, "base", seed)) for seed in params.seeds]
+    return checkpoint.key(used, data)

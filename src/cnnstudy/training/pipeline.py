@@ -52,16 +52,16 @@ def training_set(dataset: Dataset, plan: pd.DataFrame, split: str) -> TrainingSe
     return TrainingSet(dataset.images, ids, dataset.labels[ids], rows)
 
 
-def training_batches(data: TrainingSet, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
-    """One epoch's shuffled, augmented batches: float32 [B, H, W, 3] in [0, 1], float32 labels [B, 1].
+def training_batches(data: TrainingSet, batch_size: int, seed: int, epoch: int, first: int = 0) -> tf.data.Dataset:
+    """One epoch's shuffled, augmented batches, from batch `first` on: float32 [B, H, W, 3] in [0, 1], labels [B, 1].
 
-    Order and augmentation depend on (seed, epoch, row) alone, so that a training can be taken up at any epoch.
+    Order and augmentation depend on (seed, epoch, row) alone, so that a training can be taken up at any batch.
     """
 
     def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(data))
         transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
-        for start in range(0, len(data), batch_size):
+        for start in range(first * batch_size, len(data), batch_size):
             rows = order[start : start + batch_size]
             yield data.copies(rows), transforms[rows], data.labels[rows, None].astype(np.float32)
 
@@ -69,7 +69,7 @@ def training_batches(data: TrainingSet, batch_size: int, seed: int, epoch: int) 
     transforms = tf.TensorSpec((None, 8), tf.float32)
     images, labels = _signature(side)
     dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, transforms, labels))
-    count = tf.data.experimental.assert_cardinality(-(-len(data) // batch_size))
+    count = tf.data.experimental.assert_cardinality(-(-len(data) // batch_size) - first)
     return dataset.map(_augmented if data.is_random else _unchanged).apply(count).prefetch(2)
 
 

@@ -1,6 +1,9 @@
 """What a trained net answers, under each way of taking BatchNorm's statistics."""
 
 from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from zipfile import ZipFile, ZipInfo
 
 import keras
 import numpy as np
@@ -46,6 +49,19 @@ def predict_splits(
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
         arrays[f"{name}/{mode}"] = _infer(infer, copy_batches(data, BATCH))
     return arrays
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write an .npz whose bytes follow from the arrays alone.
+
+    Those of NumPy's savez depend on Python's version (how sizes that are not known yet are written), and those of
+    savez_compressed on the zlib that Python was built with.
+    """
+    with ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            content = BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            archive.writestr(ZipInfo(f"{name}.npy"), content.getvalue())
 
 
 def _batches(images: np.ndarray, ids: np.ndarray) -> Iterable[np.ndarray]:

@@ -1,0 +1,47 @@
+"""Files that are whole or not there: written under another name, which then takes their place."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write a file or a folder under; it takes the place of `path` at the end.
+
+    Where that fails, `path` is what it was, and nothing is left beside it. A killed process leaves the other name,
+    `.partial.<name>`, which git and DVC ignore and the next writing removes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".partial.{path.name}")
+    remove(aside)
+    try:
+        yield aside
+        if path.is_dir():
+            remove(path)
+        aside.replace(path)
+    finally:
+        remove(aside)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """`replacing`, of a folder, which is there to be filled."""
+    with replacing(path) as aside:
+        aside.mkdir()
+        yield aside
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, or none."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,142 @@
+"""What a long training has reached, so that one that was killed goes on from there and gives the same bytes."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from filelock import FileLock, Timeout
+
+from cnnstudy import files
+
+LIBRARY = Path(__file__).parents[1]
+# What a training's result depends on beside its parameters and data.
+CODE = ("nets", "training", "data/plans.py", "data/samples.py")
+PACKAGES = ("tensorflow", "keras", "numpy")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Whole epochs, batches of the epoch after them, and the history's row of every whole epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+    rows: tuple[dict[str, float], ...] = ()
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Stores a training in `file` every `seconds` seconds, and takes up the one that is stored there.
+
+    Stored are weights, optimizer, BatchNorm's statistics, dropout's seeds and the sums of the epoch's metrics. The
+    order of the images needs no storing: it follows from seed, epoch and batch.
+    """
+
+    def __init__(self, file: Path, seconds: float) -> None:
+        super().__init__()
+        self.file, self.seconds = file, seconds
+        self.metrics: list[keras.metrics.Metric] = []
+        self.batches = 0
+        self.progress = _progress(file)
+        self.taken_up = self.progress == Progress()
+        self.last = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Put the stored state in place, when Keras has reset the metrics."""
+        if not self.taken_up:
+            with np.load(self.file) as stored:
+                for name, variable in self._variables().items():
+                    variable.assign(stored[name])
+            self.taken_up = True
+            print(f"goes on from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}", flush=True)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Store, where it is time and the epoch goes on."""
+        self.progress = Progress(self.progress.epoch, self.progress.batch + 1, self.progress.rows)
+        if self.progress.batch < self.batches and self._is_time():
+            self._store()
+
+    def begin_epoch(self, batches: int) -> None:
+        """Say how many batches the next epoch has."""
+        self.batches = batches
+
+    def end_epoch(self, row: dict[str, float]) -> None:
+        """Take the epoch's row, and store where it is time."""
+        self.progress = Progress(self.progress.epoch + 1, 0, (*self.progress.rows, row))
+        if self._is_time():
+            self.model.reset_metrics()
+            self._store()
+
+    def _is_time(self) -> bool:
+        return time.monotonic() - self.last >= self.seconds
+
+    def _store(self) -> None:
+        arrays = {name: variable.numpy() for name, variable in self._variables().items()}
+        try:
+            with files.replacing(self.file) as aside, aside.open("wb") as file:
+                np.savez(file, allow_pickle=False, progress=np.array(json.dumps(asdict(self.progress))), **arrays)
+        except OSError as error:  # a training that can't be taken up is better than none
+            print(f"warning: {self.file}: {error.strerror}; the training goes on without", file=sys.stderr, flush=True)
+        self.last = time.monotonic()
+
+    def _variables(self) -> dict[str, Any]:
+        found = [*self.model.variables, *self.model.optimizer.variables]
+        found += [variable for metric in self.metrics for variable in metric.variables]
+        return {f"variable{i}": variable for i, variable in enumerate(found)}
+
+
+def key(settings: dict[str, Any], data: Iterable[Path]) -> str:
+    """16 hexadecimal digits of all that a training's result follows from: settings, data, code and packages."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    digest.update(json.dumps({name: version(name) for name in PACKAGES}).encode())
+    code = [path for name in CODE for path in sorted((LIBRARY / name).rglob("*.py")) or [LIBRARY / name]]
+    for path in (*code, *data):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+@contextmanager
+def kept_folder(root: Path, name: str) -> Iterator[Path]:
+    """The folder root/name, which goes when its work is done and stays, unless it is empty, when that fails.
+
+    Where another process works in it, for example an experiment with the same settings, it is one of its own instead.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(root / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=root) as own:
+            yield Path(own)
+        return
+    folder = root / name
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+        shutil.rmtree(folder)
+    finally:
+        with suppress(OSError):
+            folder.rmdir()
+        os.unlink(lock.lock_file)
+        lock.release()
+        with suppress(OSError):
+            root.rmdir()
+
+
+def _progress(file: Path) -> Progress:
+    if not file.exists():
+        return Progress()
+    with np.load(file) as stored:
+        content = json.loads(str(stored["progress"]))
+    return Progress(content["epoch"], content["batch"], tuple(content["rows"]))

@@ -1,0 +1,53 @@
+"""A small net, two classes to tell apart, and how a test trains it."""
+
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from cnnstudy.data import plans
+from cnnstudy.data.samples import Dataset
+from cnnstudy.nets import build, specs
+from cnnstudy.params import Plan, Training
+from cnnstudy.training import loop, pipeline
+from cnnstudy.training.checkpoint import Checkpoint
+
+ADAM = Training(learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+LAYERS = (
+    specs.Conv(4, 3, bias=True), specs.BatchNorm(), specs.Relu(), specs.Dropout(0.1),
+    specs.GlobalAveragePool(), specs.Dense(2, activation="softmax"),
+)  # fmt: skip
+SCHEDULE = loop.Schedule(16, 6, "none", 1)
+
+
+def bright_or_dark() -> Dataset:
+    """Dark and bright noise, half of each split."""
+    rng = np.random.default_rng(0)
+    labels = np.tile([0, 1], 60)
+    images = (rng.integers(0, 120, (120, 12, 12, 3)) + 120 * labels[:, None, None, None]).astype(np.uint8)
+    return Dataset(images, labels, np.repeat(["train", "val", "test"], 40), ("dark", "bright"))
+
+
+def training(dataset: Dataset, level: int = 0, rotation: int = 0) -> pipeline.TrainingSet:
+    plan = Plan(study="xray", level=level, rotation=rotation, shift=0.0, flip=bool(rotation))
+    splits = pd.DataFrame({"id": range(len(dataset.labels)), "split": dataset.splits})
+    return pipeline.training_set(dataset, plans.make(plan, splits), "train")
+
+
+def unkept() -> Checkpoint:
+    """A checkpoint that is never written."""
+    return Checkpoint(Path("none.npz"), math.inf)
+
+
+def trained(
+    dataset: Dataset,
+    data: pipeline.TrainingSet,
+    layers: tuple[specs.Layer, ...] = LAYERS,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[keras.Sequential, pd.DataFrame]:
+    keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
+    keras.utils.set_random_seed(1)
+    model = build.build(layers, 12)
+    return model, loop.fit(model, data, dataset, ADAM, SCHEDULE, checkpoint or unkept())

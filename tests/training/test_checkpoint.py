@@ -1,0 +1,148 @@
+"""A training that was stopped goes on where it was, and ends with the bytes of one that was not."""
+
+import errno
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from training.small_net import LAYERS, bright_or_dark, trained, training
+
+from cnnstudy.data.samples import Dataset
+from cnnstudy.nets import specs
+from cnnstudy.training import checkpoint
+from cnnstudy.training.checkpoint import Checkpoint, Progress
+
+# Dropout draws from a generator of its own that goes on from epoch to epoch.
+WITH_NOISE = (*LAYERS[:3], specs.Dropout(0.4), specs.GaussianDropout(0.2), *LAYERS[4:])
+
+
+class Stopping(Checkpoint):
+    """Stores after every batch and epoch, and stops the training after some of these."""
+
+    def __init__(self, file: Path, stores: int) -> None:
+        super().__init__(file, 0)
+        self.left = stores
+
+    def _store(self) -> None:
+        super()._store()
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return bright_or_dark()
+
+
+def result(model: keras.Sequential, history: pd.DataFrame, folder: Path) -> tuple[bytes, str]:
+    model.save_weights(folder / "model.weights.h5")
+    return (folder / "model.weights.h5").read_bytes(), history.to_csv()
+
+
+# 40 images in batches of 16: batches 1 and 2 store, the third ends the epoch.
+@pytest.mark.parametrize(
+    ("stores", "progress"), [((1,), (0, 1)), ((3,), (1, 0)), ((8,), (2, 2)), ((2, 1, 3, 5), (3, 2)), ((15,), (5, 0))]
+)
+def test_a_stopped_training_ends_with_the_same_bytes(
+    dataset: Dataset, tmp_path: Path, stores: tuple[int, ...], progress: tuple[int, int]
+) -> None:
+    data, file = training(dataset, rotation=20), tmp_path / "seed1.npz"
+    undisturbed = result(*trained(dataset, data, WITH_NOISE), tmp_path)
+    for number in stores:
+        with pytest.raises(KeyboardInterrupt):
+            trained(dataset, data, WITH_NOISE, Stopping(file, number))
+    kept = Checkpoint(file, math.inf)
+    assert (kept.progress.epoch, kept.progress.batch) == progress
+    assert [row["epoch"] for row in kept.progress.rows] == list(range(1, progress[0] + 1))
+    assert result(*trained(dataset, data, WITH_NOISE, kept), tmp_path) == undisturbed
+
+
+def test_a_training_is_stored_by_time(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    stored: list[Progress] = []
+
+    def clock() -> float:
+        nonlocal now
+        now += 60  # a minute a look at the clock, which every batch but an epoch's last and every epoch takes
+        return now
+
+    def store(kept: Checkpoint) -> None:
+        stored.append(kept.progress)
+        kept.last = now
+
+    monkeypatch.setattr(checkpoint.time, "monotonic", clock)
+    monkeypatch.setattr(Checkpoint, "_store", store)
+    trained(dataset, training(dataset), checkpoint=Checkpoint(tmp_path / "seed1.npz", 300))
+    assert [(progress.epoch, progress.batch) for progress in stored] == [(1, 2), (3, 1), (5, 0)]
+
+
+def test_a_full_disk_costs_the_checkpoint_not_the_training(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    file = tmp_path / "seed1.npz"
+    _, history = trained(dataset, training(dataset), checkpoint=Checkpoint(file, 0))
+    assert len(history) == 6
+    warnings = set(capsys.readouterr().err.splitlines())
+    assert warnings == {f"warning: {file}: No space left on device; the training goes on without"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_key_follows_settings_and_data(tmp_path: Path) -> None:
+    data = tmp_path / "images.npy"
+    data.write_bytes(b"one")
+    keys = [checkpoint.key({"epochs": 1}, [data]), checkpoint.key({"epochs": 1}, [data])]
+    keys.append(checkpoint.key({"epochs": 2}, [data]))
+    data.write_bytes(b"two")
+    keys.append(checkpoint.key({"epochs": 1}, [data]))
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+def test_a_key_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in checkpoint.CODE:
+        path = tmp_path / (name if name.endswith(".py") else f"{name}/module.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("one")
+    monkeypatch.setattr(checkpoint, "LIBRARY", tmp_path)
+    keys = [checkpoint.key({}, [])]
+    for path in sorted(tmp_path.rglob("*.py")):
+        path.write_text("two")
+        keys.append(checkpoint.key({}, []))
+    assert len(set(keys)) == 1 + len(checkpoint.CODE)
+    assert all((Path(checkpoint.__file__).parents[1] / name).exists() for name in checkpoint.CODE)
+
+
+def work(root: Path, stop: bool) -> list[str]:
+    """Work in a kept folder, and perhaps be stopped; returns what lay there."""
+    with checkpoint.kept_folder(root, "alexnet-base-1") as folder:
+        found = sorted(path.name for path in folder.iterdir())
+        (folder / "seed0.npz").write_bytes(b"state")
+        if stop:
+            raise KeyboardInterrupt
+    return found
+
+
+def test_a_folder_goes_when_its_work_is_done_and_stays_when_it_is_not(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    with pytest.raises(KeyboardInterrupt):
+        work(root, stop=True)
+    assert [path.relative_to(root).as_posix() for path in root.rglob("*.npz")] == ["alexnet-base-1/seed0.npz"]
+    assert work(root, stop=False) == ["seed0.npz"]
+    assert not root.exists()
+
+
+def test_two_processes_with_the_same_training_do_not_share_a_folder(tmp_path: Path) -> None:
+    root = tmp_path / "checkpoints"
+    with checkpoint.kept_folder(root, "alexnet-base-1") as first:
+        (first / "seed1.npz").write_bytes(b"state")
+        assert work(root, stop=False) == []
+    assert not root.exists()
