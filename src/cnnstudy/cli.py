@@ -18,6 +18,8 @@ def main() -> None:
     command.set_defaults(action=lambda arguments: write_params(arguments.overrides))
     command = commands.add_parser("check", help="check params.yaml, and mend what a killed `dvc` left torn")
     command.set_defaults(action=lambda arguments: check())
+    command = commands.add_parser("doctor", help="what stands between this machine and the result")
+    command.set_defaults(action=lambda arguments: doctor())
     command = commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
     command.set_defaults(action=lambda arguments: track())
     command = commands.add_parser("ui", help="record, then serve the MLflow UI on this machine")
@@ -63,6 +65,22 @@ def check() -> None:
     read_params()
     for line in mend():
         print(line, flush=True)
+
+
+def doctor() -> None:
+    """Print what is right and what to do, a line a thing.
+
+    Raises:
+        SystemExit: with code 1, where something must be done.
+    """
+    from cnnstudy.doctor import Finding, examine
+
+    found: list[Finding] = []
+    for finding in examine():
+        print(finding, flush=True)
+        found.append(finding)
+    if any(finding.severity == "fix" for finding in found):
+        raise SystemExit(1)
 
 
 def track() -> None:

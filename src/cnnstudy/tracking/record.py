@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cnnstudy.params import Params
 from cnnstudy.tracking import facts, keys, store
@@ -13,6 +13,8 @@ from cnnstudy.tracking import facts, keys, store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+Result = TypeVar("Result")
 
 # Seconds that a stage waits for its record, that it waits where the store must be made first, and that a user does.
 LIMIT = 10.0
@@ -71,7 +73,7 @@ def _stored(record: facts.Record, limit: float) -> bool:
         import mlflow  # noqa: F401  takes seconds, which are not the store's
 
         seconds = max(limit, NEW_STORE_LIMIT) if store.is_new() else limit
-        _within(seconds, lambda: _upsert(record, 0.8 * seconds))
+        within(seconds, lambda: _upsert(record, 0.8 * seconds))
     except Exception as error:  # whatever the store raises: the stage's own outputs are whole
         _warn(record.name, error)
         return False
@@ -79,17 +81,28 @@ def _stored(record: facts.Record, limit: float) -> bool:
 
 
 def _warn(name: str, error: Exception) -> None:
-    cause = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:240]  # a server's address may hold a password
-    print(f"warning: {name}: not recorded in MLflow ({cause}); `cnnstudy track` records it later", file=sys.stderr)
+    text = f"warning: {name}: not recorded in MLflow ({cause(error)}); `cnnstudy track` records it later"
+    print(text, file=sys.stderr)
 
 
-def _within(seconds: float, work: Callable[[], None]) -> None:
-    """Do `work`, but go on without it after some seconds."""
+def cause(error: Exception) -> str:
+    """What a store's error says, on one line, without the password that a server's address may hold."""
+    return without_password(" ".join(str(error).split()))[:240]
+
+
+def without_password(text: str) -> str:
+    """A text whose addresses name no user."""
+    return re.sub(r"//[^/@\s]*@", "//", text)
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns; raises TimeoutError after some seconds, and leaves the work to itself."""
+    results: list[Result] = []
     errors: list[Exception] = []
 
     def attempt() -> None:
         try:
-            work()
+            results.append(work())
         except Exception as error:
             errors.append(error)
 
@@ -100,6 +113,7 @@ def _within(seconds: float, work: Callable[[], None]) -> None:
         raise TimeoutError(f"no answer within {seconds:g} seconds")
     if errors:
         raise errors[0]
+    return results[0]
 
 
 def _upsert(record: facts.Record, wait: float) -> None:

@@ -3,6 +3,9 @@
 import json
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,24 @@ def configure(threads: int) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # What stops a training is raised as an exception too; the rest is noise of every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
+    with _silence():
+        import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Drop what is written to stderr: before its import has ended, TensorFlow knows of no log level."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def facts(threads: int) -> dict[str, Any]:

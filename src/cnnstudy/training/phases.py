@@ -1,6 +1,8 @@
 """The two phases of a run: train on the train split, then go on with the tune split."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -53,10 +55,21 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
     with checkpoint.kept_folder(paths.checkpoints(), name) as folder:
         for seed in params.seeds:
             if not (folder / "done" / f"seed{seed}").exists():
-                _train_seed(params, run, phase, seed, folder)
+                with memory_errors():
+                    _train_seed(params, run, phase, seed, folder)
         with files.replacing(paths.phase(run, phase.name)) as aside:
             shutil.move(folder / "done", aside)
     environment.write_facts(params.compute.threads)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turn TensorFlow's own error into Python's, with the line that says for what there was too little."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        lines = str(error).splitlines()
+        raise MemoryError(next((line.strip() for line in lines if "OOM" in line), lines[0])) from None
 
 
 def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path) -> None:
@@ -73,11 +86,8 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     if phase.name == "tuned":
         model.load_weights(paths.weights(paths.seed(run, "base", seed)))
     kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
-    try:
-        history = fit(model, data, dataset, params.training, schedule, kept)
-        predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
-    except tf.errors.ResourceExhaustedError as error:
-        raise MemoryError(str(error).splitlines()[0]) from None
+    history = fit(model, data, dataset, params.training, schedule, kept)
+    predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)

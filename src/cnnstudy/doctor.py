@@ -1,0 +1,230 @@
+"""`cnnstudy doctor`: what stands between this machine and the result, a line a thing."""
+
+import json
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from cnnstudy import paths, recovery
+from cnnstudy.errors import UserError
+from cnnstudy.params import read_params
+from cnnstudy.sizes import GIB, disk_bytes, machine_memory, memory_bytes
+
+LOCKS = ("requirements.lock", "requirements-gpu.lock")
+GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`ok`, a `note` that needs nothing done, or something to `fix`; its text says what to do."""
+
+    severity: Literal["ok", "note", "fix"]
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.severity:4}  {self.subject}: {self.text}"
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything, the quick things first."""
+    checks: list[Callable[[], Iterator[Finding]]] = [_python, _packages, _git, _dvc, _parameters]
+    checks += [_room, _checkpoints, _store, _tensorflow]
+    for check in checks:
+        yield from check()
+
+
+def _python() -> Iterator[Finding]:
+    found = platform.python_version()
+    if sys.prefix == sys.base_prefix:
+        yield Finding("note", "Python", f"{found}, not of an environment of its own; `make setup` makes .venv")
+    else:
+        yield Finding("ok", "Python", f"{found} in {sys.prefix}")
+
+
+def _packages() -> Iterator[Finding]:
+    lock = next((Path(name) for name in LOCKS if Path(name).exists()), None)
+    if lock is None:
+        yield Finding("fix", "packages", f"no {LOCKS[0]} here; run cnnstudy in the repository's root")
+        return
+    pinned = locked_versions(lock)
+    differing = [f"{name} {_installed(name)} (locked {wanted})" for name, wanted in pinned.items()
+                 if _installed(name) != wanted]  # fmt: skip
+    if differing:
+        yield Finding("fix", "packages", f"{'; '.join(differing)}; `rm -r .venv && make setup` installs what is locked")
+    else:
+        yield Finding("ok", "packages", f"{len(pinned)} as in {lock}")
+
+
+def locked_versions(lock: Path) -> dict[str, str]:
+    """The version of each package that a lock file asks for on this system."""
+    from packaging.requirements import Requirement
+
+    lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalnum()]
+    wanted = [Requirement(line.removesuffix("\\").strip()) for line in lines]
+    here = [each for each in wanted if each.marker is None or each.marker.evaluate()]
+    return {each.name: next(iter(each.specifier)).version for each in here}
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _git() -> Iterator[Finding]:
+    if shutil.which("git") is None:
+        yield Finding("fix", "git", "not found; install it")
+        return
+    head = _run("git", "rev-parse", "--short", "HEAD")
+    if not head:
+        yield Finding("fix", "git", "no commit here; `git clone` the repository, or `git init` and commit it")
+        return
+    edited = _run("git", "status", "--porcelain", "--", "src", "dvc.yaml", "conf").splitlines()
+    if edited:
+        text = f"{head}, with {len(edited)} edits that are not committed, and so not in a run's commit"
+        yield Finding("note", "git", text)
+    else:
+        yield Finding("ok", "git", head)
+
+
+def _dvc() -> Iterator[Finding]:
+    found, own = shutil.which("dvc"), Path(sys.executable).with_name("dvc")
+    if found is None or not own.exists() or not Path(found).samefile(own):
+        yield Finding("fix", "DVC", f"`dvc` is {found or 'not found'}; `. .venv/bin/activate` before you call it")
+    elif not recovery.lock_is_whole() or not recovery.rwlock_is_whole():
+        yield Finding("fix", "DVC", "a killed dvc left a torn file; `cnnstudy check` mends it")
+    elif _run(found, "config", "hydra.enabled").lower() != "true":
+        yield Finding("fix", "DVC", "`dvc exp run -S` does not compose conf/; `dvc config hydra.enabled true`")
+    else:
+        yield _pipeline(found)
+
+
+def _pipeline(dvc: str) -> Finding:
+    asked = subprocess.run([dvc, "status", "--json"], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        said = next((line for line in asked.stderr.splitlines() if line.startswith("ERROR")), "ERROR: no answer")
+        return Finding("fix", "DVC", f"dvc status says {said}")
+    changed = json.loads(asked.stdout)
+    state = f"{len(changed)} stages would run: {_some(changed)}" if changed else "everything is up to date"
+    return Finding("note" if changed else "ok", "DVC", f"{version('dvc')}; {state}")
+
+
+def _parameters() -> Iterator[Finding]:
+    try:
+        params = read_params()
+    except UserError as error:
+        yield Finding("fix", "parameters", str(error))
+        return
+    chosen = [f"{group}={getattr(params, group)}" for group in GROUPS]
+    found = _flat(params.model_dump())
+    if found == _composed([]):
+        yield Finding("ok", "parameters", f"params.yaml is what conf/ composes: {', '.join(chosen)}")
+        return
+    composed = _composed(chosen)
+    differing = sorted(key for key in {*composed, *found} if composed.get(key) != found.get(key))
+    what = f"{', '.join(chosen)}{' and ' if differing else ''}{_some(differing)}"
+    text = f"params.yaml is not what conf/ composes but has {what}; `make params` composes it"
+    yield Finding("note", "parameters", text)
+
+
+def _composed(overrides: list[str]) -> dict[str, Any]:
+    from dvc.utils.hydra import compose_and_dump
+
+    with TemporaryDirectory() as folder:
+        target = Path(folder, "params.yaml")
+        compose_and_dump(str(target), str(paths.CONF.resolve()), None, "config", "", overrides)
+        return _flat(read_params(target).model_dump())
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {key: value}
+    return {k: v for name, item in value.items() for k, v in _flat(item, f"{key}.{name}" if key else name).items()}
+
+
+def _room() -> Iterator[Finding]:
+    try:
+        params = read_params()
+    except UserError:
+        return
+    needed, free = disk_bytes(params), shutil.disk_usage(".").free
+    text = f"about {_size(needed)} for data and models of profile {params.profile}, {_size(free)} free"
+    yield Finding("ok" if needed < free else "fix", "disk", text if needed < free else f"{text}; make room")
+    net, needed = memory_bytes(params)
+    there = machine_memory()
+    text = f"about {_size(needed)} for {net} of profile {params.profile}, {_size(there)} in this machine"
+    less = f"{text}; a smaller batch_size or image_size needs less"
+    yield Finding("ok" if needed < there else "fix", "memory", text if needed < there else less)
+
+
+def _checkpoints() -> Iterator[Finding]:
+    folders = sorted(path for path in paths.checkpoints().glob("*") if path.is_dir())
+    for folder in folders:
+        size = _size(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+        text = f"{folder.name}, {size}: a training that did not end; `dvc repro` goes on from it, or remove the folder"
+        yield Finding("note", "checkpoint", text)
+
+
+def _store() -> Iterator[Finding]:
+    from cnnstudy.tracking import record, store
+
+    address = record.without_password(store.uri())
+    if store.is_new():
+        yield Finding("ok", "MLflow", f"{address}: not there yet; the first run makes it")
+        return
+    store.configure()
+    try:
+        count = record.within(record.LIMIT, lambda: len(store.client().search_experiments()))
+        yield Finding("ok", "MLflow", f"{address}: {count} experiments")
+    except Exception as error:  # whatever the store raises is what there is to say
+        text = f"{address}: {record.cause(error)}; trainings go on without it, `cnnstudy track` records them later"
+        yield Finding("fix", "MLflow", text)
+
+
+def _tensorflow() -> Iterator[Finding]:
+    from cnnstudy.training import environment
+
+    try:
+        threads = read_params().compute.threads
+    except UserError:
+        return
+    try:
+        environment.configure(threads)
+    except ImportError as error:
+        yield Finding("fix", "TensorFlow", f"{error}; `make setup` installs it")
+        return
+    here = environment.facts(threads)
+    devices = ", ".join(here["gpus"]) or "no GPU: it trains on the CPU"
+    yield Finding("ok", "TensorFlow", f"{here['packages']['tensorflow']}; {devices}")
+    if not paths.ENVIRONMENT.exists():
+        yield Finding("ok", "same bits", f"no {paths.ENVIRONMENT} to compare with; the next training writes it")
+        return
+    now, then = _flat(here), _flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
+    differing = [f"{key} {now.get(key)!r} (was {then[key]!r})" for key in then if now.get(key) != then[key]]
+    if differing:
+        text = "a training here gives other bits than those in dvc.lock, and so slightly other figures"
+        yield Finding("note", "same bits", f"{'; '.join(differing)}: {text}")
+    else:
+        yield Finding("ok", "same bits", "this is the environment that made the models in dvc.lock")
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _some(names: Any, most: int = 5) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.1f} GiB" if count >= GIB else f"{count / (1 << 20):.0f} MiB"

@@ -1,0 +1,70 @@
+"""What a set of parameters takes of disk and memory, by arithmetic, and what there is."""
+
+from math import prod
+from pathlib import Path
+
+from cnnstudy import paths
+from cnnstudy.nets import specs
+from cnnstudy.params import Params
+
+GIB = 1 << 30
+# Bytes a parameter while it trains: itself, its gradient, Adam's two moments, and copies while they are updated.
+TRAINING_BYTES = 24
+# Bytes an activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in the four nets).
+ACTIVATION_BYTES = 5
+# What a process with TensorFlow takes without a net.
+BARE_BYTES = GIB
+
+
+def disk_bytes(params: Params) -> int:
+    """What images, models and a checkpoint of the largest net take, in bytes.
+
+    Images of a source that was not ingested yet are left out, unless they are drawn.
+    """
+    total, largest = 0, 0
+    for name in params.studies:
+        study = params.study(name)
+        if paths.images(name).exists():
+            total += paths.images(name).stat().st_size
+        elif params.source(name).format == "drawn":
+            drawn = study.drawn.train + study.drawn.tune + study.drawn.test
+            total += drawn * len(study.classes) * 3 * study.image_size**2
+    for run in params.runs:
+        weights = 4 * _parameters_of(params, run)
+        total += weights * len(params.phases(run)) * len(params.seeds)
+        largest = max(largest, weights)
+    return total + 3 * largest
+
+
+def memory_bytes(params: Params) -> tuple[str, int]:
+    """The run that takes most memory to train, and about how many bytes that is."""
+    needs = {run: BARE_BYTES + _training_bytes(params, run) for run in params.runs}
+    most = max(needs, key=lambda run: needs[run])
+    return most, needs[most]
+
+
+def _training_bytes(params: Params, run: str) -> int:
+    study = params.study(params.runs[run].study)
+    table = specs.layer_table(_layers(params, run), study.image_size)
+    activations = sum(prod(row.shape) for row in table)
+    return TRAINING_BYTES * sum(row.parameters for row in table) + ACTIVATION_BYTES * study.batch_size * activations
+
+
+def _parameters_of(params: Params, run: str) -> int:
+    return specs.parameter_counts(_layers(params, run), params.study(params.runs[run].study).image_size)[0]
+
+
+def _layers(params: Params, run: str) -> tuple[specs.Layer, ...]:
+    settings = params.runs[run]
+    classes = len(params.study(settings.study).classes)
+    return specs.layers_of(settings.net, classes, settings.depth, settings.widths)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this process may use: the machine's, or what a container allows."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text(encoding="ascii").strip() if limit.exists() else "max"
+    return min(total, int(text)) if text.isdigit() else total

@@ -1,0 +1,116 @@
+"""`cnnstudy doctor` says what is right, and of what is not, what to do."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from workspace import Workspace, clone
+
+from cnnstudy import doctor, sizes
+from cnnstudy.params import read_params
+
+LOCK = """# a comment
+numpy==1.2.3 \\
+    --hash=sha256:00
+    # via pandas
+no-such-package==4.5 ; sys_platform == 'linux' or sys_platform == 'darwin' \\
+    --hash=sha256:00
+only-elsewhere==6 ; sys_platform == 'nowhere'
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return clone(tmp_path_factory.mktemp("clone"))
+
+
+@contextmanager
+def written(path: Path, content: str) -> Iterator[None]:
+    """A file with another content for a while."""
+    before = path.read_bytes() if path.exists() else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    try:
+        yield
+    finally:
+        path.unlink() if before is None else path.write_bytes(before)
+
+
+def lines(workspace: Workspace, code: int, **environment: str) -> dict[str, str]:
+    """What the doctor says of each subject, with the severity before it."""
+    there = replace(workspace, environment=workspace.environment | environment)
+    said = [line for line in there.run("cnnstudy", "doctor", code=code).splitlines() if line]
+    return {line[6:].split(": ")[0]: f"{line[:4].strip()} {line[6:].partition(': ')[2]}" for line in said}
+
+
+def test_a_fresh_clone_needs_nothing(workspace: Workspace) -> None:
+    found = lines(workspace, code=0)
+    subjects = ["Python", "packages", "git", "DVC", "parameters", "disk", "memory", "MLflow", "TensorFlow", "same bits"]
+    assert list(found) == subjects
+    assert all(found[name].startswith("ok ") for name in subjects if name not in ("DVC", "same bits"))
+    assert "stages would run: check, " in found["DVC"]
+
+
+def test_what_is_broken_is_said_with_what_to_do(workspace: Workspace) -> None:
+    path = workspace.path
+    params = (path / "params.yaml").read_text()
+    environment = json.dumps({"python": "3.0.0", "packages": {"keras": "0.1"}})
+    with (
+        written(path / "params.yaml", params.replace("epochs: 25", "epochs: 0")),
+        written(path / "dvc.lock", "schema: '2.0'\nstages:\n  che"),
+        written(path / "requirements.lock", LOCK),
+        written(path / "src/check.py", "edited"),
+        written(path / "checkpoints/alexnet-base-0123/seed0.npz", "x" * (1 << 20)),
+        written(path / "environment.json", environment),
+    ):
+        found = lines(workspace, code=1, MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:1")
+    assert "fix numpy" in found["packages"]
+    assert "(locked 1.2.3); no-such-package missing (locked 4.5); `rm -r" in found["packages"]
+    assert found["git"].startswith("note ")
+    assert "1 edits" in found["git"]
+    assert found["DVC"] == "fix a killed dvc left a torn file; `cnnstudy check` mends it"
+    assert found["parameters"].startswith("fix params.yaml: faces.epochs: 0 found")
+    assert found["checkpoint"].startswith("note alexnet-base-0123, 1 MiB: ")
+    assert found["MLflow"].startswith("fix http://127.0.0.1:1: ")
+    assert "secret" not in str(found)
+
+
+def test_another_environment_than_the_one_that_made_the_lock_is_named(workspace: Workspace) -> None:
+    environment = json.dumps({"python": "3.0.0", "packages": {"keras": "0.1"}})
+    with written(workspace.path / "environment.json", environment):
+        found = lines(workspace, code=0)
+    assert "(was '3.0.0'); packages.keras" in found["same bits"]
+    assert found["same bits"].startswith("note ")
+
+
+def test_edited_params_are_named(workspace: Workspace) -> None:
+    params = (workspace.path / "params.yaml").read_text()
+    with written(workspace.path / "params.yaml", params.replace("rotation: 20", "rotation: 30")):
+        found = lines(workspace, code=0)
+    assert found["parameters"].startswith("note params.yaml is not what conf/ composes but has model=all, ")
+    assert "plans.faces.rotation; `make params`" in found["parameters"]
+
+
+def test_a_lock_file_is_read_for_this_system(tmp_path: Path) -> None:
+    (tmp_path / "requirements.lock").write_text(LOCK)
+    assert doctor.locked_versions(tmp_path / "requirements.lock") == {"numpy": "1.2.3", "no-such-package": "4.5"}
+
+
+def test_sizes_grow_with_the_profile(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace.path)
+    workspace.compose("profile=report")
+    report = read_params()
+    workspace.compose()
+    quick = read_params()
+    # Measured: mobilenet 7.0 GB at the report's sizes, the one-layer net 1.8 GB under quick.
+    run, needed = sizes.memory_bytes(report)
+    assert run == "mobilenet"
+    assert 7e9 < needed < 14e9
+    run, needed = sizes.memory_bytes(quick)
+    assert run == "xray-depth1"
+    assert 1.8e9 < needed < 3e9
+    assert 3 * sizes.disk_bytes(quick) < sizes.disk_bytes(report)
+    assert sizes.machine_memory() > sizes.GIB / 4
