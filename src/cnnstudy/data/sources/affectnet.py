@@ -1,6 +1,7 @@
 """AffectNet (Mollahosseini et al. 2017), in both releases, told apart by the folders that are there."""
 
 from collections import defaultdict
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger"
 LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
 COLUMNS = ("subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
            "valence", "arousal")  # fmt: skip
+# Bytes; those of the release have a few hundred.
+LARGEST_ANNOTATION = 1 << 16
 NEWER = {"train_set": "train", "val_set": "val", "valid_set": "val"}
 
 
@@ -78,12 +81,20 @@ def _annotated(root: Path, path: Path, hint: str) -> Candidate:
     label = ""
     annotation = path.parent.parent / "annotations" / f"{path.stem}_exp.npy"
     try:
-        label = _expression(str(np.load(annotation, allow_pickle=False).item()))
+        label = _expression(_annotation(annotation))
     except FileNotFoundError:
         reason = reason or f"no annotation {annotation.name}"
-    except (OSError, ValueError, EOFError):
+    # A damaged header makes NumPy raise almost anything, MemoryError for its shape included.
+    except Exception:
         reason = reason or f"unreadable annotation {annotation.name}"
     return Candidate(written(path.relative_to(root).as_posix()), label, hint=hint, reason=reason)
+
+
+def _annotation(path: Path) -> str:
+    """The one value of an .npy file, which is read as such and as nothing else that `numpy.load` takes."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_ANNOTATION)
+    return str(np.lib.format.read_array(BytesIO(content), allow_pickle=False).item())
 
 
 def _expression(identifier: str) -> str:

@@ -26,7 +26,8 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
 
 def _candidate(path: str, row: dict[str, str]) -> Candidate:
     emotion = row["emotion"].strip()
-    label = EMOTIONS[int(emotion)] if emotion.isdecimal() and int(emotion) < len(EMOTIONS) else emotion
+    is_known = emotion.isdecimal() and len(emotion) < 3 and int(emotion) < len(EMOTIONS)
+    label = EMOTIONS[int(emotion)] if is_known else emotion
     hint = USAGES.get(row.get("usage", "").strip().casefold(), "")
     try:
         grey = bytes(map(int, row["pixels"].split()))
