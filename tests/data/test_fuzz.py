@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -129,19 +130,24 @@ IMAGES = {"affectnet": "Manually_Annotated_Images", "ieee8023": "images", "legen
 
 @contextmanager
 def only_inside(root: Path) -> Iterator[None]:
-    """Fail where a file beside `root` is opened meanwhile."""
+    """Fail where a file beside `root` is opened, or a folder beside it listed, meanwhile."""
     opened: list[str] = []
     outside = os.fspath(root.parent / "outside")
 
     def look(event: str, arguments: tuple[object, ...]) -> None:
-        if watching and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
+        if (
+            watching
+            and event in ("open", "os.listdir", "os.scandir")
+            and isinstance(arguments[0], str | bytes | os.PathLike)
+        ):
             opened.append(os.path.realpath(os.fsdecode(arguments[0])))
 
     watching = True
     sys.addaudithook(look)  # it can't be taken away again
     yield
     watching = False
-    assert not [path for path in opened if path.startswith((outside, "/etc/hostname"))]
+    parents = {os.fspath(folder) for folder in root.parents}
+    assert not [path for path in opened if path.startswith((outside, "/etc/hostname")) or path in parents]
 
 
 def build(root: Path, form: str) -> None:
@@ -173,31 +179,31 @@ def take(form: str, root: Path) -> None:
 @SETTINGS
 @given(data=st.data())
 @pytest.mark.parametrize("form", sorted(TABLES))
-def test_a_hostile_table(tmp_path_factory: pytest.TempPathFactory, form: str, data: st.DataObject) -> None:
-    root = tmp_path_factory.mktemp("hostile") / "source"
-    build(root, form)
-    for table in TABLES[form]:
-        columns = COLUMNS[form]
-        rows = data.draw(st.lists(st.lists(CELLS, min_size=1, max_size=len(columns)), max_size=5))
-        text = "\n".join([",".join(columns), *(",".join(row) for row in rows)])
-        content = text.encode("utf-8", "surrogatepass")
-        (root / table).write_bytes(data.draw(st.one_of(st.just(content), mutated(content))))
-    take(form, root)
+def test_a_hostile_table(form: str, data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder).resolve() / "source"
+        build(root, form)
+        for table in TABLES[form]:
+            columns = COLUMNS[form]
+            rows = data.draw(st.lists(st.lists(CELLS, min_size=1, max_size=len(columns)), max_size=5))
+            text = "\n".join([",".join(columns), *(",".join(row) for row in rows)])
+            content = text.encode("utf-8", "surrogatepass")
+            (root / table).write_bytes(data.draw(st.one_of(st.just(content), mutated(content))))
+        take(form, root)
 
 
 @SETTINGS
 @given(content=st.sampled_from(ANNOTATIONS).flatmap(lambda one: st.one_of(st.just(one), mutated(one))))
-def test_a_hostile_annotation(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    root = tmp_path_factory.mktemp("hostile") / "source"
-    for folder in ("images", "annotations"):
-        (root / "train_set" / folder).mkdir(parents=True)
-    (root / "train_set/images/0.png").write_bytes(PICTURES[2])
-    (root / "train_set/annotations/0_exp.npy").write_bytes(content)
-    monkeypatch.chdir(root)
-    take("affectnet", root)
-    assert not (root / "unpickled").exists()
+def test_a_hostile_annotation(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    with TemporaryDirectory() as folder, monkeypatch.context() as patch:
+        root = Path(folder).resolve() / "source"
+        for name in ("images", "annotations"):
+            (root / "train_set" / name).mkdir(parents=True)
+        (root / "train_set/images/0.png").write_bytes(PICTURES[2])
+        (root / "train_set/annotations/0_exp.npy").write_bytes(content)
+        patch.chdir(root)
+        take("affectnet", root)
+        assert not (root / "unpickled").exists()
 
 
 INNER = {"radiography": "COVID/images", "chest_xray": "train/NORMAL", "mixed": "folders/happy"}

@@ -92,6 +92,9 @@ def test_affectnet_s_newer_release(tmp_path: Path, folder: str) -> None:
     picture(tmp_path / "train_set/images/3.jpg")
     picture(tmp_path / "train_set/images/4.jpg")
     np.save(tmp_path / "train_set/annotations/4_exp.npy", np.array([{"a": 1}]), allow_pickle=True)
+    picture(tmp_path / "train_set/images/5.jpg")
+    np.save(tmp_path.parent / "outside.npy", np.array(5))
+    (tmp_path / "train_set/annotations/5_exp.npy").symlink_to(tmp_path.parent / "outside.npy")
     candidates = found("affectnet", tmp_path)
     assert [(each.label, each.hint) for each in candidates.values() if not each.reason] == [
         ("happy", "train"),
@@ -99,8 +102,9 @@ def test_affectnet_s_newer_release(tmp_path: Path, folder: str) -> None:
         ("contempt", "val"),
     ]
     assert reasons(candidates) == {
-        "train_set/images/3.jpg": "no annotation 3_exp.npy",
-        "train_set/images/4.jpg": "unreadable annotation 4_exp.npy",
+        "train_set/images/3.jpg": "annotation 3_exp.npy: no such file",
+        "train_set/images/4.jpg": "annotation 4_exp.npy: not one value of NumPy's",
+        "train_set/images/5.jpg": "annotation 5_exp.npy: a link out of the folder",
     }
 
 
@@ -248,3 +252,12 @@ def test_a_mixed_source_s_folders_name_their_format(tmp_path: Path, name: str) -
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"folders '{name}' found; allowed: .*chest_xray.*radiography"):
         sources.find("mixed", tmp_path, set())
+
+
+def test_a_linked_folder_of_affectnet_is_not_read(tmp_path: Path) -> None:
+    picture(tmp_path / "outside/images/0.jpg")
+    (tmp_path / "outside/annotations").mkdir()
+    np.save(tmp_path / "outside/annotations/0_exp.npy", np.array(5))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/train_set").symlink_to(tmp_path / "outside")
+    assert reasons(found("affectnet", tmp_path / "source")) == {"train_set/images/0.jpg": "a link out of the folder"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnstudy.data.sources import Box, Candidate, file_problem, files, named_problem, rows, written
+from cnnstudy.data.sources import Box, Candidate, files, named_problem, rows, written
 from cnnstudy.errors import UserError
 
 # The expression ids of both releases.
@@ -77,16 +77,16 @@ def _newer_release(root: Path) -> list[Candidate]:
 
 
 def _annotated(root: Path, path: Path, hint: str) -> Candidate:
-    reason = file_problem(root, path)
-    label = ""
     annotation = path.parent.parent / "annotations" / f"{path.stem}_exp.npy"
-    try:
-        label = _expression(_annotation(annotation))
-    except FileNotFoundError:
-        reason = reason or f"no annotation {annotation.name}"
-    # A damaged header makes NumPy raise almost anything, MemoryError for its shape included.
-    except Exception:
-        reason = reason or f"unreadable annotation {annotation.name}"
+    label, reason = "", named_problem(root, path.relative_to(root).as_posix())
+    if not reason and (problem := named_problem(root, annotation.relative_to(root).as_posix())):
+        reason = f"annotation {annotation.name}: {problem}"
+    if not reason:
+        try:
+            label = _expression(_annotation(annotation))
+        # A damaged header makes NumPy raise almost anything, MemoryError for its shape included.
+        except Exception:
+            reason = f"annotation {annotation.name}: not one value of NumPy's"
     return Candidate(written(path.relative_to(root).as_posix()), label, hint=hint, reason=reason)
 
 

@@ -19,10 +19,12 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
     for row in rows(root / "metadata.csv", ("patientid", "finding", "view", "filename")):
         folder = row.get("folder", "").strip() or "images"
         named.setdefault(f"{folder}/{row['filename'].strip()}", []).append(row)
+    folders = {"images", *(name.split("/")[0] for name in named)}
     unnamed = [
         Candidate(written(name), reason="no row of metadata.csv names it")
-        for folder in sorted({"images", *(name.split("/")[0] for name in named)})
-        for path in files(root / folder)
+        for folder in sorted(root.iterdir())
+        if folder.name in folders and folder.is_dir() and not folder.is_symlink()
+        for path in files(folder)
         if (name := path.relative_to(root).as_posix()) not in named
     ]
     listed = [_candidate(root, name, named[name]) for name in sorted(named)]
