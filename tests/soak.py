@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import yaml
 from workspace import Workspace, clone
 
 VICTIMS = ("dvc", "stage", "both")
@@ -27,14 +26,8 @@ def prepare(folder: Path, runs: tuple[str, ...] = RUNS) -> Workspace:
     """A clone whose parameters are the smallest; each batch of a training is stored."""
     folder.mkdir()
     workspace = clone(folder)
-    params = workspace.compose("profile=smoke", "xray.widths=reshi", "compute.checkpoint_seconds=0.0")
-    for section in ("runs", "finetuned"):
-        params[section] = {name: value for name, value in params[section].items() if name in runs}
-    plans = {run["plan"] for run in params["runs"].values()}
-    params["plans"] = {name: value for name, value in params["plans"].items() if name in plans}
-    for ablation in params["ablations"].values():
-        ablation["runs"] = {name: value for name, value in ablation["runs"].items() if name in runs}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    workspace.compose("profile=smoke", "xray.widths=reshi", "compute.checkpoint_seconds=0.0")
+    workspace.select(runs)
     return workspace
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from workspace import Workspace, clone
 
 from cnnstudy import paths
@@ -18,14 +17,8 @@ RUNS = ("alexnet", "xray-aug0", "xray-depth6")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A clone in which `dvc repro` has rebuilt three runs of both studies."""
     workspace = clone(tmp_path_factory.mktemp("clone"))
-    params = workspace.compose("profile=smoke", "xray.widths=reshi")
-    for section in ("runs", "finetuned"):
-        params[section] = {name: value for name, value in params[section].items() if name in RUNS}
-    plans = {run["plan"] for run in params["runs"].values()}
-    params["plans"] = {name: value for name, value in params["plans"].items() if name in plans}
-    for ablation in params["ablations"].values():
-        ablation["runs"] = {name: value for name, value in ablation["runs"].items() if name in RUNS}
-    (workspace.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    workspace.compose("profile=smoke", "xray.widths=reshi")
+    workspace.select(RUNS)
     workspace.run("dvc", "repro")
     return workspace
 
@@ -41,6 +34,22 @@ TAGGED = "select r.name, t.value from runs r join tags t on t.run_uuid = r.run_u
 
 def test_a_second_repro_does_nothing(rebuilt: Workspace) -> None:
     assert "Data and pipelines are up to date." in rebuilt.run("dvc", "repro")
+
+
+def test_done_again_each_stage_gives_the_same_bytes(rebuilt: Workspace) -> None:
+    lock = (rebuilt.path / "dvc.lock").read_bytes()
+    stages = [f"{stage}@xray" for stage in ("ingest", "split", "audit")] + ["augment@xray-aug4", "ablate@augmentation"]
+    stages += [f"{stage}@alexnet" for stage in ("train", "finetune", "evaluate")] + ["train@xray-depth6", "report"]
+    said = rebuilt.run("dvc", "repro", "--force", "--single-item", *stages)
+    assert all(f"Running stage '{stage}'" in said for stage in stages)
+    assert (rebuilt.path / "dvc.lock").read_bytes() == lock
+
+
+def test_the_environment_that_trained_is_written_beside_the_lock(rebuilt: Workspace) -> None:
+    environment = json.loads((rebuilt.path / paths.ENVIRONMENT).read_text())
+    assert environment["threads"] == 2
+    assert {"tensorflow", "keras", "numpy"} <= set(environment["packages"])
+    assert str(paths.ENVIRONMENT) not in (rebuilt.path / "dvc.lock").read_text()
 
 
 @pytest.mark.parametrize(

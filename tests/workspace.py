@@ -34,6 +34,23 @@ class Workspace:
         content: dict[str, Any] = yaml.safe_load((self.path / "params.yaml").read_text())
         return content
 
+    def select(self, runs: tuple[str, ...]) -> None:
+        """Keep some runs in params.yaml, with what they need."""
+        params = yaml.safe_load((self.path / "params.yaml").read_text())
+        for section in ("runs", "finetuned"):
+            params[section] = {name: value for name, value in params[section].items() if name in runs}
+        kept = params["runs"].values()
+        params["plans"] = {
+            name: value for name, value in params["plans"].items() if name in {run["plan"] for run in kept}
+        }
+        params["studies"] = {
+            name: value for name, value in params["studies"].items() if name in {run["study"] for run in kept}
+        }
+        for ablation in params["ablations"].values():
+            ablation["runs"] = {name: value for name, value in ablation["runs"].items() if name in runs}
+        params["ablations"] = {name: value for name, value in params["ablations"].items() if value["runs"]}
+        (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
 
 def clone(target: Path) -> Workspace:
     """Copy every file that git tracks or would track, and commit it there."""

@@ -1,0 +1,12 @@
+"""Killed at random moments, a rebuild ends as one that nobody kills; `make soak` does more of the same."""
+
+import random
+from pathlib import Path
+
+import soak
+
+
+def test_three_kills_change_nothing(tmp_path: Path) -> None:
+    expected, seconds = soak.undisturbed(soak.prepare(tmp_path / "undisturbed", ("alexnet",)))
+    disturbed = soak.prepare(tmp_path / "disturbed", ("alexnet",))
+    assert soak.disturbed(disturbed, random.Random(0), 3, seconds) == expected
