@@ -20,6 +20,8 @@ Widths = Literal["report", "reshi"]
 BatchNormMode = Literal["moving", "recalibrated"]
 Remedy = Literal["drop", "keep"]
 ClassWeight = Literal["none", "balanced"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Rate = Literal["constant", "cosine"]
 
 # The split that stands for a run: faces has no test split of its own.
 HEADLINE: dict[StudyName, SplitName] = {"faces": "val", "xray": "test"}
@@ -41,6 +43,7 @@ class Compute(Section):
     """How TensorFlow uses the machine, and how often what a training has reached is stored."""
 
     threads: Annotated[int, Field(ge=1, le=1024)]
+    precision: Precision
     checkpoint_seconds: Annotated[float, Field(ge=0)]
 
 
@@ -126,12 +129,18 @@ class XrayStudy(Section):
 
 
 class Training(Section):
-    """Adam's settings (Kingma and Ba 2015)."""
+    """Adam's settings (Kingma and Ba 2015), and what else a recipe sets.
+
+    `schedule` keeps the learning rate, or lets it rise over the first tenth of the steps and fall to 0 along a cosine
+    (Loshchilov and Hutter 2017); `dropout` multiplies the rates of a net's dropout layers.
+    """
 
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     beta_1: Fraction
     beta_2: Fraction
     epsilon: Annotated[float, Field(gt=0, le=1)]
+    schedule: Rate
+    dropout: Annotated[float, Field(ge=0, le=1)]
 
 
 class Study(Section):

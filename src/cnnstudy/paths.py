@@ -10,6 +10,7 @@ CHECK_OK = Path("data/check.ok")
 REFERENCE = Path("data/reference")
 SUMMARY = Path("metrics/summary.json")
 REPORT = Path("report/index.html")
+FACTS = Path("training.json")
 ENVIRONMENT = Path("environment.json")
 # DVC's list of the files that its processes read and write.
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -86,6 +87,11 @@ def phase(run: str, phase: str) -> Path:
 def seed(run: str, phase_name: str, seed: int) -> Path:
     """weights, history.csv and predictions.npz of one training."""
     return phase(run, phase_name) / f"seed{seed}"
+
+
+def facts(run: str, phase_name: str) -> Path:
+    """What a training took from the machine: {precision: a Keras policy}."""
+    return phase(run, phase_name) / FACTS
 
 
 def weights(folder: Path) -> Path:

@@ -64,3 +64,15 @@ def test_alexnet_table_starts_and_ends_as_printed() -> None:
 def test_xray_pooling_rounds_down_as_printed() -> None:
     rows = specs.layer_table(specs.layers_of("xraynet", 2, 5, "report"), 150)
     assert [row.shape[0] for row in rows if row.type == "MaxPooling2D"] == [75, 37, 18, 9, 4]
+
+
+def test_another_dropout_changes_rates_and_nothing_else() -> None:
+    layers = specs.layers_of("alexnet", 8)
+    halved = specs.with_dropout(layers, 0.5)
+    assert specs.layer_table(halved, 128) == specs.layer_table(layers, 128)
+    noise = (specs.Dropout, specs.GaussianDropout)
+    rates = [(one.rate, other.rate) for one, other in zip(layers, halved, strict=True)
+             if isinstance(one, noise) and isinstance(other, noise)]  # fmt: skip
+    assert len(rates) == 7
+    assert all(other == one / 2 for one, other in rates)
+    assert specs.with_dropout(layers, 1.0) == layers

@@ -1,5 +1,6 @@
 """A small net, two classes to tell apart, and how a test trains it."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cnnstudy.params import Plan, Training
 from cnnstudy.training import loop, pipeline
 from cnnstudy.training.checkpoint import Checkpoint
 
-ADAM = Training(learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
+ADAM = Training(learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0)
 LAYERS = (
     specs.Conv(4, 3, bias=True), specs.BatchNorm(), specs.Relu(), specs.Dropout(0.1),
     specs.GlobalAveragePool(), specs.Dense(2, activation="softmax"),
@@ -46,8 +47,11 @@ def trained(
     data: pipeline.TrainingSet,
     layers: tuple[specs.Layer, ...] = LAYERS,
     checkpoint: Checkpoint | None = None,
+    settings: Training = ADAM,
+    policy: str = "float32",
 ) -> tuple[keras.Sequential, pd.DataFrame]:
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(1)
-    model = build.build(layers, 12)
-    return model, loop.fit(model, data, dataset, ADAM, SCHEDULE, checkpoint or unkept())
+    model = build.build(layers, 12, policy)
+    schedule = dataclasses.replace(SCHEDULE, policy=policy)
+    return model, loop.fit(model, data, dataset, settings, schedule, checkpoint or unkept())

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from training.small_net import LAYERS, bright_or_dark, trained, training
+from training.small_net import ADAM, LAYERS, bright_or_dark, trained, training
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import specs
+from cnnstudy.params import Training
 from cnnstudy.training import checkpoint
 from cnnstudy.training.checkpoint import Checkpoint, Progress
 
@@ -44,22 +45,41 @@ def result(model: keras.Sequential, history: pd.DataFrame, folder: Path) -> tupl
     return (folder / "model.weights.h5").read_bytes(), history.to_csv()
 
 
+COSINE = ADAM.model_copy(update={"schedule": "cosine"})
+
+
 # 40 images in batches of 16: batches 1 and 2 store, the third ends the epoch.
 @pytest.mark.parametrize(
-    ("stores", "progress"), [((1,), (0, 1)), ((3,), (1, 0)), ((8,), (2, 2)), ((2, 1, 3, 5), (3, 2)), ((15,), (5, 0))]
+    ("stores", "progress", "settings", "policy"),
+    [
+        ((1,), (0, 1), ADAM, "float32"),
+        ((3,), (1, 0), COSINE, "float32"),
+        ((8,), (2, 2), COSINE, "mixed_bfloat16"),
+        ((8,), (2, 2), ADAM, "mixed_float16"),
+        ((2, 1, 3, 5), (3, 2), ADAM, "float32"),
+        ((15,), (5, 0), ADAM, "float32"),
+    ],
 )
 def test_a_stopped_training_ends_with_the_same_bytes(
-    dataset: Dataset, tmp_path: Path, stores: tuple[int, ...], progress: tuple[int, int]
+    dataset: Dataset,
+    tmp_path: Path,
+    stores: tuple[int, ...],
+    progress: tuple[int, int],
+    settings: Training,
+    policy: str,
 ) -> None:
+    def train(checkpoint: Checkpoint | None = None) -> tuple[bytes, str]:
+        return result(*trained(dataset, data, WITH_NOISE, checkpoint, settings, policy), tmp_path)
+
     data, file = training(dataset, rotation=20), tmp_path / "seed1.npz"
-    undisturbed = result(*trained(dataset, data, WITH_NOISE), tmp_path)
+    undisturbed = train()
     for number in stores:
         with pytest.raises(KeyboardInterrupt):
-            trained(dataset, data, WITH_NOISE, Stopping(file, number))
+            train(Stopping(file, number))
     kept = Checkpoint(file, math.inf)
     assert (kept.progress.epoch, kept.progress.batch) == progress
     assert [row["epoch"] for row in kept.progress.rows] == list(range(1, progress[0] + 1))
-    assert result(*trained(dataset, data, WITH_NOISE, kept), tmp_path) == undisturbed
+    assert train(kept) == undisturbed
 
 
 def test_a_training_is_stored_by_time(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

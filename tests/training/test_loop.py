@@ -121,3 +121,14 @@ def test_the_bytes_of_predictions_follow_from_the_arrays_alone(tmp_path: Path) -
             np.testing.assert_array_equal(read[name], array)
     digest = hashlib.md5((tmp_path / "predictions.npz").read_bytes(), usedforsecurity=False).hexdigest()
     assert digest == "d66b0d8814681d267387c63f976433d2"
+
+
+def test_a_cosine_schedule_rises_and_falls_to_nothing() -> None:
+    rate = loop._adam(ADAM.model_copy(update={"schedule": "cosine"}), 100)._learning_rate
+    rates = [float(rate(step)) for step in range(101)]
+    assert max(rates) == pytest.approx(ADAM.learning_rate)
+    assert rates.index(max(rates)) == 10
+    assert rates[0] == pytest.approx(ADAM.learning_rate / 20)
+    assert rates[55] == pytest.approx(ADAM.learning_rate / 2, rel=1e-3)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert float(loop._adam(ADAM, 100).learning_rate) == pytest.approx(ADAM.learning_rate)

@@ -5,30 +5,34 @@ import keras
 from cnnstudy.nets import specs
 
 
-def build(layers: tuple[specs.Layer, ...], size: int) -> keras.Sequential:
-    """An uncompiled model for float input [B, size, size, 3] in [0, 1]."""
-    return keras.Sequential([keras.Input((size, size, 3)), *map(_keras_layer, layers)])
+def build(layers: tuple[specs.Layer, ...], size: int, policy: str = "float32") -> keras.Sequential:
+    """An uncompiled model for float input [B, size, size, 3] in [0, 1], under a Keras dtype policy.
+
+    Variables and outputs are float32 under each policy.
+    """
+    policies = [policy] * (len(layers) - 1) + ["float32"]
+    return keras.Sequential([keras.Input((size, size, 3)), *map(_keras_layer, layers, policies)])
 
 
-def _keras_layer(layer: specs.Layer) -> keras.Layer:
+def _keras_layer(layer: specs.Layer, policy: str) -> keras.Layer:
     match layer:
         case specs.Conv(filters, kernel, stride, bias):
-            return keras.layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=bias)
+            return keras.layers.Conv2D(filters, kernel, stride, "same", use_bias=bias, dtype=policy)
         case specs.Depthwise(stride):
-            return keras.layers.DepthwiseConv2D(3, strides=stride, padding="same", use_bias=False)
+            return keras.layers.DepthwiseConv2D(3, stride, "same", use_bias=False, dtype=policy)
         case specs.BatchNorm():
-            return keras.layers.BatchNormalization()
+            return keras.layers.BatchNormalization(dtype=policy)
         case specs.Relu():
-            return keras.layers.Activation("relu")
+            return keras.layers.Activation("relu", dtype=policy)
         case specs.MaxPool(padding):
-            return keras.layers.MaxPooling2D(2, padding=padding)
+            return keras.layers.MaxPooling2D(2, padding=padding, dtype=policy)
         case specs.Dropout(rate):
-            return keras.layers.Dropout(rate)
+            return keras.layers.Dropout(rate, dtype=policy)
         case specs.GaussianDropout(rate):
-            return keras.layers.GaussianDropout(rate)
+            return keras.layers.GaussianDropout(rate, dtype=policy)
         case specs.Flatten():
-            return keras.layers.Flatten()
+            return keras.layers.Flatten(dtype=policy)
         case specs.GlobalAveragePool():
-            return keras.layers.GlobalAveragePooling2D()
+            return keras.layers.GlobalAveragePooling2D(dtype=policy)
         case specs.Dense(units, bias, activation):
-            return keras.layers.Dense(units, use_bias=bias, activation=activation or None)
+            return keras.layers.Dense(units, activation or None, use_bias=bias, dtype=policy)

@@ -4,7 +4,7 @@ Sources: Hewitt and Gunes 2018 (arXiv:1807.08775) for alexnet, vggnet and mobile
 print them; Reshi et al. 2021 (doi 10.1155/2021/6621607) for xraynet, as the report's tables 8 and 13 to 17 print it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 Shape = tuple[int, ...]
@@ -122,6 +122,12 @@ def layers_of(net: str, classes: int, depth: int | None = None, widths: str | No
             assert widths is not None
             return _xraynet(XRAY_FILTERS[widths][:depth])
     raise AssertionError(net)
+
+
+def with_dropout(layers: tuple[Layer, ...], factor: float) -> tuple[Layer, ...]:
+    """The same layers with the rates of their dropout multiplied."""
+    noise = (Dropout, GaussianDropout)
+    return tuple(replace(layer, rate=layer.rate * factor) if isinstance(layer, noise) else layer for layer in layers)
 
 
 def layer_table(layers: tuple[Layer, ...], size: int) -> list[Row]:

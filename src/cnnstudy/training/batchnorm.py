@@ -46,7 +46,7 @@ def forward(layers: list[keras.Layer], inputs: np.ndarray | tf.Tensor) -> tf.Ten
     return outputs
 
 
-def forward_with_batch_statistics(layers: list[keras.Layer], inputs: np.ndarray) -> tf.Tensor:
+def forward_with_batch_statistics(layers: list[keras.Layer], inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
     """As in training: BatchNorm takes mean and variance from the batch; but dropout is off and nothing is updated."""
     outputs = tf.convert_to_tensor(inputs)
     for layer in layers:

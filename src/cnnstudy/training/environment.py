@@ -57,13 +57,18 @@ def facts(threads: int) -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu("model name"),
-        "cpu_features": sorted(name for name in _cpu("flags").split() if name.startswith(CPU_FEATURES)),
+        "cpu_features": cpu_features(),
         "gpus": [details.get("device_name", "unknown") for details in gpus],
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},
     }
+
+
+def cpu_features() -> list[str]:
+    """The features of this CPU that kernels are chosen by; none where the system is not Linux."""
+    return sorted(name for name in _cpu("flags").split() if name.startswith(CPU_FEATURES))
 
 
 def write_facts(threads: int) -> None:

@@ -9,21 +9,28 @@ import pandas as pd
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.params import ClassWeight, Training
+from cnnstudy.training import precision
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
 
 VALIDATION_BATCH = 100
+# Of a cosine schedule: the share of the steps in which the rate rises, and what it starts from, as a share of its peak.
+WARM_UP, WARM_START = 0.1, 0.05
 COLUMNS = ("accuracy", "loss", "val_accuracy", "val_loss")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long, in what portions and with which class weights a phase trains; its order's and augmentation's seed."""
+    """How long, in what portions and with which class weights a phase trains; its order's and augmentation's seed.
+
+    `policy` is the Keras policy that the model was built under.
+    """
 
     batch_size: int
     epochs: int
     class_weight: ClassWeight
     seed: int
+    policy: str = "float32"
 
 
 def fit(
@@ -44,8 +51,9 @@ def fit(
     """
     # The compiled twin shares the layers, so that the weights can be saved without the optimizer's.
     twin, accuracy = keras.Sequential(model.layers), _accuracy(model)
+    steps = schedule.epochs * -(-len(data) // schedule.batch_size)
     twin.compile(
-        keras.optimizers.Adam(**settings.model_dump()),
+        precision.scaled(_adam(settings, steps), schedule.policy),
         loss="binary_crossentropy" if model.output_shape[-1] == 1 else "sparse_categorical_crossentropy",
         metrics=[accuracy],
         jit_compile=False,
@@ -75,6 +83,16 @@ def fit(
             rate = settings.learning_rate
             raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
     return pd.DataFrame(checkpoint.progress.rows)
+
+
+def _adam(settings: Training, steps: int) -> keras.optimizers.Optimizer:
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
+    if settings.schedule == "cosine":
+        rising = max(1, round(WARM_UP * steps))
+        rate = keras.optimizers.schedules.CosineDecay(
+            rate * WARM_START, max(1, steps - rising), warmup_target=rate, warmup_steps=rising
+        )
+    return keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
 
 
 def _accuracy(model: keras.Sequential) -> keras.metrics.Metric:

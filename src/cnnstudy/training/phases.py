@@ -1,5 +1,6 @@
 """The two phases of a run: train on the train split, then go on with the tune split."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from cnnstudy import files, paths
 from cnnstudy.data import samples
 from cnnstudy.nets import build, specs
 from cnnstudy.params import FacesStudy, Params
-from cnnstudy.training import checkpoint, environment
+from cnnstudy.training import checkpoint, environment, precision
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
@@ -57,6 +58,8 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
             if not (folder / "done" / f"seed{seed}").exists():
                 with memory_errors():
                     _train_seed(params, run, phase, seed, folder)
+        facts = {"precision": precision.policy(params.compute.precision, params.runs[run].net)}
+        files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
         with files.replacing(paths.phase(run, phase.name)) as aside:
             shutil.move(folder / "done", aside)
     environment.write_facts(params.compute.threads)
@@ -79,14 +82,20 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     dataset = samples.load(settings.study, study.classes)
     data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
     layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
-    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed)
+    layers = specs.with_dropout(layers, params.training.dropout)
+    policy = precision.policy(params.compute.precision, settings.net)
+    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy)
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
-    model = build.build(layers, study.image_size)
+    model = build.build(layers, study.image_size, policy)
     if phase.name == "tuned":
         model.load_weights(paths.weights(paths.seed(run, "base", seed)))
     kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
     history = fit(model, data, dataset, params.training, schedule, kept)
+    trained = model.get_weights()
+    keras.backend.clear_session()
+    model = build.build(layers, study.image_size)  # float32, as whoever loads the weights builds it
+    model.set_weights(trained)
     predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         model.save_weights(paths.weights(done))
@@ -107,6 +116,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "training": params.training.model_dump(),
         "batchnorm": params.batchnorm,
         "threads": params.compute.threads,
+        "policy": precision.policy(params.compute.precision, settings.net),
     }
     data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits)] + [paths.plan(phase.plan)]
     if phase.name == "tuned":

@@ -1,6 +1,6 @@
 """What a trained net answers, under each way of taking BatchNorm's statistics."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
@@ -16,6 +16,7 @@ from cnnstudy.training.loop import Schedule
 from cnnstudy.training.pipeline import TrainingSet, copy_batches, scaled
 
 BATCH = 100
+Infer = Callable[[tf.Tensor], tf.Tensor]
 
 
 def predict_splits(
@@ -32,11 +33,14 @@ def predict_splits(
         float32 [n, classes].
     """
     infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    infer_by_batch = tf.function(
+        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images), reduce_retracing=True
+    )
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}
     for split, ids in splits.items():
         arrays |= {f"{split}/id": ids, f"{split}/label": dataset.labels[ids]}
-        arrays[f"{split}/batch"] = _batch_statistics(model, dataset.images, ids, schedule)
+        arrays[f"{split}/batch"] = _batch_statistics(infer_by_batch, dataset.images, ids, schedule)
         arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, ids))
     moving = model.get_weights()
     batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
@@ -68,20 +72,16 @@ def _batches(images: np.ndarray, ids: np.ndarray) -> Iterable[np.ndarray]:
     return (scaled(images[ids[start : start + BATCH]]) for start in range(0, len(ids), BATCH))
 
 
-def _infer(infer: tf.types.experimental.PolymorphicFunction, batches: Iterable[np.ndarray]) -> np.ndarray:
+def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
     return _probabilities([infer(tf.convert_to_tensor(batch)) for batch in batches])
 
 
-def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
+def _batch_statistics(infer: Infer, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
     """In batches of the training's size and mixed as in training: sorted by class they would give the answer away."""
     order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
-    outputs = [
-        batchnorm.forward_with_batch_statistics(
-            model.layers, scaled(images[ids[order[start : start + schedule.batch_size]]])
-        )
-        for start in range(0, len(order), schedule.batch_size)
-    ]
-    return _probabilities(outputs)[np.argsort(order)]
+    size = schedule.batch_size
+    batches = (scaled(images[ids[order[start : start + size]]]) for start in range(0, len(order), size))
+    return _infer(infer, batches)[np.argsort(order)]
 
 
 def _probabilities(outputs: list[tf.Tensor]) -> np.ndarray:

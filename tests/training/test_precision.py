@@ -1,0 +1,70 @@
+"""Numbers of half the size in training; variables, what is kept and what predicts stay float32."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from training.small_net import LAYERS, SCHEDULE, bright_or_dark, trained, training
+
+from cnnstudy.nets import build
+from cnnstudy.training import precision, predict
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy: str, tmp_path: Path) -> None:
+    dataset = bright_or_dark()
+    data = training(dataset)
+    model, history = trained(dataset, data, policy=policy)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert {layer.compute_dtype for layer in model.layers[:-1]} == {policy.removeprefix("mixed_")}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert model.layers[-1].compute_dtype == "float32"
+    plain = build.build(LAYERS, 12)
+    plain.set_weights(model.get_weights())
+    arrays = predict.predict_splits(plain, dataset, data, SCHEDULE, "recalibrated")
+    assert {array.dtype for name, array in arrays.items() if name.endswith("recalibrated")} == {np.dtype(np.float32)}
+    assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
+
+
+def test_half_the_bits_give_other_numbers_and_the_same_ones_twice() -> None:
+    dataset = bright_or_dark()
+    data = training(dataset)
+    losses = [
+        trained(dataset, data, policy=policy)[1]["loss"].tolist()
+        for policy in ("float32", "mixed_bfloat16", "mixed_bfloat16")
+    ]
+    assert losses[0] != losses[1] == losses[2]
+
+
+def test_a_setting_is_taken_as_it_is() -> None:
+    assert precision.policy("float32", "xraynet") == "float32"
+    assert precision.policy("bfloat16", "alexnet") == "mixed_bfloat16"
+    assert precision.policy("float16", "alexnet") == "mixed_float16"
+
+
+@pytest.mark.parametrize(
+    ("features", "net", "policy"),
+    [
+        (["avx2", "fma"], "xraynet", "float32"),
+        (["avx512f", "avx512_bf16"], "xraynet", "mixed_bfloat16"),
+        (["amx_bf16", "amx_tile"], "xraynet", "mixed_bfloat16"),
+        (["avx512f", "avx512_bf16"], "mobilenet", "float32"),
+    ],
+)
+def test_auto_on_a_cpu_takes_bfloat16_where_it_is_faster(
+    features: list[str], net: str, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "cpu_features", lambda: features)
+    assert precision.policy("auto", net) == policy  # type: ignore[arg-type]
+
+
+def test_auto_on_a_gpu_follows_its_generation() -> None:
+    policies = {capability: precision.gpu_policy(capability) for capability in ((6, 1), (7, 5), (8, 0), (9, 0))}
+    assert list(policies.values()) == ["float32", "mixed_float16", "mixed_bfloat16", "mixed_bfloat16"]
+
+
+def test_only_float16_needs_its_loss_scaled() -> None:
+    adam = keras.optimizers.Adam()
+    assert precision.scaled(adam, "mixed_bfloat16") is precision.scaled(adam, "float32") is adam
+    assert isinstance(precision.scaled(adam, "mixed_float16"), keras.optimizers.LossScaleOptimizer)
