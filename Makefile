@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test soak lint ui report params lock
+.PHONY: help setup repro test soak lint ui report params advisories lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -46,6 +46,11 @@ report: $(READY) ## rebuild the report page
 
 params: $(READY) ## rewrite params.yaml from conf/
 	cnnstudy params
+
+advisories: ## known holes in the locked packages (needs the network)
+	$(PYTHON) -m venv $(VENV)/advisories
+	$(VENV)/advisories/bin/pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)/advisories/bin/pip-audit --requirement $(LOCK) --require-hashes --disable-pip
 
 lock: ## rewrite the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import samples
 from cnnstudy.params import Params, read_params
 
@@ -48,6 +48,7 @@ def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> 
     """History and predictions of every phase and seed; `skill` 0 is chance, the mode `stuck` gives one answer."""
     study = params.runs[run].study
     for phase in params.phases(run):
+        files.write_text(paths.facts(run, phase), '{"precision": "float32"}\n')
         for seed in params.seeds:
             rng = np.random.default_rng([seed, *run.encode(), len(phase)])
             folder = paths.seed(run, phase, seed)

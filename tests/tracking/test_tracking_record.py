@@ -99,11 +99,12 @@ def datasets(run: Run) -> list[Dataset]:
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     run = only(client, "tags.run = 'xray-aug4'")
     settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "5"}
-    settings |= {"image_size": "64", "batchnorm": "recalibrated", "seeds": "0", "adam.learning_rate": "0.001"}
+    settings |= {"image_size": "64", "batchnorm": "recalibrated", "seeds": "0", "precision": "float32"}
+    settings |= {"training.learning_rate": "0.004", "training.schedule": "cosine"}
     assert settings.items() <= run.data.params.items()
     assert run.data.params["source"] == "drawn"
     tags = {"study": "xray", "net": "xraynet", "depth": "5", "level": "4", "widths": "report", "plan": "xray-aug4"}
-    tags |= {"profile": "quick", "recipe": "report", "model": "all", "batchnorm": "recalibrated", "phases": "base"}
+    tags |= {"profile": "quick", "recipe": "best", "model": "all", "batchnorm": "recalibrated", "phases": "base"}
     tags |= {"seeds": "0", "xray_data": "drawn", "constant": "false", "kind": "run", "git_branch": "work"}
     tags |= {"ablation.augmentation": "true", "ablation.depth": "true", "git_dirty": "false", "parent": "work"}
     tags |= {"git_commit": git("rev-parse", "HEAD"), "mlflow.source.git.commit": git("rev-parse", "HEAD")}

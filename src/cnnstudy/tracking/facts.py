@@ -56,7 +56,7 @@ class Record:
 def has_run(params: Params, run: str) -> bool:
     """Whether the workspace has the files that a run's record is made of."""
     histories = [paths.history(paths.seed(run, phase, seed)) for phase in params.phases(run) for seed in params.seeds]
-    return all(path.exists() for path in (paths.run_metrics(run), _figures(run), *histories))
+    return all(path.exists() for path in (paths.run_metrics(run), _figures(run), paths.facts(run, "base"), *histories))
 
 
 def has_ablation(name: str) -> bool:
@@ -73,7 +73,7 @@ def run_record(params: Params, run: str, key: str) -> Record:
         name=run,
         study=settings.study,
         key=key,
-        params=_run_settings(params, run) | _study_settings(params, settings.study),
+        params=_run_settings(params, run) | _study_settings(params, settings.study) | _taken(run),
         tags=_run_tags(params, run) | {"constant": str(_is_constant(metrics)).lower()},
         finals=_finals(metrics),
         series=[row for phase in params.phases(run) for row in _curves(params, run, phase)],
@@ -174,6 +174,12 @@ def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
     return any(numbers.get("constant", False) for splits in metrics.values() for numbers in splits.values())
 
 
+def _taken(run: str) -> dict[str, str]:
+    """What the base phase's training took from its machine, such as its precision."""
+    content: dict[str, str] = json.loads(paths.facts(run, "base").read_text(encoding="utf-8"))
+    return content
+
+
 def _run_settings(params: Params, run: str) -> dict[str, str]:
     settings = params.runs[run]
     plan = params.plans[settings.plan].model_dump(exclude={"study"})
@@ -188,7 +194,7 @@ def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
     settings = {
         **study,
         **{f"split.{key}": value for key, value in params.study(name).split},
-        **{f"adam.{key}": value for key, value in params.training},
+        **{f"training.{key}": value for key, value in params.training},
         "batchnorm": params.batchnorm,
         "classes": ", ".join(params.study(name).classes),
         "seeds": ", ".join(map(str, params.seeds)),
