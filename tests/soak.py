@@ -39,10 +39,10 @@ def undisturbed(workspace: Workspace) -> tuple[bytes, float]:
 
 
 def disturbed(workspace: Workspace, rng: random.Random, kills: int, seconds: float) -> bytes:
-    """dvc.lock of one that is killed some times within about `seconds` of work; at the end it is left to finish."""
+    """dvc.lock of one that is killed some times, each within a quarter of `seconds`; at the end it is left to finish."""
     for number in range(kills):
         repro = start(workspace)
-        moment, victim = rng.uniform(0, 1.5 * seconds / kills), rng.choice(VICTIMS)
+        moment, victim = rng.uniform(0, seconds / 4), rng.choice(VICTIMS)
         with suppress(subprocess.TimeoutExpired):
             repro.wait(moment)
         killed = "had ended" if repro.poll() is not None else kill(repro, victim)
