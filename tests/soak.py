@@ -39,7 +39,7 @@ def undisturbed(workspace: Workspace) -> tuple[bytes, float]:
 
 
 def disturbed(workspace: Workspace, rng: random.Random, kills: int, seconds: float) -> bytes:
-    """dvc.lock of one that is killed some times, each within a quarter of `seconds`; at the end it is left to finish."""
+    """dvc.lock of one that is killed some times, each within a quarter of `seconds`, and then left to finish."""
     for number in range(kills):
         repro = start(workspace)
         moment, victim = rng.uniform(0, seconds / 4), rng.choice(VICTIMS)
