@@ -143,6 +143,13 @@ class Training(Section):
     dropout: Annotated[float, Field(ge=0, le=1)]
 
 
+class Trainings(Section):
+    """How each study's nets are trained."""
+
+    faces: Training
+    xray: Training
+
+
 class Study(Section):
     """A study that is part of this experiment; `path` repeats its source's path for DVC."""
 
@@ -205,7 +212,7 @@ class Params(Section):
     audit: Audit
     faces: FacesStudy
     xray: XrayStudy
-    training: Training
+    training: Trainings
     studies: Annotated[dict[StudyName, Study], Field(min_length=1)]
     plans: Annotated[dict[Name, Plan], Field(min_length=1)]
     runs: Annotated[dict[Name, Run], Field(min_length=1)]
@@ -215,6 +222,10 @@ class Params(Section):
     def study(self, name: StudyName) -> FacesStudy | XrayStudy:
         """The data and training sizes of a study."""
         return self.faces if name == "faces" else self.xray
+
+    def recipe_of(self, name: StudyName) -> Training:
+        """How a study's nets are trained."""
+        return self.training.faces if name == "faces" else self.training.xray
 
     def source(self, name: StudyName) -> Source:
         """Where a study's images come from."""

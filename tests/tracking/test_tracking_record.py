@@ -98,9 +98,9 @@ def datasets(run: Run) -> list[Dataset]:
 
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     run = only(client, "tags.run = 'xray-aug4'")
-    settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "5"}
+    settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "4"}
     settings |= {"image_size": "64", "batchnorm": "recalibrated", "seeds": "0", "precision": "float32"}
-    settings |= {"training.learning_rate": "0.004", "training.schedule": "cosine"}
+    settings |= {"training.learning_rate": "0.001", "training.schedule": "cosine"}
     assert settings.items() <= run.data.params.items()
     assert run.data.params["source"] == "drawn"
     tags = {"study": "xray", "net": "xraynet", "depth": "5", "level": "4", "widths": "report", "plan": "xray-aug4"}

@@ -194,7 +194,7 @@ def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
     settings = {
         **study,
         **{f"split.{key}": value for key, value in params.study(name).split},
-        **{f"training.{key}": value for key, value in params.training},
+        **{f"training.{key}": value for key, value in params.recipe_of(name)},
         "batchnorm": params.batchnorm,
         "classes": ", ".join(params.study(name).classes),
         "seeds": ", ".join(map(str, params.seeds)),

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from cnnstudy.data.samples import Dataset
-from cnnstudy.errors import UserError
 from cnnstudy.params import ClassWeight, Training
 from cnnstudy.training import precision
 from cnnstudy.training.checkpoint import Checkpoint
@@ -47,7 +46,7 @@ def fit(
         One row an epoch: epoch, accuracy, loss, val_accuracy, val_loss.
 
     Raises:
-        UserError: the loss is no longer a number.
+        FloatingPointError: the loss is no longer a number.
     """
     # The compiled twin shares the layers, so that the weights can be saved without the optimizer's.
     twin, accuracy = keras.Sequential(model.layers), _accuracy(model)
@@ -80,8 +79,7 @@ def fit(
         shown = ", ".join(f"{name} {logs[name][0]:.3f}" for name in COLUMNS)
         print(f"epoch {epoch + 1}/{schedule.epochs}: {shown}", flush=True)
         if not np.isfinite(logs["loss"][0]):
-            rate = settings.learning_rate
-            raise UserError(f"params.yaml: training.learning_rate: {rate} made the loss NaN; allowed: a smaller rate")
+            raise FloatingPointError(f"the loss is {logs['loss'][0]} after epoch {epoch + 1}")
     return pd.DataFrame(checkpoint.progress.rows)
 
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from cnnstudy import files, paths
 from cnnstudy.data import samples
+from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
 from cnnstudy.params import FacesStudy, Params
 from cnnstudy.training import checkpoint, environment, precision
@@ -56,7 +57,7 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
     with checkpoint.kept_folder(paths.checkpoints(), name) as folder:
         for seed in params.seeds:
             if not (folder / "done" / f"seed{seed}").exists():
-                with memory_errors():
+                with user_errors(params, run):
                     _train_seed(params, run, phase, seed, folder)
         facts = {"precision": precision.policy(params.compute.precision, params.runs[run].net)}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
@@ -66,10 +67,14 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
 
 
 @contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turn TensorFlow's own error into Python's, with the line that says for what there was too little."""
+def user_errors(params: Params, run: str) -> Iterator[None]:
+    """Name the parameter that made a loss no number; of too little memory, the line that says for what."""
     try:
         yield
+    except FloatingPointError as error:
+        study = params.runs[run].study
+        key, rate = f"training.{study}.learning_rate", params.recipe_of(study).learning_rate
+        raise UserError(f"params.yaml: {key}: {rate} found, but {error}; allowed: a smaller rate") from None
     except tf.errors.ResourceExhaustedError as error:
         lines = str(error).splitlines()
         raise MemoryError(next((line.strip() for line in lines if "OOM" in line), lines[0])) from None
@@ -82,7 +87,8 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     dataset = samples.load(settings.study, study.classes)
     data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
     layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
-    layers = specs.with_dropout(layers, params.training.dropout)
+    recipe = params.recipe_of(settings.study)
+    layers = specs.with_dropout(layers, recipe.dropout)
     policy = precision.policy(params.compute.precision, settings.net)
     schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy)
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
@@ -91,7 +97,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     if phase.name == "tuned":
         model.load_weights(paths.weights(paths.seed(run, "base", seed)))
     kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
-    history = fit(model, data, dataset, params.training, schedule, kept)
+    history = fit(model, data, dataset, recipe, schedule, kept)
     trained = model.get_weights()
     keras.backend.clear_session()
     model = build.build(layers, study.image_size)  # float32, as whoever loads the weights builds it
@@ -113,7 +119,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "batch_size": study.batch_size,
         "class_weight": study.class_weight,
         "classes": list(study.classes),
-        "training": params.training.model_dump(),
+        "training": params.recipe_of(settings.study).model_dump(),
         "batchnorm": params.batchnorm,
         "threads": params.compute.threads,
         "policy": precision.policy(params.compute.precision, settings.net),
