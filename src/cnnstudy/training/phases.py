@@ -116,6 +116,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
     used = {
         "run": settings.model_dump(),
         "phase": asdict(phase),
+        "seeds": params.seeds,
         "batch_size": study.batch_size,
         "class_weight": study.class_weight,
         "classes": list(study.classes),
