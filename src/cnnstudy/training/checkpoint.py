@@ -86,7 +86,8 @@ class Checkpoint(keras.callbacks.Callback):
             with files.replacing(self.file) as aside, aside.open("wb") as file:
                 np.savez(file, allow_pickle=False, progress=np.array(json.dumps(asdict(self.progress))), **arrays)
         except OSError as error:  # a training that can't be taken up is better than none
-            print(f"warning: {self.file}: {error.strerror or error}; the training goes on without", file=sys.stderr, flush=True)
+            cause = error.strerror or error
+            print(f"warning: {self.file}: {cause}; the training goes on without", file=sys.stderr, flush=True)
         self.last = time.monotonic()
 
     def _variables(self) -> dict[str, Any]:
