@@ -79,11 +79,12 @@ def test_what_is_broken_is_said_with_what_to_do(workspace: Workspace) -> None:
 
 
 def test_another_environment_than_the_one_that_made_the_lock_is_named(workspace: Workspace) -> None:
-    environment = json.dumps({"python": "3.0.0", "packages": {"keras": "0.1"}})
+    environment = json.dumps({"python": "3.0.0", "cpu_features": ["avx9", "fpu"], "packages": {"keras": "0.1"}})
     with written(workspace.path / "environment.json", environment):
         found = lines(workspace, code=0)
-    assert "(was '3.0.0'); packages.keras" in found["same bits"]
-    assert found["same bits"].startswith("note ")
+    assert found["same bits"].startswith("note python ")
+    assert "(was 3.0.0); cpu_features without avx9, fpu" in found["same bits"]
+    assert "; packages.keras " in found["same bits"]
 
 
 def test_edited_params_are_named(workspace: Workspace) -> None:

@@ -209,12 +209,19 @@ def _tensorflow() -> Iterator[Finding]:
         yield Finding("ok", "same bits", f"no {paths.ENVIRONMENT} to compare with; the next training writes it")
         return
     now, then = _flat(here), _flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
-    differing = [f"{key} {now.get(key)!r} (was {then[key]!r})" for key in then if now.get(key) != then[key]]
+    differing = [_difference(key, now.get(key), then[key]) for key in then if now.get(key) != then[key]]
     if differing:
         text = "a training here gives other bits than those in dvc.lock, and so slightly other figures"
         yield Finding("note", "same bits", f"{'; '.join(differing)}: {text}")
     else:
         yield Finding("ok", "same bits", "this is the environment that made the models in dvc.lock")
+
+
+def _difference(key: str, now: Any, then: Any) -> str:
+    if isinstance(now, list) and isinstance(then, list):
+        changes = {"without": sorted({*then} - {*now}), "with": sorted({*now} - {*then})}
+        return f"{key} {' and '.join(f'{word} {_some(names)}' for word, names in changes.items() if names)}"
+    return f"{key} {now} (was {then})"
 
 
 def _run(*command: str) -> str:

@@ -30,6 +30,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Correlation = Annotated[float, Field(ge=-1, le=1)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9-]+$")]
 
 
@@ -113,6 +114,7 @@ class FacesStudy(Section):
     epochs: Count
     class_weight: ClassWeight
     tuned_epochs: Count
+    tuned_learning_rate: LearningRate
 
 
 class XrayStudy(Section):
@@ -135,7 +137,7 @@ class Training(Section):
     (Loshchilov and Hutter 2017); `dropout` multiplies the rates of a net's dropout layers.
     """
 
-    learning_rate: Annotated[float, Field(gt=0, le=1)]
+    learning_rate: LearningRate
     beta_1: Fraction
     beta_2: Fraction
     epsilon: Annotated[float, Field(gt=0, le=1)]

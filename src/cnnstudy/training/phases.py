@@ -24,18 +24,22 @@ from cnnstudy.training.predict import predict_splits, write_arrays
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase's name, the split it trains on, its plan and its epochs."""
+    """A phase's name, the split it trains on, its plan, its epochs, its learning rate and that rate's parameter."""
 
     name: str
     split: str
     plan: str
     epochs: int
+    learning_rate: float
+    rate_key: str
 
 
 def base(params: Params, run: str) -> Phase:
     """Training from random weights."""
     settings = params.runs[run]
-    return Phase("base", "train", settings.plan, params.study(settings.study).epochs)
+    rate = params.recipe_of(settings.study).learning_rate
+    key = f"training.{settings.study}.learning_rate"
+    return Phase("base", "train", settings.plan, params.study(settings.study).epochs, rate, key)
 
 
 def tuned(params: Params, run: str) -> Phase:
@@ -43,7 +47,8 @@ def tuned(params: Params, run: str) -> Phase:
     settings = params.finetuned[run]
     study = params.study(settings.study)
     assert isinstance(study, FacesStudy)
-    return Phase("tuned", "tune", settings.plan, study.tuned_epochs)
+    key = f"{settings.study}.tuned_learning_rate"
+    return Phase("tuned", "tune", settings.plan, study.tuned_epochs, study.tuned_learning_rate, key)
 
 
 def train_phase(params: Params, run: str, phase: Phase) -> None:
@@ -57,7 +62,7 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
     with checkpoint.kept_folder(paths.checkpoints(), name) as folder:
         for seed in params.seeds:
             if not (folder / "done" / f"seed{seed}").exists():
-                with user_errors(params, run):
+                with user_errors(phase):
                     _train_seed(params, run, phase, seed, folder)
         facts = {"precision": precision.policy(params.compute.precision, params.runs[run].net)}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
@@ -67,14 +72,13 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
 
 
 @contextmanager
-def user_errors(params: Params, run: str) -> Iterator[None]:
+def user_errors(phase: Phase) -> Iterator[None]:
     """Name the parameter that made a loss no number; of too little memory, the line that says for what."""
     try:
         yield
     except FloatingPointError as error:
-        study = params.runs[run].study
-        key, rate = f"training.{study}.learning_rate", params.recipe_of(study).learning_rate
-        raise UserError(f"params.yaml: {key}: {rate} found, but {error}; allowed: a smaller rate") from None
+        found = f"{phase.rate_key}: {phase.learning_rate} found"
+        raise UserError(f"params.yaml: {found}, but {error}; allowed: a smaller rate") from None
     except tf.errors.ResourceExhaustedError as error:
         lines = str(error).splitlines()
         raise MemoryError(next((line.strip() for line in lines if "OOM" in line), lines[0])) from None
@@ -87,7 +91,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     dataset = samples.load(settings.study, study.classes)
     data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
     layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
-    recipe = params.recipe_of(settings.study)
+    recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
     layers = specs.with_dropout(layers, recipe.dropout)
     policy = precision.policy(params.compute.precision, settings.net)
     schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy)
