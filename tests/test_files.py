@@ -71,3 +71,10 @@ def test_a_linked_cache_is_not_written_through(tmp_path: Path) -> None:
         files.write_text(tmp_path / name, "new")
         assert (tmp_path / name).read_text() == "new"
     assert cached.read_text() == "cached"
+
+
+def test_room_is_there_or_it_is_said(tmp_path: Path) -> None:
+    files.reserve(tmp_path / "weights", 1000)
+    with pytest.raises(OSError, match=r"No space left|File too large"):
+        files.reserve(tmp_path / "weights", 1 << 60)
+    assert not list(tmp_path.iterdir())

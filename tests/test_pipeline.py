@@ -1,7 +1,9 @@
 """The real stages, end to end, in a temporary clone under profile=smoke."""
 
 import json
+import resource
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -110,6 +112,19 @@ def test_the_store_has_a_run_for_each_training_and_ablation(rebuilt: Workspace) 
         "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like '%epoch%'"
     )
     assert {name for name, _ in store(rebuilt, curves)} == set(RUNS)
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(rebuilt: Workspace, stage: str) -> None:
+    limit = (3_000, 3_000)  # bytes a file
+    done = subprocess.run(
+        ["python", f"src/{stage}.py", "alexnet"], cwd=rebuilt.path, env=rebuilt.environment, text=True,
+        capture_output=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+    )  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert "File too large" in done.stderr
+    assert "up to date" in rebuilt.run("dvc", "status")
+    assert not list(rebuilt.path.rglob(".partial.*"))
 
 
 def test_a_wrong_value_stops_before_any_output_is_touched(rebuilt: Workspace) -> None:

@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", WRITE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SRC)}, text=True,
         capture_output=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (1, "error: [Errno 27] File too large\n")
+    assert (done.returncode, done.stderr) == (1, "error: out/table.csv: File too large\n")
     assert not list((tmp_path / "out").iterdir())
 
 

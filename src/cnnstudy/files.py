@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under another name, which then takes their place."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,10 @@ def replacing(path: Path) -> Iterator[Path]:
         if path.is_dir():
             remove(path)
         aside.replace(path)
+    except OSError as error:
+        if error.filename is None:  # writing knows its file no more
+            error.filename = str(path)
+        raise
     finally:
         remove(aside)
 
@@ -31,6 +36,19 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     with replacing(path) as aside:
         aside.mkdir()
         yield aside
+
+
+def reserve(path: Path, size: int) -> None:
+    """Raise OSError where there is no room for `size` bytes at `path`; nothing stays there.
+
+    Where the system can't set room aside, as macOS, this is left to the writing itself.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            with path.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, max(size, 1))
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

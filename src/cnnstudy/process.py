@@ -47,7 +47,7 @@ def reported_errors() -> Iterator[None]:
     except MemoryError as error:
         _end(f"out of memory ({_line(error) or 'no size given'}); a smaller batch_size or image_size needs less", 1)
     except OSError as error:
-        _end(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else _line(error), 1)
+        _end(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else _line(error)[:300], 1)
 
 
 def end_with_starter() -> None:

@@ -108,6 +108,8 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     model.set_weights(trained)
     predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
+        # HDF5 that finds no room for its last bytes takes the process down with it.
+        files.reserve(paths.weights(done), 2 * sum(weight.nbytes for weight in trained))
         model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)
         write_arrays(paths.predictions(done), predictions)
