@@ -44,8 +44,9 @@ def started(folder: Path, *command: str, **extra: str) -> Iterator[subprocess.Po
     """A process below this one, which is ended with the stages that it started."""
     environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
     running = subprocess.Popen(
-        command, cwd=folder, env={**environment, "PYTHONPATH": str(SRC), **extra}, stderr=subprocess.PIPE
-    )
+        command, cwd=folder, env={**environment, "PYTHONPATH": str(SRC), **extra}, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored where the tests run
+    )  # fmt: skip
     below: list[psutil.Process] = []
     try:
         yield running
