@@ -27,7 +27,7 @@ $(READY): $(LOCK) pyproject.toml
 	touch $@
 
 repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
-	cnnstudy check && dvc repro
+	cnnstudy repro
 
 test: $(READY) ## run the tests
 	pytest -n 2 --dist loadfile

@@ -18,6 +18,10 @@ def main() -> None:
     command.set_defaults(action=lambda arguments: write_params(arguments.overrides))
     command = commands.add_parser("check", help="check params.yaml, and mend what a killed `dvc` left torn")
     command.set_defaults(action=lambda arguments: check())
+    command = commands.add_parser("repro", help="`dvc repro`, several stages at once")
+    command.add_argument("targets", nargs="*", metavar="STAGE", help="as of `dvc repro`; all if none is given")
+    command.add_argument("-j", "--jobs", type=int, default=0, help="as many as cores and memory allow if not given")
+    command.set_defaults(action=lambda arguments: rebuild(arguments.targets, arguments.jobs))
     command = commands.add_parser("doctor", help="what stands between this machine and the result")
     command.set_defaults(action=lambda arguments: doctor())
     command = commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
@@ -65,6 +69,21 @@ def check() -> None:
     read_params()
     for line in mend():
         print(line, flush=True)
+
+
+def rebuild(targets: list[str], jobs: int) -> None:
+    """Check, then bring stages up to date.
+
+    Raises:
+        UserError: params.yaml holds a value that is not allowed.
+        SystemExit: with code 1, where a stage failed.
+    """
+    from cnnstudy.params import read_params
+    from cnnstudy.repro import default_jobs, repro
+
+    check()
+    if not repro(targets, jobs if jobs > 0 else default_jobs(read_params())):
+        raise SystemExit(1)
 
 
 def doctor() -> None:

@@ -27,7 +27,7 @@ def run_stage(main: Callable[..., None], *arguments: str) -> None:
     """Call a stage's `main`, in one process at a time in this workspace, which ends when its `dvc` does."""
     with reported_errors():
         if "DVC_STAGE" in os.environ and (starter := find_starter()):
-            leave_guardian(starter)
+            leave_guardian(starter.pid)
             end_with(starter)
         with _alone("@".join([Path(sys.argv[0]).stem, *arguments])):
             main(*arguments)

@@ -8,17 +8,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnstudy import files, paths
 
-if TYPE_CHECKING:
-    import psutil
-
-# Seconds that a guardian tries to take DVC's lock, which another `dvc` may hold.
+# Seconds to wait for DVC's lock, which another `dvc` may hold.
 PATIENCE = 10.0
+# Set for processes whose `dvc` is started by one that has a guardian.
+GUARDED = "CNNSTUDY_GUARDED"
 
 
 def mend() -> Iterator[str]:
@@ -75,40 +74,64 @@ def rwlock_is_whole() -> bool:
     return True
 
 
-def leave_guardian(dvc: "psutil.Process") -> None:
-    """Start the guardian of a `dvc`, unless it has one; it is in no process group that a kill of `dvc` could mean."""
+def leave_guardian(dvc: int) -> None:
+    """Start the guardian of a process, of `dvc` or of one that runs several, unless it has one.
+
+    It is in no process group that a kill could mean.
+    """
     if paths.root() != Path.cwd().resolve():
         return  # a temporary workspace, which nobody takes up again
-    name = f"{dvc.pid} {dvc.create_time()}"
+    if GUARDED in os.environ:
+        return
+    import psutil
+
+    name = f"{dvc} {psutil.Process(dvc).create_time()}"
     if paths.GUARDED.exists() and paths.GUARDED.read_text(encoding="utf-8") == name:
         return
     files.write_text(paths.GUARDED, name)
     # Without the variables that would make it look like a stage; the library is the one beside this file.
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DVC_")}
     subprocess.Popen(
-        [sys.executable, "-m", "cnnstudy.recovery", str(dvc.pid)],
+        [sys.executable, "-m", "cnnstudy.recovery", str(dvc)],
         env=environment | {"PYTHONPATH": str(Path(__file__).parents[1])},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
 
 
-def mend_after(dvc: int) -> None:
-    """Mend when the process `dvc` has ended and no other one works here."""
+@contextmanager
+def dvc_lock() -> Iterator[None]:
+    """Hold the lock that DVC holds while it reads and writes its files.
+
+    Raises:
+        TimeoutError: another process holds it for longer than `PATIENCE`.
+    """
     import time
 
-    import psutil
     from zc.lockfile import LockError, LockFile
+
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lock = LockFile(str(paths.DVC_LOCK))
+            break
+        except LockError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{paths.DVC_LOCK}: held by another process") from None
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def mend_after(dvc: int) -> None:
+    """Mend when the process `dvc` has ended; not where another one is at work by then."""
+    import psutil
 
     with suppress(psutil.NoSuchProcess):
         psutil.Process(dvc).wait()
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with suppress(LockError):
-            lock = LockFile(str(paths.DVC_LOCK))
-            list(mend())
-            lock.close()
-            return
-        time.sleep(0.05)
+    with suppress(TimeoutError), dvc_lock():
+        list(mend())
 
 
 if __name__ == "__main__":

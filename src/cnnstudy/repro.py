@@ -1,0 +1,154 @@
+"""`dvc repro`, several stages at once: as many as there are cores for, with `compute.threads` each.
+
+Each stage is done by DVC itself, `dvc --wait-for-lock repro --single-item`, so it is skipped, restored or run as ever.
+The result is that of `dvc repro`, dvc.lock included.
+"""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable
+from multiprocessing.connection import wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from cnnstudy import paths, process, recovery, sizes
+from cnnstudy.params import Params
+
+# A device that several trainings would have to share.
+GPU = Path("/dev/nvidiactl")
+
+
+def default_jobs(params: Params) -> int:
+    """As many stages as cores and memory are enough for; one where there is a GPU."""
+    if GPU.exists():
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    _, memory = sizes.memory_bytes(params)
+    return max(1, min(cores // params.compute.threads, sizes.machine_memory() // memory))
+
+
+def repro(targets: list[str], jobs: int) -> bool:
+    """Bring stages up to date, all of them or `targets` and what they need; whether that went well.
+
+    After a failure no more stages are started; those that run are waited for.
+    """
+    needs, order = _plan(targets)
+    if not needs:
+        print("Data and pipelines are up to date.", flush=True)
+        return True
+    recovery.leave_guardian(os.getpid())
+    os.environ[recovery.GUARDED] = "1"
+    known = _locked()
+    try:
+        done = _run_all(needs, order, jobs)
+    finally:
+        _sort_lock([*known, *(name for name in order if name not in known)])
+    return done
+
+
+def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
+    """({stage that is not up to date: those of them that it needs}, every stage in DVC's order)."""
+    import networkx
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import plan_repro
+
+    repo = Repo(".", _wait_for_lock=True)
+    graph = repo.index.graph
+    wanted = [stage for target in targets for stage in repo.stage.collect(target)] or list(graph)
+    within = set(wanted).union(*(networkx.descendants(graph, stage) for stage in wanted))
+    changed = set(repo.status())
+    stale = {stage for stage in within if stage.addressing in changed}
+    stale = stale.union(*(networkx.ancestors(graph, stage) & within for stage in stale))
+    needs = {
+        stage.addressing: {other.addressing for other in networkx.descendants(graph, stage) & stale} for stage in stale
+    }
+    return needs, [stage.addressing for stage in plan_repro(graph)]
+
+
+def _run_all(needs: dict[str, set[str]], order: list[str], jobs: int) -> bool:
+    context = _context()
+    waiting = [name for name in order if name in needs]
+    running: dict[BaseProcess, str] = {}
+    done: set[str] = set()
+    failed = False
+    try:
+        while running or (waiting and not failed):
+            ready = [name for name in waiting if needs[name] <= done] if not failed else []
+            for name in ready[: jobs - len(running)]:
+                waiting.remove(name)
+                one = context.Process(target=_run_one, args=(name, jobs > 1))  # type: ignore[attr-defined]
+                one.start()
+                running[one] = name
+            wait([one.sentinel for one in running])
+            for one in [one for one in running if not one.is_alive()]:
+                name = running.pop(one)
+                if one.exitcode == 0:
+                    done.add(name)
+                else:
+                    failed = True
+                    print(f"error: {name} failed", file=sys.stderr, flush=True)
+    finally:  # Ctrl-C reaches them too
+        for one in running:
+            one.join()
+    return not failed
+
+
+def _context() -> BaseContext:
+    """Processes that begin with DVC imported, where the system can."""
+    is_served = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if is_served else "spawn")
+    if is_served:
+        context.set_forkserver_preload(["dvc.cli", "dvc.repo.reproduce", "dvc.commands.repro", "cnnstudy.repro"])
+    return context
+
+
+def _run_one(name: str, is_prefixed: bool) -> None:
+    """Have DVC bring a stage up to date; ends this process with DVC's exit code."""
+    process.end_with_parent()
+    if is_prefixed:
+        _prefix_output(name)
+    from dvc.cli import main
+
+    sys.exit(main(["--wait-for-lock", "repro", "--single-item", name]))
+
+
+def _prefix_output(name: str) -> None:
+    """Put the stage's name before each line that this process and those below it write."""
+    terminal = os.dup(1)
+    read, write = os.pipe()
+    os.dup2(write, 1)
+    os.dup2(write, 2)
+    os.close(write)
+
+    def copy() -> None:
+        with os.fdopen(read, "rb") as lines:
+            for line in lines:
+                os.write(terminal, f"{name}: ".encode() + line)
+
+    Thread(target=copy, daemon=True).start()
+
+
+def _locked() -> list[str]:
+    """The stages in dvc.lock, in its order."""
+    import yaml
+
+    if not paths.LOCK.exists():
+        return []
+    content = yaml.load(paths.LOCK.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return list(content["stages"])
+
+
+def _sort_lock(order: Iterable[str]) -> None:
+    """Give dvc.lock the order that stages done one by one leave: DVC appends what is new."""
+    from dvc.utils.serialize import modify_yaml
+
+    present = _locked()
+    wanted = [name for name in order if name in present]
+    if wanted != present:
+        with recovery.dvc_lock(), modify_yaml(str(paths.LOCK)) as content:
+            stages: dict[str, Any] = content["stages"]
+            content["stages"] = {name: stages[name] for name in wanted}
