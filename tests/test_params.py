@@ -142,6 +142,8 @@ BOUNDS = [
         ("xray", "drawn", "site_label_correlation"): 1.1,
         ("training", "faces", "learning_rate"): 0.0,
         ("training", "xray", "beta_1"): 1.0,
+        ("training", "faces", "label_smoothing"): 1.0,
+        ("training", "xray", "patience"): -1,
         ("data_seed",): -1,
         ("compute", "threads"): 0,
         ("seeds",): [],
@@ -163,6 +165,8 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
     [
         (("profile",), "huge", "quick, report, smoke"),
         (("batchnorm",), "frozen", "'moving' or 'recalibrated'"),
+        (("training", "faces", "selection"), "first", "'last' or 'best'"),
+        (("faces", "tuned_frozen"), "all", "'none' or 'features'"),
         (("runs", "alexnet", "net"), "resnet", "'alexnet', 'vggnet', 'mobilenet' or 'xraynet'"),
         (("runs", "alexnet", "plan"), "xray-aug1", "a plan of faces: faces"),
         (("runs", "alexnet", "depth"), 3, "none for other nets"),

@@ -189,7 +189,15 @@ def _run_settings(params: Params, run: str) -> dict[str, str]:
 
 def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
     study = params.study(name).model_dump(
-        include={"image_size", "batch_size", "epochs", "tuned_epochs", "tuned_learning_rate", "class_weight"}
+        include={
+            "image_size",
+            "batch_size",
+            "epochs",
+            "tuned_epochs",
+            "tuned_learning_rate",
+            "tuned_frozen",
+            "class_weight",
+        }
     )
     settings = {
         **study,

@@ -15,7 +15,7 @@ from cnnstudy import files, paths
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.params import FacesStudy, Params
+from cnnstudy.params import FacesStudy, Frozen, Params
 from cnnstudy.training import checkpoint, environment, precision
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
@@ -24,7 +24,10 @@ from cnnstudy.training.predict import predict_splits, write_arrays
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase's name, the split it trains on, its plan, its epochs, its learning rate and that rate's parameter."""
+    """A phase's name, the split it trains on, its plan, its epochs, its learning rate and that rate's parameter.
+
+    `frozen` is what of the net isn't trained.
+    """
 
     name: str
     split: str
@@ -32,6 +35,7 @@ class Phase:
     epochs: int
     learning_rate: float
     rate_key: str
+    frozen: Frozen = "none"
 
 
 def base(params: Params, run: str) -> Phase:
@@ -43,12 +47,12 @@ def base(params: Params, run: str) -> Phase:
 
 
 def tuned(params: Params, run: str) -> Phase:
-    """Training on the tune split, from the base phase's weights, all layers trainable, with a fresh optimizer."""
+    """Training on the tune split, from the base phase's weights and BatchNorm statistics, with a fresh optimizer."""
     settings = params.finetuned[run]
     study = params.study(settings.study)
     assert isinstance(study, FacesStudy)
     key = f"{settings.study}.tuned_learning_rate"
-    return Phase("tuned", "tune", settings.plan, study.tuned_epochs, study.tuned_learning_rate, key)
+    return Phase("tuned", "tune", settings.plan, study.tuned_epochs, study.tuned_learning_rate, key, study.tuned_frozen)
 
 
 def train_phase(params: Params, run: str, phase: Phase) -> None:
@@ -94,17 +98,18 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
     layers = specs.with_dropout(layers, recipe.dropout)
     policy = precision.policy(params.compute.precision, settings.net)
-    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy)
+    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy, params.batchnorm)
+    frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
-    model = build.build(layers, study.image_size, policy)
+    model = build.build(layers, study.image_size, policy, frozen)
     if phase.name == "tuned":
         model.load_weights(paths.weights(paths.seed(run, "base", seed)))
     kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
     history = fit(model, data, dataset, recipe, schedule, kept)
     trained = model.get_weights()
     keras.backend.clear_session()
-    model = build.build(layers, study.image_size)  # float32, as whoever loads the weights builds it
+    model = build.build(layers, study.image_size, frozen=frozen)  # float32, as whoever loads the weights builds it
     model.set_weights(trained)
     predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
