@@ -189,13 +189,18 @@ class Plan(Section):
 
 
 class Run(Section):
-    """One net, trained on one plan; `depth` and `widths` are xraynet's."""
+    """One net, trained on one plan; `depth` and `widths` are xraynet's.
+
+    `batch_size` stands over the study's; `head_dropout` is the rate of a dropout layer put before the last dense layer.
+    """
 
     study: StudyName
     plan: Name
     net: Net
     depth: Annotated[int, Field(ge=1, le=6)] | None = None
     widths: Widths | None = None
+    batch_size: Count | None = None
+    head_dropout: Fraction | None = None
 
 
 class Finetuned(Section):
@@ -244,6 +249,11 @@ class Params(Section):
     def recipe_of(self, name: StudyName) -> Training:
         """How a study's nets are trained."""
         return self.training.faces if name == "faces" else self.training.xray
+
+    def batch_size(self, run: str) -> int:
+        """Images of a run's training step."""
+        settings = self.runs[run]
+        return settings.batch_size or self.study(settings.study).batch_size
 
     def source(self, name: StudyName) -> Source:
         """Where a study's images come from."""

@@ -50,7 +50,7 @@ def _training_bytes(params: Params, run: str) -> int:
     table = specs.layer_table(_layers(params, run), study.image_size)
     activations = sum(prod(row.shape) for row in table)
     each = TRAINING_BYTES + WEIGHT_BYTES * _keeps_best(params, run)
-    return each * sum(row.parameters for row in table) + ACTIVATION_BYTES * study.batch_size * activations
+    return each * sum(row.parameters for row in table) + ACTIVATION_BYTES * params.batch_size(run) * activations
 
 
 def _keeps_best(params: Params, run: str) -> bool:

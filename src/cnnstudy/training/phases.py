@@ -96,9 +96,9 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
     layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
     recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
-    layers = specs.with_dropout(layers, recipe.dropout)
+    layers = specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
     policy = precision.policy(params.compute.precision, settings.net)
-    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy, params.batchnorm)
+    schedule = Schedule(params.batch_size(run), phase.epochs, study.class_weight, seed, policy, params.batchnorm)
     frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
@@ -128,7 +128,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "run": settings.model_dump(),
         "phase": asdict(phase),
         "seeds": params.seeds,
-        "batch_size": study.batch_size,
+        "batch_size": params.batch_size(run),
         "class_weight": study.class_weight,
         "classes": list(study.classes),
         "training": params.recipe_of(settings.study).model_dump(),
