@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from cnnstudy import files, paths
-from cnnstudy.data import samples
+from cnnstudy.data import regions, samples
+from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.params import FacesStudy, Frozen, Params
-from cnnstudy.training import checkpoint, environment, precision
+from cnnstudy.params import HEADLINE, FacesStudy, Frozen, Params, StudyName
+from cnnstudy.training import checkpoint, environment, gradcam, precision
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
@@ -57,6 +59,8 @@ def tuned(params: Params, run: str) -> Phase:
 
 def train_phase(params: Params, run: str, phase: Phase) -> None:
     """Train every seed of a phase in order, and write its weights, history and predictions when all are there.
+
+    The first seed also says where it looks.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -112,13 +116,26 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     model = build.build(layers, study.image_size, frozen=frozen)  # float32, as whoever loads the weights builds it
     model.set_weights(trained)
     predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
+    looks = _explain(params, settings.study, model, dataset, predictions) if seed == params.seeds[0] else {}
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
         files.reserve(paths.weights(done), 2 * sum(weight.nbytes for weight in trained))
         model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)
         write_arrays(paths.predictions(done), predictions)
+        if looks:
+            write_arrays(paths.gradcam(done), looks)
     files.remove(kept.file)
+
+
+def _explain(
+    params: Params, study: StudyName, model: keras.Sequential, dataset: Dataset, predictions: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Where the net looks in the split that stands for the run."""
+    split = HEADLINE[study]
+    ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
+    shown = regions.read(paths.specifications(study))
+    return gradcam.explain(model, dataset.images, (ids, labels, probabilities), shown)
 
 
 def _key(params: Params, run: str, phase: Phase) -> str:
@@ -136,7 +153,9 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "threads": params.compute.threads,
         "policy": precision.policy(params.compute.precision, settings.net),
     }
-    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits)] + [paths.plan(phase.plan)]
+    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits, paths.specifications)] + [
+        paths.plan(phase.plan)
+    ]
     if phase.name == "tuned":
         data += [paths.weights(paths.seed(run, "base", seed)) for seed in params.seeds]
     return checkpoint.key(used, data)
