@@ -62,6 +62,7 @@ def fit(
     score_of = selection.scorer(model, dataset, schedule.batchnorm, schedule.seed)
     for epoch in range(checkpoint.progress.epoch, schedule.epochs):
         if selection.is_over(epoch, checkpoint.progress.best, settings.patience):
+            print(f"stops: no better epoch in {settings.patience}", flush=True)
             break
         checkpoint.begin_epoch(steps)
         logs = twin.fit(

@@ -33,9 +33,12 @@ def predict_splits(
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
         float32 [n, classes].
     """
-    infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
+    infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
     infer_by_batch = tf.function(
-        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images), reduce_retracing=True
+        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images),
+        autograph=False,
+        reduce_retracing=True,
     )
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}

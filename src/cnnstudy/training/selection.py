@@ -60,7 +60,9 @@ def scorer(
     if mode == "moving":
         return lambda row: Score(int(row["epoch"]), row["val_accuracy"], row["val_loss"])
     infer = tf.function(
-        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images), reduce_retracing=True
+        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images),
+        autograph=False,
+        reduce_retracing=True,
     )
     ids = np.random.Generator(np.random.Philox(key=seed)).permutation(dataset.ids(SPLIT))
     batches = np.array_split(ids, -(-len(ids) // BATCH))
