@@ -13,13 +13,15 @@ from cnnstudy.process import run_stage
 
 
 def main(study: str) -> None:
-    """Write a study's audit and baselines as JSON, its class balance and contact sheets; fail where told to."""
+    """Write a study's audit, baselines and hashes as JSON, its class balance and contact sheets; fail where told to."""
     params = read_params()
     classes = (params.faces if study == "faces" else params.xray).classes
     dataset, table = samples.load(study, classes), samples.read_table(study)
     shown = specifications.read(paths.specifications(study))
     found = audit.audit(table, dataset.images, pd.read_csv(paths.rejects(study), dtype=str), classes)
     found["baselines"] = baselines.baselines(dataset, shown)
+    data = (paths.samples(study), paths.images(study), paths.splits(study))
+    found["files"] = {path.name: files.md5(path) for path in data}
     files.write_text(paths.audit(study), json.dumps(found, indent=2) + "\n")
 
     counts = audit.balance(table, table, tuple(classes))

@@ -5,7 +5,7 @@ import json
 from cnnstudy import files, paths
 from cnnstudy.params import read_params
 from cnnstudy.process import run_stage
-from cnnstudy.report import page, reference, results
+from cnnstudy.report import page, results
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     params = read_params()
     metrics = results.read_metrics(params)
     files.write_text(paths.SUMMARY, json.dumps(results.summary(params, metrics), indent=2) + "\n")
-    files.write_text(paths.REPORT, page.render(params, metrics, reference.read(paths.REFERENCE)))
+    files.write_text(paths.REPORT, page.render(params, metrics, paths.REFERENCE, paths.REQUIREMENTS))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def params_with(runs: tuple[str, ...], **changes: Any) -> Params:
 
 
 def write_samples(params: Params, study: str) -> None:
-    """samples.csv, images.npy and splits.csv, classes in turn; the images are noise."""
+    """samples.csv, splits.csv and images.npy (noise, 8 x 8), classes in turn, and the study's plans."""
     classes = list(params.study(study).classes)  # type: ignore[arg-type]
     splits = [split for split, n in SIZES[study].items() for _ in range(n)]
     rows = [
@@ -42,7 +42,12 @@ def write_samples(params: Params, study: str) -> None:
     paths.samples(study).parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows, columns=list(samples.COLUMNS)).to_csv(paths.samples(study), index=False)
     pd.DataFrame({"id": range(len(splits)), "split": splits}).to_csv(paths.splits(study), index=False)
-    np.save(paths.images(study), np.random.default_rng(0).integers(0, 256, (len(splits), 8, 8, 3), np.uint8))
+    np.save(paths.images(study), np.random.default_rng(0).integers(0, 256, (len(splits), 8, 8, 3), dtype=np.uint8))
+    for name, plan in params.plans.items():
+        if plan.study == study:
+            images = ["train"] * SIZES[study]["train"] * (1 + plan.level)
+            paths.plan(name).parent.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame({"id": range(len(images)), "split": images}).to_csv(paths.plan(name), index=False)
 
 
 def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> None:

@@ -98,7 +98,7 @@ def test_track_records_what_is_there_and_ui_serves_it(
 ) -> None:
     finish(("alexnet", "xray-aug4"))
     call(monkeypatch, "track")
-    assert capsys.readouterr().out == "MLflow has 4 of 4 runs and ablations in the workspace\n"
+    assert capsys.readouterr().out == "MLflow has 5 of 5 runs and ablations in the workspace\n"
     served: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda path, arguments: served.append([str(path), *arguments]))
     call(monkeypatch, "ui", "--port", "5123")

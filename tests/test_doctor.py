@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from workspace import Workspace, clone
 
-from cnnstudy import doctor, sizes
+from cnnstudy import locked, sizes
 from cnnstudy.params import read_params
 
 LOCK = """# a comment
@@ -97,7 +97,7 @@ def test_edited_params_are_named(workspace: Workspace) -> None:
 
 def test_a_lock_file_is_read_for_this_system(tmp_path: Path) -> None:
     (tmp_path / "requirements.lock").write_text(LOCK)
-    assert doctor.locked_versions(tmp_path / "requirements.lock") == {"numpy": "1.2.3", "no-such-package": "4.5"}
+    assert locked.versions(tmp_path / "requirements.lock") == {"numpy": "1.2.3", "no-such-package": "4.5"}
 
 
 def test_sizes_grow_with_the_profile(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

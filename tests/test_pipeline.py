@@ -106,7 +106,7 @@ def test_the_report_page_shows_every_run(rebuilt: Workspace) -> None:
 
 def test_the_store_has_a_run_for_each_training_and_ablation(rebuilt: Workspace) -> None:
     assert [name for name, _ in store(rebuilt, TAGGED.format("run"))] == sorted(RUNS)
-    assert [value for _, value in store(rebuilt, TAGGED.format("ablation"))] == ["augmentation", "depth"]
+    assert [value for _, value in store(rebuilt, TAGGED.format("ablation"))] == ["augmentation", "depth", "nets"]
     assert [name for name, _ in store(rebuilt, TAGGED.format("ablation.augmentation"))] == ["xray-aug0"]
     curves = (
         "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like '%epoch%'"

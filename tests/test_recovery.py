@@ -1,13 +1,21 @@
 """DVC's files, torn by a kill, are mended so that `dvc repro` starts."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from soak import guardians
 from workspace import Workspace, clone
 
 from cnnstudy import recovery
 from cnnstudy.paths import LOCK, RWLOCK
 
+SRC = Path(__file__).parents[1] / "src"
 ENTRY = "schema: '2.0'\nstages:\n  check:\n    cmd: python src/check.py\n    outs:\n    - path: data/check.ok\n"
 TORN_LOCKS = (
     ENTRY[:-9],
@@ -42,6 +50,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 def test_dvc_starts_again_after_its_files_were_torn(workspace: Workspace) -> None:
     workspace.run("dvc", "repro", "check")
+    wait_until(lambda: not guardians(workspace))
     whole = (workspace.path / LOCK).read_bytes()
     (workspace.path / LOCK).write_bytes(whole[:-9])
     (workspace.path / RWLOCK).write_text('{"read": {"')
@@ -52,8 +61,50 @@ def test_dvc_starts_again_after_its_files_were_torn(workspace: Workspace) -> Non
     assert (workspace.path / LOCK).read_bytes() == whole
 
 
+STAGE = """
+import time
+from pathlib import Path
+from cnnstudy.process import run_stage
+
+def main():
+    Path("began").touch()
+    while not Path("end").exists():
+        time.sleep(0.02)
+    Path("out").write_text("made")
+
+run_stage(main)
+"""
+
+
+def test_a_guardian_mends_when_dvc_is_killed(tmp_path: Path) -> None:
+    """Plain `dvc repro` starts again although the kill tore dvc.lock and the list of files in use."""
+    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=tmp_path, check=True)
+    (tmp_path / "stage.py").write_text(STAGE)
+    (tmp_path / "dvc.yaml").write_text(f"stages:\n  one:\n    cmd: {sys.executable} stage.py\n    outs: [out]\n")
+    environment = os.environ | {"PYTHONPATH": str(SRC)}
+    repro = subprocess.Popen(["dvc", "repro"], cwd=tmp_path, env=environment, start_new_session=True)
+    wait_until((tmp_path / "began").exists)
+    (tmp_path / LOCK).write_text(ENTRY[:-9])
+    (tmp_path / RWLOCK).write_text('{"read": {"')
+    os.killpg(repro.pid, signal.SIGKILL)
+    repro.wait()
+    wait_until(lambda: not (tmp_path / LOCK).exists() and not (tmp_path / RWLOCK).exists())
+    (tmp_path / "end").touch()
+    subprocess.run(["dvc", "repro"], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "out").read_text() == "made"
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_a_lock_that_git_has_is_put_back(workspace: Workspace) -> None:
     workspace.run("dvc", "repro", "check")
+    wait_until(lambda: not guardians(workspace))
     whole = (workspace.path / LOCK).read_bytes()
     workspace.run("git", "add", str(LOCK))
     workspace.run("git", "commit", "--quiet", "--message=lock")

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from cnnstudy import paths, recovery
+from cnnstudy import locked, paths, recovery
 from cnnstudy.errors import UserError
 from cnnstudy.params import read_params
 from cnnstudy.sizes import GIB, disk_bytes, machine_memory, memory_bytes
@@ -54,23 +54,13 @@ def _packages() -> Iterator[Finding]:
     if lock is None:
         yield Finding("fix", "packages", f"no {LOCKS[0]} here; run cnnstudy in the repository's root")
         return
-    pinned = locked_versions(lock)
+    pinned = locked.versions(lock)
     differing = [f"{name} {_installed(name)} (locked {wanted})" for name, wanted in pinned.items()
                  if _installed(name) != wanted]  # fmt: skip
     if differing:
         yield Finding("fix", "packages", f"{'; '.join(differing)}; `rm -r .venv && make setup` installs what is locked")
     else:
         yield Finding("ok", "packages", f"{len(pinned)} as in {lock}")
-
-
-def locked_versions(lock: Path) -> dict[str, str]:
-    """The version of each package that a lock file asks for on this system."""
-    from packaging.requirements import Requirement
-
-    lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalnum()]
-    wanted = [Requirement(line.removesuffix("\\").strip()) for line in lines]
-    here = [each for each in wanted if each.marker is None or each.marker.evaluate()]
-    return {each.name: next(iter(each.specifier)).version for each in here}
 
 
 def _installed(name: str) -> str:

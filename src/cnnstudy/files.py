@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under another name, which then takes their place."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -63,3 +64,9 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file's content, as dvc.lock has it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -6,6 +6,7 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
 CONF = Path("conf")
+REQUIREMENTS = Path("requirements.lock")
 CHECK_OK = Path("data/check.ok")
 REFERENCE = Path("data/reference")
 SUMMARY = Path("metrics/summary.json")
@@ -14,6 +15,10 @@ FACTS = Path("training.json")
 ENVIRONMENT = Path("environment.json")
 # DVC's list of the files that its processes read and write.
 RWLOCK = Path(".dvc/tmp/rwlock")
+# What DVC locks while it reads and writes its files.
+DVC_LOCK = Path(".dvc/tmp/lock")
+# Which `dvc` has a guardian, see cnnstudy.recovery.
+GUARDED = Path(".dvc/tmp/stages/guarded")
 
 
 def root() -> Path:
@@ -132,6 +137,11 @@ def audit_plots(study: str) -> Path:
 def run_metrics(run: str) -> Path:
     """{phase: {split: {metric: value}}}."""
     return Path("metrics/runs", f"{run}.json")
+
+
+def answers(run: str) -> Path:
+    """One row an image and seed of val, tune and test: phase, split, seed, id, path, actual, predicted, probability."""
+    return Path("metrics/answers", f"{run}.csv")
 
 
 def run_plots(run: str) -> Path:

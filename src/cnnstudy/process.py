@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cnnstudy import paths
 from cnnstudy.errors import UserError
+from cnnstudy.recovery import leave_guardian
 
 if TYPE_CHECKING:
     import psutil
@@ -25,8 +26,9 @@ LOOK = 0.2
 def run_stage(main: Callable[..., None], *arguments: str) -> None:
     """Call a stage's `main`, in one process at a time in this workspace, which ends when its `dvc` does."""
     with reported_errors():
-        if "DVC_STAGE" in os.environ:
-            end_with_starter()
+        if "DVC_STAGE" in os.environ and (starter := find_starter()):
+            leave_guardian(starter)
+            end_with(starter)
         with _alone("@".join([Path(sys.argv[0]).stem, *arguments])):
             main(*arguments)
 
@@ -50,17 +52,21 @@ def reported_errors() -> Iterator[None]:
         _end(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else _line(error)[:300], 1)
 
 
-def end_with_starter() -> None:
-    """End, as killed, soon after the `dvc` that started this process has ended.
-
-    A killed `dvc` leaves its stage running; the next one would start the same stage beside it.
-    """
+def find_starter() -> "psutil.Process | None":
+    """The `dvc` that started this process: its first ancestor that is no shell."""
     import psutil
 
     starter = next((one for one in psutil.Process().parents() if one.name() not in SHELLS), None)
     # The first process of all takes over what others leave behind; it may be `dvc` itself in a container, too.
-    if starter is not None and starter.pid != 1:
-        _end_after(lambda: _wait_for(starter))
+    return starter if starter is not None and starter.pid != 1 else None
+
+
+def end_with(starter: "psutil.Process") -> None:
+    """End, as killed, soon after the `dvc` that started this process has ended.
+
+    A killed `dvc` leaves its stage running; the next one would start the same stage beside it.
+    """
+    _end_after(lambda: _wait_for(starter))
 
 
 def end_with_parent() -> None:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report, roc_auc_score
+from sklearn.metrics import classification_report, cohen_kappa_score, roc_auc_score
 
-from cnnstudy.evaluation.classification import confusion, report_table, report_text
-from cnnstudy.evaluation.metrics import cross_entropy, metrics, split_metrics
+from cnnstudy.evaluation.classification import confusion, examples, report_table, report_text
+from cnnstudy.evaluation.metrics import cross_entropy, krippendorff_alpha, metrics, split_metrics
 from cnnstudy.evaluation.predictions import Answers
 
 CLASSES = ("anger", "happy", "sad")
@@ -107,13 +107,19 @@ def test_the_report_says_what_scikit_learns_says() -> None:
     labels, scores = np.arange(90) % 3, probabilities(90, 3)
     table = report_table([answers(labels, scores)], "moving", CLASSES)
     expected = classification_report(labels, scores.argmax(axis=1), target_names=CLASSES, digits=2)
-    assert report_text(table, "title").split("\n\n", 1)[1].split() == expected.split()
+    text = report_text(table, "title", metrics(labels, scores))
+    assert text.split("\n\n", 1)[1].split("Cohen")[0].split() == expected.split()
+    kappa = cohen_kappa_score(labels, scores.argmax(axis=1))
+    assert f"Cohen's kappa: {kappa:.4f}\n" in text
+    assert f"AUCPR (average precision): {metrics(labels, scores)['average_precision']:.4f}\n" in text
+    assert "same answer" not in text
 
 
 def test_a_binary_report_names_the_positive_class() -> None:
     labels = np.array([0] * 4 + [1] * 4)
     scores = certain([0, 0, 0, 1, 1, 1, 0, 0])
-    text = report_text(report_table([answers(labels, scores)], "moving", ("normal", "covid")), "xray-aug4, base, test")
+    table = report_table([answers(labels, scores)], "moving", ("normal", "covid"))
+    text = report_text(table, "xray-aug4, base, test", metrics(labels, scores))
     assert "sensitivity (recall of covid, the positive class): 0.5000" in text
     assert "specificity (recall of normal): 0.7500" in text
 
@@ -121,4 +127,38 @@ def test_a_binary_report_names_the_positive_class() -> None:
 def test_confusion_counts_add_up_over_seeds() -> None:
     labels = np.array([0, 0, 1, 1])
     seeds = [answers(labels, certain([0, 1, 1, 1])), answers(labels, certain([0, 0, 0, 1]))]
-    assert confusion(seeds, "moving", 2).tolist() == [[3, 1], [1, 3]]
+    table = confusion(seeds, "moving", ("normal", "covid"))
+    assert table.loc["normal"].tolist() == [3, 1]
+    assert table.loc["covid"].tolist() == [1, 3]
+
+
+def test_a_report_of_one_answer_says_so() -> None:
+    labels, scores = np.array([0, 1]), certain([0, 0])
+    text = report_text(report_table([answers(labels, scores)], "moving", ("a", "b")), "t", metrics(labels, scores))
+    assert "Every image got the same answer" in text
+
+
+def test_an_example_of_each_cell_is_its_most_certain_image() -> None:
+    scores = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.9, 0.1]])
+    its = Answers(np.array([7, 3, 5, 2]), np.array([0, 0, 0, 1]), {"moving": scores})
+    assert examples(its, "moving", ("normal", "covid")).tolist() == [[3, 5], [2, -1]]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "alpha"),
+    [
+        # Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), examples A and B.
+        ("0100000010", "1110010000", 0.095),
+        ("aabbdcccedda", "babbbcccedd" + "d", 0.692),
+    ],
+)
+def test_krippendorffs_alpha_is_that_of_his_examples(first: str, second: str, alpha: float) -> None:
+    coders = [np.array(list(text)) for text in (first, second)]
+    assert krippendorff_alpha(*coders) == pytest.approx(alpha, abs=5e-4)
+
+
+def test_seeds_that_answer_one_class_are_counted() -> None:
+    labels = np.array([0, 1] * 5)
+    seeds = [answers(labels, certain(list(labels))), answers(labels, certain([0] * 10))]
+    result = split_metrics(seeds, "moving")
+    assert (result["constant"], result["constant_seeds"]) == (True, 1)

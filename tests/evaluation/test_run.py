@@ -17,7 +17,7 @@ from cnnstudy.evaluation.predictions import read_predictions
 from cnnstudy.evaluation.run import evaluate_run
 from cnnstudy.params import Params
 
-RUNS = ("alexnet", "xray-aug0", "xray-aug4")
+RUNS = ("alexnet", "vggnet", "xray-aug0", "xray-aug4")
 SPLITS = {"alexnet": ("train", "val", "tune"), "xray-aug0": ("train", "train_augmented", "val", "test")}
 
 
@@ -49,6 +49,8 @@ def test_every_phase_and_split_has_its_files(evaluated: Params, run: str) -> Non
     expected = {"layers.csv"} | {f"{phase}-curves.png" for phase in phases}
     kinds = ("roc.png", "roc.csv", "confusion.png", "confusion.csv", "report.txt", "report.csv")
     expected |= {f"{phase}-{split}-{kind}" for phase in phases for split in SPLITS[run] for kind in kinds}
+    plain = [split for split in SPLITS[run] if split != "train_augmented"]
+    expected |= {f"{phase}-{split}-examples.png" for phase in phases for split in plain}
     assert {path.name for path in (paths.run_plots(run) / "figures").iterdir()} == expected
     metrics = json.loads(paths.run_metrics(run).read_text())
     assert {phase: tuple(splits) for phase, splits in metrics.items()} == dict.fromkeys(phases, SPLITS[run])
@@ -71,9 +73,21 @@ def test_metrics_agree_with_the_predictions(evaluated: Params) -> None:
     assert json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["val"]["accuracy_seeds"] == accuracies
     confusion = pd.read_csv("plots/runs/alexnet/figures/tuned-val-confusion.csv", index_col="actual")
     assert np.trace(confusion.to_numpy()) == sum(accuracies) * len(seeds[0].labels)
-    decisions = pd.read_csv("plots/runs/alexnet/confusion.csv")
-    assert pd.crosstab(decisions["actual"], decisions["predicted"]).to_numpy().sum() == confusion.to_numpy().sum()
-    assert (decisions["actual"] == decisions["predicted"]).sum() == np.trace(confusion.to_numpy())
+    counts = pd.read_csv("plots/runs/alexnet/confusion.csv").query("part == 'tuned, val'")
+    table = counts.pivot(index="actual", columns="predicted", values="count")
+    assert table.loc[confusion.index, confusion.columns].to_numpy().tolist() == confusion.to_numpy().tolist()
+
+
+def test_every_answer_is_kept_image_by_image(evaluated: Params) -> None:
+    table = pd.read_csv(paths.answers("alexnet"))
+    assert list(table) == ["phase", "split", "seed", "id", "path", "actual", "predicted", "probability"]
+    assert set(table["split"]) == {"val", "tune"}
+    val = table.query("phase == 'tuned' and split == 'val'")
+    metrics = json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["val"]
+    right = (val["actual"] == val["predicted"]).groupby(val["seed"]).mean()
+    assert right.to_dict() == dict(zip([0, 3], metrics["accuracy_seeds"], strict=True))
+    assert val["path"].tolist() == [f"val/{i}" for i in val["id"]]
+    assert set(pd.read_csv(paths.answers("xray-aug4"))["split"]) == {"val", "test"}
 
 
 def test_dvc_plots_have_the_columns_of_their_templates(evaluated: Params) -> None:
@@ -84,7 +98,14 @@ def test_dvc_plots_have_the_columns_of_their_templates(evaluated: Params) -> Non
     mean = (histories[0]["val_loss"] + histories[1]["val_loss"]) / 2
     assert curves.loc[curves["series"] == "val", "loss"].to_numpy() == pytest.approx(mean.to_numpy())
     classes = [*evaluated.faces.classes, "micro", "macro"]
-    assert list(pd.read_csv("plots/runs/alexnet/roc.csv")["series"].unique()) == classes
+    roc = pd.read_csv("plots/runs/alexnet/roc.csv")
+    assert list(roc["series"].unique()) == classes
+    parts = [f"{phase}, {split}" for phase in ("base", "tuned") for split in SPLITS["alexnet"]]
+    assert list(roc["part"].unique()) == parts
+    matrices = pd.read_csv("plots/runs/alexnet/confusion.csv")
+    assert list(matrices["part"].unique()) == parts
+    assert len(matrices) == len(parts) * 8 * 8
+    assert list(matrices["actual"].unique()) == list(evaluated.faces.classes)
     assert list(pd.read_csv("plots/runs/xray-aug4/roc.csv")["series"].unique()) == ["covid"]
 
 
@@ -110,8 +131,9 @@ def test_the_same_predictions_give_the_same_bytes(evaluated: Params) -> None:
 def test_figures_are_readable_pictures(evaluated: Params) -> None:
     for path in Path("plots").rglob("*.png"):
         with Image.open(path) as image:
-            assert min(image.size) >= 300
-            assert len(image.convert("RGB").getcolors(1000) or ()) > 10
+            assert min(image.size) >= 120
+            assert max(image.size) >= 300
+            assert len(image.convert("RGB").getcolors(10**6) or ()) > 10
             assert "Software" not in image.info
 
 
@@ -128,3 +150,26 @@ def test_an_ablation_sets_its_runs_side_by_side(evaluated: Params) -> None:
     assert (rows["xray-aug0"]["constant"], rows["xray-aug4"]["constant"]) == (True, False)
     table = pd.read_csv(paths.ablation_plots("augmentation") / "curve.csv")
     assert list(table.columns) == list(content["rows"][0])
+
+
+def test_an_ablation_says_which_differences_are_real(evaluated: Params) -> None:
+    content = json.loads(paths.ablation_metrics("augmentation").read_text())
+    (pair,) = content["differences"]
+    assert (pair["first"], pair["second"]) == ("xray-aug4", "xray-aug0")
+    accuracies = [row["test_accuracy"] for row in content["rows"]]
+    assert pair["difference"] == pytest.approx(accuracies[1] - accuracies[0])
+    assert pair["low"] < pair["difference"] < pair["high"]
+
+
+def test_nets_are_compared_in_each_phase_and_each_with_itself_tuned(evaluated: Params) -> None:
+    content = json.loads(paths.ablation_metrics("nets").read_text())
+    assert [(row["run"], row["phase"]) for row in content["rows"]] == [
+        ("alexnet", "base"), ("alexnet", "tuned"), ("vggnet", "base"), ("vggnet", "tuned"),
+    ]  # fmt: skip
+    assert content["split"] == "val"
+    assert [(pair["first"], pair["second"]) for pair in content["differences"]] == [
+        ("vggnet", "alexnet"), ("vggnet, tuned", "alexnet, tuned"),
+        ("alexnet, tuned", "alexnet"), ("vggnet, tuned", "vggnet"),
+    ]  # fmt: skip
+    names = {path.name for path in paths.ablation_plots("nets").iterdir()}
+    assert names == {"curve.csv", "curve.png", "differences.csv", "differences.png", "training.png"}

@@ -1,23 +1,15 @@
 """The page and the summary, from the outputs of the stages before."""
 
-import json
 import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
-from pathlib import Path
 
-import numpy as np
 import pytest
-import synthetic_runs
-from PIL import Image
+from reported import RUNS, render, write_audit
 
 from cnnstudy import paths
-from cnnstudy.evaluation.ablation import write_ablation
-from cnnstudy.evaluation.run import evaluate_run
 from cnnstudy.params import Params, Plan
-from cnnstudy.report import page, reference, results
+from cnnstudy.report import page, results
 
-RUNS = ("mobilenet", "xray-aug1", "xray-aug4")
 VOID = {"meta", "img", "br"}
 
 
@@ -45,50 +37,6 @@ class Outline(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Params]:
-    """Three evaluated runs; xray-aug1 answers one class for everything, and an audit found a file with an odd name."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(tmp_path_factory.mktemp("reported"))
-        params = synthetic_runs.params_with(RUNS)
-        for study in params.studies:
-            synthetic_runs.write_samples(params, study)
-            write_audit(study, list(params.study(study).classes))
-        for run in params.runs:
-            synthetic_runs.write_run(params, run, stuck="recalibrated" if run == "xray-aug1" else "")
-            evaluate_run(params, run)
-        for name in params.ablations:
-            write_ablation(params, name)
-        for plan in params.plans:
-            write_sheet(paths.plan_figure(plan))
-        yield params
-
-
-def write_audit(study: str, classes: list[str]) -> None:
-    finding = {"kind": "identical files", "severity": "severe", "count": 2, "advice": "Look at <b>a&b</b>.png"}
-    baselines = {"largest class": {"train": 0.5, "val": 0.5}, "linear": {"train": 0.9, "val": 0.6125}}
-    content = {"images": 90, "balance": {"train": dict.fromkeys(classes, 9)}, "findings": {"as it is used": [finding]},
-               "not used": [], "baselines": baselines}  # fmt: skip
-    paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
-    paths.audit(study).write_text(json.dumps(content))
-    write_sheet(paths.audit_plots(study) / "samples.png")
-
-
-def write_sheet(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (1000, 1600, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, compress_level=0)
-
-
-def render(params: Params) -> str:
-    return page.render(params, results.read_metrics(params), reference.read(synthetic_runs.ROOT / paths.REFERENCE))
-
-
-@pytest.fixture(scope="module")
-def html(workspace: Params) -> str:
-    return render(workspace)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +95,61 @@ def test_published_numbers_are_left_out_where_the_classes_differ(workspace: Para
     assert "0.4975" in html
 
 
+def test_every_number_of_a_classification_report_stands_beside_the_reports(workspace: Params, html: str) -> None:
+    section = html.split('<div id="alexnet-base-report">')[1].split("</div>\n</div>")[0]
+    ours = results.read_report("alexnet", "base", "val")
+    rows = section.split("val, table 3")[1].split("<tr>")
+    sad = next(row for row in rows if row.startswith('<th scope="row">sad</th>'))
+    cells = [cell.split(">")[-1] for cell in sad.split("</td>")[:-1]]
+    expected = []
+    for column, printed in (("precision", 0.28), ("recall", 0.74), ("f1-score", 0.40)):
+        value = ours.loc["sad", column]
+        expected += [f"{value:.3f}", f"{printed:.2f}", f"{value - printed:+.2f}".replace("-", "−")]
+    assert cells == [*expected, "4", "200"]
+
+
+def test_specificity_and_the_reports_coding_are_named(html: str) -> None:
+    section = html.split('<div id="xray-aug1-base-report">')[1].split('<section id="run-')[0]
+    assert "covid (report: 1)" in section
+    assert '<th scope="row">specificity</th>' in section
+    assert "train_augmented, table 9" in section
+
+
+def test_a_log_stands_beside_our_loss(workspace: Params, html: str) -> None:
+    ours = results.read_metrics(workspace)["mobilenet"]["tuned"]["val"]["loss"]
+    section = html.split('<div id="mobilenet-tuned-report">')[1].split("</table>")[0]
+    assert f"<td>{ours:.3f}</td><td>2.49</td>" in section
+
+
+def test_every_item_of_the_report_has_its_place(html: str, outline: Outline) -> None:
+    section = html.split('<section id="contents">')[1].split("</section>")[0]
+    for item in ("table 1", "figure 1", "figure 7", "table 9", "figure 16", "figure 22"):
+        assert f'<th scope="row">{item}</th>' in section
+    row = next(row for row in section.split("<tr>") if '<th scope="row">figure 7</th>' in row)
+    assert '<a href="#alexnet-tuned-roc">' in row
+    assert "alexnet-tuned-roc" in outline.ids
+    missing = next(row for row in section.split("<tr>") if '<th scope="row">table 5</th>' in row)
+    assert "not part of this experiment" in missing
+
+
+def test_layer_tables_say_which_of_the_reports_they_are(html: str) -> None:
+    assert "row for row as in table 8 and 17 of the report" in html
+    assert "row for row as in table 7 of the report" in html
+    assert "not as in" not in html
+
+
+def test_the_page_says_how_to_reproduce_it(html: str) -> None:
+    assert "samples.csv <code>faces md5</code>" in html
+    assert "tensorflow 2." in html
+    section = html.split('<section id="reproduce">')[1]
+    assert section.count("<code>") >= 4
+
+
+def test_the_cards_say_what_it_is_not_for(outline: Outline) -> None:
+    assert "Not for clinical use:" in outline.text
+    assert "Drawn by this project" in outline.text
+
+
 def test_text_from_files_is_escaped(html: str, outline: Outline) -> None:
     assert "<b>a&b</b>" not in html
     assert "Look at <b>a&b</b>.png" in outline.text
@@ -173,12 +176,14 @@ def test_only_runs_of_params_are_shown(workspace: Params) -> None:
 
 def test_the_summary_holds_a_headline_or_two_a_run(workspace: Params) -> None:
     metrics = results.read_metrics(workspace)
-    assert results.summary(workspace, metrics) == {
+    found = results.summary(workspace, metrics)
+    assert found.pop("alexnet").keys() == {"val_accuracy", "tuned_val_accuracy"}
+    assert found == {
         "mobilenet": {
             "val_accuracy": metrics["mobilenet"]["base"]["val"]["accuracy"],
             "tuned_val_accuracy": metrics["mobilenet"]["tuned"]["val"]["accuracy"],
         },
-        "xray-aug1": {"test_accuracy": 0.5},
+        "xray-aug1": {"test_accuracy": 0.5, "one_class_answers": "base"},
         "xray-aug4": {"test_accuracy": metrics["xray-aug4"]["base"]["test"]["accuracy"]},
     }
 

@@ -1,11 +1,13 @@
 """The transcribed numbers add up as printed tables must."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from cnnstudy.nets import specs
 from cnnstudy.report import reference
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +68,47 @@ def test_specificity_is_the_recall_of_the_class_coded_0(numbers: pd.DataFrame) -
         same = (numbers["table"] == row.table) & (numbers["split"] == row.split) & (numbers["class"] == "0")
         recall = numbers[same & (numbers["metric"] == "recall")]["value"].item()
         assert row.value == pytest.approx(recall, abs=0.005)
+
+
+LAYER_TABLES: dict[str, tuple[Any, ...]] = {
+    "2": ("alexnet", 8), "5": ("vggnet", 8), "7": ("mobilenet", 8), "8": ("xraynet", 2, 5, "report"),
+    **{str(12 + depth): ("xraynet", 2, depth, "report") for depth in range(1, 6)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("table", LAYER_TABLES)
+def test_our_layers_are_the_reports_row_for_row(table: str) -> None:
+    layers = reference.read_layers(ROOT / "data/reference")
+    printed = layers[layers["table"] == table]
+    assert printed["row"].tolist() == list(range(1, len(printed) + 1))
+    net, *settings = LAYER_TABLES[table]
+    rows = specs.layer_table(specs.layers_of(net, *settings), specs.REPORT_SIZE[str(net)])
+    ours = [(row.type, "x".join(map(str, row.shape)), row.parameters) for row in rows]
+    assert ours == list(zip(printed["type"], printed["shape"], printed["parameters"], strict=True))
+
+
+def test_printed_layers_add_up_to_the_printed_totals(numbers: pd.DataFrame) -> None:
+    layers = reference.read_layers(ROOT / "data/reference")
+    sums = layers.groupby("table")["parameters"].sum()
+    totals = numbers[numbers["metric"] == "parameters"].set_index("table")["value"]
+    assert set(layers["table"]) == set(LAYER_TABLES)
+    assert set(totals.index) == {"2", "5", "7", "8", "13", "14", "15"}  # tables 16 and 17 print none
+    assert sums[totals.index].tolist() == totals.tolist()
+    trainable = numbers[numbers["metric"] == "trainable"].set_index("table")["value"]
+    # Half of BatchNorm's four numbers a channel are not trained.
+    norms = layers[layers["type"] == "BatchNormalization"].groupby("table")["parameters"].sum()
+    assert (totals - trainable).tolist() == (norms[totals.index] / 2).tolist()
+
+
+def test_every_item_of_the_contents_is_named_once() -> None:
+    contents = reference.read_contents(ROOT / "data/reference")
+    items = contents[contents["item"] != "3-2"]["item"].tolist()
+    assert len(set(items)) == len(items)
+    assert {f"figure {i}" for i in range(1, 23)} <= set(items)
+    assert {f"table {i}" for i in range(1, 18)} <= set(items)
+    assert set(contents["kind"]) == {
+        "samples", "policy", "augmented", "layers", "curves", "roc", "confusion", "report", "augmentation", "depth",
+    }  # fmt: skip
 
 
 def test_depth_accuracies_are_counts_of_films(numbers: pd.DataFrame) -> None:

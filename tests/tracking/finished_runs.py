@@ -54,7 +54,7 @@ def _write_figures(params: Params, run: str) -> None:
 def _write_ablation(name: str, runs: dict[str, int]) -> None:
     table = pd.DataFrame(
         [
-            {"run": run, "x": x, "constant": False, "test_accuracy": x / 10, "train_accuracy": 1}
+            {"run": run, "phase": "base", "x": x, "constant": False, "test_accuracy": x / 10, "train_accuracy": 1}
             for run, x in runs.items()
         ]
     )

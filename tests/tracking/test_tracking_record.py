@@ -32,7 +32,7 @@ def git(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository on the branch `work` with three runs and two ablations, all of them recorded."""
+    """A repository on the branch `work` with three runs and three ablations, all of them recorded."""
     root = tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
@@ -166,7 +166,7 @@ def test_runs_lie_under_one_parent_per_study(client: MlflowClient) -> None:
     parents = {parent.data.tags["study"]: parent.info.run_id for parent in runs_of(client, "tags.kind = 'parent'")}
     assert set(parents) == {"faces", "xray"}
     children = runs_of(client, "tags.kind = 'run'") + runs_of(client, "tags.kind = 'ablation'")
-    assert len(children) == 5
+    assert len(children) == 6
     for child in children:
         assert child.data.tags["mlflow.parentRunId"] == parents[child.data.tags["study"]]
 
@@ -177,7 +177,7 @@ def test_recording_again_changes_nothing(root: Path, params: Params) -> None:
         record.record_run(params, run)
     for name in params.ablations:
         record.record_ablation(params, name)
-    assert record.record_all(params, {}) == (5, 5)
+    assert record.record_all(params, {}) == (6, 6)
     assert dump(root) == before
 
 
@@ -288,13 +288,13 @@ def test_what_is_not_there_is_left_out(params: Params, capsys: pytest.CaptureFix
     paths.run_metrics("xray-aug3").unlink()
     shutil.rmtree(paths.phase("alexnet", "tuned"))
     shutil.rmtree(paths.ablation_plots("depth"))
-    assert record.record_all(params, {}) == (2, 2)
+    assert record.record_all(params, {}) == (3, 3)
     assert capsys.readouterr().err == ""
 
 
 def test_a_damaged_file_costs_its_own_record_alone(params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     paths.run_metrics("alexnet").write_text("{")
-    assert record.record_all(params, {}) == (4, 5)
+    assert record.record_all(params, {}) == (5, 6)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: alexnet: not recorded in MLflow (Expecting property name")
 
@@ -305,7 +305,7 @@ def test_a_server_that_is_down_costs_a_line_and_little_time(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
     start = time.monotonic()
     record.record_run(params, "alexnet")
-    assert record.record_all(params, {}) == (0, 5)
+    assert record.record_all(params, {}) == (0, 6)
     assert time.monotonic() - start < 5
     output = capfd.readouterr()
     assert output.out == ""

@@ -1,37 +1,58 @@
-"""Runs that differ in one setting, side by side. It reads metrics/runs only and needs no scikit-learn."""
+"""Runs that differ in one setting, side by side: accuracies, which differences are real, how they were trained."""
 
 import json
+from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from cnnstudy import files, paths
+from cnnstudy.data import samples
 from cnnstudy.evaluation import figures
+from cnnstudy.evaluation.intervals import Difference, differences
 from cnnstudy.evaluation.predictions import MODES
-from cnnstudy.params import Params
+from cnnstudy.params import HEADLINE, Ablation, Params
+
+# How far a phase stands beside its net's place.
+BESIDE = 0.13
 
 
 def write_ablation(params: Params, name: str) -> None:
-    """Write metrics/ablations/<name>.json and, in plots/ablations/<name>, curve.csv and curve.png.
+    """Write metrics/ablations/<name>.json and plots/ablations/<name>.
 
-    The JSON holds the axis, the split that counts, the BatchNorm mode that counts, the chance level and the rows
-    (see `ablation_row`) by ascending x; curve.csv holds the rows.
+    The JSON holds the axis, the split that counts, the BatchNorm mode that counts, the chance level, the rows (see
+    `ablation_row`) by ascending x, and the differences. Plots: curve.csv with the rows, differences.csv with the pairs
+    (see cnnstudy.evaluation.intervals), and curve, differences and training as PNG.
     """
     ablation = params.ablations[name]
-    runs = sorted(ablation.runs.items(), key=lambda item: item[1])
-    splits = [json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))["base"] for run, _ in runs]
-    split = "test" if all("test" in each for each in splits) else "val"
-    rows = [ablation_row(run, x, its, split) for (run, x), its in zip(runs, splits, strict=True)]
+    split = HEADLINE[ablation.study]
+    rows = [row for run in in_order(ablation) for row in _run_rows(params, ablation, run, split)]
+    pairs = compared(params, ablation, split)
     chance = 1 / len(params.study(ablation.study).classes)
     facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm, "chance": chance}
 
-    content = json.dumps(facts | {"rows": rows}, indent=2, allow_nan=False)
-    files.write_text(paths.ablation_metrics(name), content + "\n")
+    content = facts | {"rows": rows, "differences": [vars(pair) for pair in pairs]}
+    files.write_text(paths.ablation_metrics(name), json.dumps(content, indent=2, allow_nan=False) + "\n")
     table = pd.DataFrame(rows)
     title = f"{ablation.study}: accuracy by {ablation.axis}"
     with files.replacing_folder(paths.ablation_plots(name)) as plots:
         table.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
-        figures.draw_ablation(table, facts | {"title": title}, plots / "curve.png")
+        columns = list(Difference.__annotations__)
+        pd.DataFrame([vars(pair) for pair in pairs], columns=columns).to_csv(
+            plots / "differences.csv", index=False, float_format="%.9g"
+        )
+        at = table["x"] + BESIDE * table["phase"].map({"base": -1, "tuned": 1}) * (table["phase"].nunique() - 1)
+        figures.draw_ablation(table.assign(at=at), facts | {"title": title}, plots / "curve.png")
+        figures.draw_trainings(_trainings(params, ablation), f"{ablation.study}: training by {ablation.axis}",
+                               plots / "training.png")  # fmt: skip
+        if pairs:
+            figures.draw_differences(pairs, f"{title}, {split}", plots / "differences.png")
+
+
+def in_order(ablation: Ablation) -> list[str]:
+    """The runs of an ablation by ascending x."""
+    return sorted(ablation.runs, key=lambda run: ablation.runs[run])
 
 
 def ablation_row(run: str, x: int, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
@@ -46,3 +67,62 @@ def ablation_row(run: str, x: int, splits: dict[str, dict[str, Any]], split: str
     row |= {f"{other}_accuracy": its["accuracy"] for other, its in splits.items() if other != split}
     row |= {f"{split}_accuracy_{mode}": counts[f"accuracy_{mode}"] for mode in MODES}
     return row | {f"constant_{mode}": counts[f"constant_{mode}"] for mode in MODES}
+
+
+def compared(params: Params, ablation: Ablation, split: str) -> list[Difference]:
+    """Every two runs of the same phase, and a run's phases, on the images of `split`."""
+    phases = {run: params.phases(run) for run in in_order(ablation)}
+    names = {(run, phase): _name(run, phase) for run, its in phases.items() for phase in its}
+    pairs = [
+        (names[later, phase], names[earlier, phase])
+        for phase in ("base", "tuned")
+        for earlier, later in combinations([run for run in phases if phase in phases[run]], 2)
+    ]
+    pairs += [(names[run, "tuned"], names[run, "base"]) for run, its in phases.items() if "tuned" in its]
+    if not pairs:
+        return []
+    answers = {run: pd.read_csv(paths.answers(run)) for run in phases}
+    correct, ids = {}, np.array([], int)
+    for (run, phase), name in names.items():
+        its = answers[run][(answers[run]["phase"] == phase) & (answers[run]["split"] == split)]
+        right = (its["actual"] == its["predicted"]).to_numpy()
+        correct[name] = right.reshape(len(params.seeds), -1)
+        ids = its["id"].to_numpy()[: correct[name].shape[1]]
+    return differences(correct, _groups(ablation, ids), pairs)
+
+
+def _run_rows(params: Params, ablation: Ablation, run: str, split: str) -> list[dict[str, Any]]:
+    """A row a phase, with the run's net and the phase."""
+    metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))
+    start = {"net": params.runs[run].net}
+    return [
+        {**ablation_row(run, ablation.runs[run], metrics[phase], split), "phase": phase, **start}
+        for phase in params.phases(run)
+    ]
+
+
+def _name(run: str, phase: str) -> str:
+    return run if phase == "base" else f"{run}, {phase}"
+
+
+def _groups(ablation: Ablation, ids: np.ndarray) -> np.ndarray:
+    """A number an image, the same for images of one group (a person, a patient)."""
+    groups = samples.read_samples(ablation.study)["group"].to_numpy()[ids]
+    return np.array(pd.factorize(np.where(groups == "", [f"image {i}" for i in ids], groups))[0])
+
+
+def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:
+    """The base phases' accuracies against the images seen, means over the seeds."""
+    runs = in_order(ablation)
+    nets = [params.runs[run].net for run in runs]
+    shades = [figures.step_colour(i, len(runs)) for i in range(len(runs))]
+    colours = [figures.NET_COLOURS[net] for net in nets] if len(set(nets)) > 1 else shades
+    result = []
+    for run, colour in zip(runs, colours, strict=True):
+        curves = pd.read_csv(paths.run_plots(run) / "curves.csv").pivot(
+            index="epoch", columns="series", values="accuracy"
+        )
+        an_epoch = (pd.read_csv(paths.plan(params.runs[run].plan), usecols=["split"])["split"] == "train").sum()
+        table = pd.DataFrame({"images": curves.index * an_epoch, "train": curves["train"], "val": curves["val"]})
+        result.append(figures.Training(run, colour, table.dropna()))
+    return result

@@ -3,10 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from cnnstudy.evaluation.metrics import per_class
+from cnnstudy.evaluation.metrics import Metrics, per_class
 from cnnstudy.evaluation.predictions import Answers
 
 COLUMNS = ("precision", "recall", "f1-score", "support")
+# Below the table, by their names in the metrics.
+BELOW = {
+    "kappa": "Cohen's kappa",
+    "alpha": "Krippendorff's alpha",
+    "auc": "AUC",
+    "average_precision": "AUCPR (average precision)",
+}
 
 
 def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -29,8 +36,11 @@ def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> p
     return pd.DataFrame(rows, index=pd.Index(names, name="class"), columns=COLUMNS).astype({"support": int})
 
 
-def report_text(table: pd.DataFrame, title: str) -> str:
-    """A report as text; for a binary task with sensitivity and specificity, and the positive class named."""
+def report_text(table: pd.DataFrame, title: str, metrics: Metrics) -> str:
+    """A report as text, with what of `BELOW` is defined.
+
+    For a binary task also sensitivity and specificity, and the positive class named.
+    """
     width = max(len(str(name)) for name in table.index) + 2
     lines = [title, "", " " * width + "".join(f"{column:>11}" for column in COLUMNS), ""]
     for name, *values, support in table.itertuples():
@@ -38,19 +48,35 @@ def report_text(table: pd.DataFrame, title: str) -> str:
             lines.append("")
         cells = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
         lines.append(f"{name:>{width}}" + "".join(f"{cell:>11}" for cell in [*cells, support]))
+    lines += ["", *(f"{label}: {metrics[name]:.4f}" for name, label in BELOW.items() if name in metrics)]
     if len(table) == 5:
         negative, positive = table.index[:2]
         lines += [
-            "",
             f"sensitivity (recall of {positive}, the positive class): {table['recall'].iloc[1]:.4f}",
             f"specificity (recall of {negative}): {table['recall'].iloc[0]:.4f}",
         ]
+    if metrics["constant"]:
+        lines += ["", "Every image got the same answer: the accuracy is the share of that class."]
     return "\n".join(lines) + "\n"
 
 
-def confusion(seeds: list[Answers], mode: str, classes: int) -> np.ndarray:
-    """Counts int64 [actual, predicted], summed over seeds."""
-    matrix = np.zeros((classes, classes), np.int64)
+def confusion(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Counts int64, a row an actual and a column a predicted class, summed over seeds."""
+    matrix = np.zeros((len(classes), len(classes)), np.int64)
     for seed in seeds:
         np.add.at(matrix, (seed.labels, seed.probabilities[mode].argmax(axis=1)), 1)
-    return matrix
+    return pd.DataFrame(matrix, pd.Index(classes, name="actual"), pd.Index(classes, name="predicted"))
+
+
+def examples(answers: Answers, mode: str, classes: tuple[str, ...]) -> np.ndarray:
+    """The id of one image for each cell of the confusion matrix, int64 [actual, predicted]; -1 where there is none.
+
+    Of several it is the one answered with the highest probability, of equals the first.
+    """
+    chosen = np.full((len(classes), len(classes)), -1, np.int64)
+    answered, certainty = answers.probabilities[mode].argmax(axis=1), answers.probabilities[mode].max(axis=1)
+    for actual, predicted in np.ndindex(chosen.shape):
+        here = np.flatnonzero((answers.labels == actual) & (answered == predicted))
+        if len(here):
+            chosen[actual, predicted] = answers.ids[here[certainty[here].argmax()]]
+    return chosen

@@ -1,43 +1,80 @@
 """Figures of a run and of an ablation, drawn without pyplot.
 
-Figures are stored with a palette: a third of the bytes, and no difference to the eye.
+Those without pictures are stored with a palette: a third of the bytes, and no difference to the eye.
 """
 
+from collections.abc import Sized
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter
 from PIL import Image
 
 from cnnstudy.evaluation.curve import area, thin
+from cnnstudy.evaluation.intervals import Difference
 
 DPI = 120
 COLOURS = 192
+# Side of a picture in a sheet of examples, in pixels.
+EXAMPLE = 84
 INK, FAINT = "#22303c", "#c9d2da"
 TRAIN, HELD_OUT, OTHER_MODE, ALARM = "#8494a2", "#0b63b0", "#e08a1e", "#c2261d"
+# The same wherever a net is drawn; told apart by colour-blind readers too.
+NET_COLOURS = {"alexnet": "#d55e00", "vggnet": "#009e73", "mobilenet": "#7a4fbf", "xraynet": HELD_OUT}
 # Told apart by colour-blind readers too (Okabe and Ito 2008; their yellow darkened).
 CLASS_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b59f00", "#7a4fbf", "#e69f00")
 MEAN_STYLES = {"micro": ":", "macro": "--"}
+# Steps along an axis, from light to dark.
+STEPS = LinearSegmentedColormap.from_list("steps", ["#e7b800", "#2a9d8f", "#264653"])
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9cbe8", "#0b4a86"])
 
 
-def draw_curves(histories: list[pd.DataFrame], title: str, path: Path) -> None:
-    """Accuracy and loss against the epoch, side by side; with several seeds the mean, and each seed faintly."""
+@dataclass(frozen=True)
+class Title:
+    """What stands over a figure, and whether it shows a net that answered one class for every image."""
+
+    text: str
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Training:
+    """One line of `draw_trainings`: `table` has the columns images (seen), train and val, both accuracies."""
+
+    name: str
+    colour: str
+    table: pd.DataFrame
+
+
+def step_colour(step: int, steps: int) -> str:
+    """The colour of a step along an axis."""
+    return to_hex(STEPS(step / max(1, steps - 1)))
+
+
+def draw_curves(histories: list[pd.DataFrame], title: str, colour: str, path: Path) -> None:
+    """Accuracy and loss against the epoch, side by side; with several seeds the mean, and each seed faintly.
+
+    The validation's are in the net's `colour`; they are measured with BatchNorm's moving statistics.
+    """
     figure = Figure(figsize=(7.2, 2.9), dpi=DPI)
     accuracy, loss = figure.subplots(1, 2)
     for axes, column in ((accuracy, "accuracy"), (loss, "loss")):
-        for name, label, colour in ((column, "train", TRAIN), (f"val_{column}", "val", HELD_OUT)):
+        for name, label, shade in ((column, "train", TRAIN), (f"val_{column}", "val, moving statistics", colour)):
             values = np.array([history[name] for history in histories])  # [seeds, epochs]
             epochs = np.arange(1, values.shape[1] + 1)
             if len(histories) > 1:
-                axes.plot(epochs, values.T, color=colour, alpha=0.3, linewidth=0.8)
-            axes.plot(epochs, values.mean(axis=0), color=colour, linewidth=1.8, label=label, marker=_marker(epochs))
-        _dress(axes, "epoch", column)
+                axes.plot(epochs, values.T, color=shade, alpha=0.3, linewidth=0.8)
+            axes.plot(epochs, values.mean(axis=0), color=shade, linewidth=1.8, label=label, marker=_marker(epochs))
+        _dress(axes, "epoch", "accuracy" if column == "accuracy" else "loss (nats)")
         axes.xaxis.get_major_locator().set_params(integer=True)
     accuracy.set_ylim(0, 1.02)
     loss.set_ylim(bottom=0)
@@ -47,7 +84,7 @@ def draw_curves(histories: list[pd.DataFrame], title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_roc(curves: dict[str, np.ndarray], title: str, path: Path) -> None:
+def draw_roc(curves: dict[str, np.ndarray], title: Title, path: Path) -> None:
     """ROC curves by name, with their areas in the legend."""
     many = len(curves) > 1
     figure = Figure(figsize=(5.8 if many else 4.1, 3.9), dpi=DPI)
@@ -61,7 +98,7 @@ def draw_roc(curves: dict[str, np.ndarray], title: str, path: Path) -> None:
         )  # fmt: skip
     _dress(axes, "false positive rate", "true positive rate")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_title(_words(title), loc="left", fontsize=10, color=_ink(title))
     if curves:
         legend = axes.legend(frameon=False, fontsize=8, title="area (AUC)", title_fontsize=8, loc="lower right")
         if many:
@@ -71,8 +108,9 @@ def draw_roc(curves: dict[str, np.ndarray], title: str, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_confusion(matrix: np.ndarray, classes: tuple[str, ...], title: str, path: Path) -> None:
-    """Counts [actual, predicted] with each row's shares; the shade is the share."""
+def draw_confusion(table: pd.DataFrame, title: Title, path: Path) -> None:
+    """Counts (rows actual, columns predicted) with each row's shares; the shade is the share."""
+    matrix, classes = table.to_numpy(), list(table.columns)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     many = len(classes) > 3
     side = max(3.0, 0.56 * len(classes)) if many else 2.4
@@ -97,41 +135,76 @@ def draw_confusion(matrix: np.ndarray, classes: tuple[str, ...], title: str, pat
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted", color=INK, fontsize=9)
     axes.set_ylabel("actual", color=INK, fontsize=9)
-    figure.text(0.1 / width, 1 - 0.24 / height, title, fontsize=10, color=INK)
+    figure.text(0.1 / width, 1 - 0.24 / height, _words(title, width < 4.5), fontsize=10, color=_ink(title))
     figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height)
     _save(figure, path)
 
 
-def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> None:
-    """Accuracy of the split that counts and of train against the axis, in both BatchNorm modes.
+def draw_examples(images: np.ndarray, ids: np.ndarray, table: pd.DataFrame, title: Title, path: Path) -> None:
+    """The confusion matrix in pictures: one image a cell, with the cell's count.
 
     Args:
-        table: the rows of an ablation, see cnnstudy.evaluation.ablation.
+        images: uint8 [N, H, W, 3].
+        ids: int64 [actual, predicted], -1 where no image fell into the cell.
+        table: the counts, rows actual and columns predicted.
+        title: stands above.
+        path: where the PNG goes.
+    """
+    classes = list(table.columns)
+    k = len(classes)
+    side = EXAMPLE if k > 3 else 2 * EXAMPLE
+    canvas = np.full((k * side, k * side, 3), 246, np.uint8)
+    for (row, column), sample in np.ndenumerate(ids):
+        if sample >= 0:
+            cell = cv2.resize(images[sample], (side - 2, side - 2), interpolation=cv2.INTER_AREA)
+            canvas[row * side + 1 : (row + 1) * side - 1, column * side + 1 : (column + 1) * side - 1] = cell
+    left, bottom, right, top = 1.0, 0.75 if k > 3 else 0.5, 0.1, 0.35
+    inches = k * side / DPI
+    width, height = inches + left + right, inches + bottom + top
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    axes = figure.add_axes((left / width, bottom / height, inches / width, inches / height))
+    axes.imshow(canvas, extent=(-0.5, k - 0.5, k - 0.5, -0.5), interpolation="none")
+    for (row, column), count in np.ndenumerate(table.to_numpy()):
+        if count:
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.0}
+            axes.text(column - 0.46, row - 0.45, str(count), ha="left", va="top", fontsize=6.5, color=INK, bbox=box)
+    for i in range(k):
+        axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=INK, linewidth=1.6))
+    axes.set_xticks(
+        range(k), classes, fontsize=9, color=INK, rotation=45 if k > 3 else 0, ha="right" if k > 3 else "center"
+    )
+    axes.set_yticks(range(k), classes, fontsize=9, color=INK)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("predicted", color=INK, fontsize=9)
+    axes.set_ylabel("actual", color=INK, fontsize=9)
+    figure.text(0.1 / width, 1 - 0.22 / height, _words(title, width < 4.5), fontsize=10, color=_ink(title))
+    _save(figure, path, colours=0)
+
+
+def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> None:
+    """Accuracy of the split that counts and of train along the axis, in both BatchNorm modes.
+
+    Args:
+        table: the rows of an ablation, see cnnstudy.evaluation.ablation; of nets each phase has rows of its own.
         ablation: `title`, `axis`, `split`, `batchnorm` (the mode that counts) and `chance`.
         path: where the PNG goes.
     """
     split, mode = ablation["split"], ablation["batchnorm"]
     other = "moving" if mode == "recalibrated" else "recalibrated"
-    x, accuracy = table["x"], table[f"{split}_accuracy"]
     figure = Figure(figsize=(7.2, 3.8), dpi=DPI)
     axes = figure.subplots()
     axes.axhline(ablation["chance"], color=INK, linewidth=0.9, linestyle=":", label="chance")
-    axes.plot(x, table["train_accuracy"], "s-", color=TRAIN, markersize=5, label="train")
-    in_other, label = table[f"{split}_accuracy_{other}"], f"{split}, {other} statistics"
-    axes.plot(x, in_other, "d--", color=OTHER_MODE, markersize=5, label=label)
-    bars = np.abs([accuracy - table[f"{split}_accuracy_low"], table[f"{split}_accuracy_high"] - accuracy])
-    axes.errorbar(
-        x, accuracy, yerr=bars, fmt="o-", color=HELD_OUT, linewidth=1.8, markersize=6, capsize=4, zorder=3,
-        label=f"{split}, {mode} statistics,\n95 % interval",
-    )  # fmt: skip
-    for column, constant in ((f"{split}_accuracy", "constant"), (f"{split}_accuracy_{other}", f"constant_{other}")):
-        flagged = table[table[constant]]
-        if len(flagged):
-            axes.plot(flagged["x"], flagged[column], "o", color=ALARM, fillstyle="none", markersize=13, zorder=4)
-    if table["constant"].any() or table[f"constant_{other}"].any():
+    if table["net"].nunique() > 1:
+        _draw_nets(axes, table, split, other)
+    else:
+        _draw_axis(axes, table, split, mode, other)
+    flagged = [table.loc[table[f"constant{end}"], ["at", f"{split}_accuracy{end}"]] for end in ("", f"_{other}")]
+    points = np.concatenate([each.to_numpy(float) for each in flagged])
+    if len(points):
+        axes.plot(*points.T, "o", color=ALARM, fillstyle="none", markersize=13, zorder=4)
         axes.plot([], [], "o", color=ALARM, fillstyle="none", markersize=11, label="one class for\nevery image")
     _dress(axes, ablation["axis"], "accuracy")
-    axes.set_xticks(x)
     axes.set_ylim(0, 1.04)
     axes.set_title(ablation["title"], loc="left", fontsize=10, color=INK)
     handles, labels = axes.get_legend_handles_labels()
@@ -144,6 +217,101 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> 
     _save(figure, path)
 
 
+def _draw_axis(axes: Axes, table: pd.DataFrame, split: str, mode: str, other: str) -> None:
+    x, accuracy = table["at"], table[f"{split}_accuracy"]
+    axes.plot(x, table["train_accuracy"], "s-", color=TRAIN, markersize=5, label="train")
+    in_other, label = table[f"{split}_accuracy_{other}"], f"{split}, {other} statistics"
+    axes.plot(x, in_other, "d--", color=OTHER_MODE, markersize=5, label=label)
+    axes.errorbar(
+        x, accuracy, yerr=_bars(table, split), fmt="o-", color=HELD_OUT, linewidth=1.8, markersize=6, capsize=4,
+        zorder=3, label=f"{split}, {mode} statistics,\n95 % interval",
+    )  # fmt: skip
+    axes.set_xticks(x)
+
+
+def _draw_nets(axes: Axes, table: pd.DataFrame, split: str, other: str) -> None:
+    for phase, rows in table.groupby("phase", sort=False):
+        fill = "full" if phase == "base" else "none"
+        for row in rows.index:
+            point = rows.loc[[row]]
+            axes.errorbar(
+                point["at"], point[f"{split}_accuracy"], yerr=_bars(point, split), fmt="o", fillstyle=fill,
+                markersize=8, color=NET_COLOURS[str(point["net"].item())], linewidth=1.8, capsize=4, zorder=3,
+            )  # fmt: skip
+        axes.plot([], [], "o", color=INK, fillstyle=fill, label=f"{split}, {phase}, 95 % interval")
+    axes.plot(table["at"], table["train_accuracy"], "s", color=TRAIN, markersize=5, label="train")
+    axes.plot(
+        table["at"],
+        table[f"{split}_accuracy_{other}"],
+        "d",
+        color=OTHER_MODE,
+        markersize=5,
+        label=f"{split}, {other}\nstatistics",
+    )
+    names = table.drop_duplicates("x")
+    axes.set_xticks(names["x"], names["run"], fontsize=9)
+    axes.set_xlim(names["x"].min() - 0.5, names["x"].max() + 0.5)
+
+
+def _bars(table: pd.DataFrame, split: str) -> np.ndarray:
+    """Lengths below and above of the intervals, [2, n]."""
+    accuracy = table[f"{split}_accuracy"]
+    return np.abs([accuracy - table[f"{split}_accuracy_low"], table[f"{split}_accuracy_high"] - accuracy])
+
+
+def draw_trainings(trainings: list[Training], title: str, path: Path) -> None:
+    """Accuracy against the images seen, of several runs: training's on the left, validation's on the right."""
+    figure = Figure(figsize=(7.2, 3.2), dpi=DPI)
+    for axes, column in zip(figure.subplots(1, 2, sharey=True), ("train", "val"), strict=True):
+        for training in trainings:
+            images, accuracy = training.table["images"], training.table[column]
+            axes.plot(
+                images, accuracy, color=training.colour, linewidth=1.6, label=training.name, marker=_marker(images)
+            )
+        label = "accuracy in training" if column == "train" else "val accuracy, moving statistics"
+        _dress(axes, "images seen", label)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    legend = figure.axes[1].legend(frameon=False, fontsize=8, loc="upper left")
+    legend.set_bbox_to_anchor((1.01, 1))
+    figure.suptitle(title, x=0.075, y=0.97, ha="left", fontsize=10, color=INK)
+    figure.subplots_adjust(left=0.075, right=0.84, bottom=0.15, top=0.88, wspace=0.22)
+    _save(figure, path)
+
+
+def draw_differences(pairs: list[Difference], title: str, path: Path) -> None:
+    """Differences in accuracy with 95 % intervals, a row a pair; those that are more than chance are dark."""
+    height = 0.9 + 0.24 * len(pairs)
+    figure = Figure(figsize=(7.2, height), dpi=DPI)
+    axes = figure.subplots()
+    axes.axvline(0, color=INK, linewidth=0.9)
+    for real, colour, label in ((True, INK, "more than chance"), (False, "#9fb0bd", "could be chance")):
+        rows = [i for i, pair in enumerate(pairs) if pair.real == real]
+        if rows:
+            middle = np.array([pairs[i].difference for i in rows])
+            ends = np.abs(np.array([(pairs[i].low, pairs[i].high) for i in rows]).T - middle)
+            axes.errorbar(middle, rows, xerr=ends, fmt="o", color=colour, capsize=3, markersize=5, label=label)
+    _dress(axes, "difference in accuracy, 95 % interval", "")
+    axes.set_yticks(range(len(pairs)), [f"{pair.first} − {pair.second}" for pair in pairs])
+    axes.set_ylim(len(pairs) - 0.4, -0.6)
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    figure.subplots_adjust(left=0.33, right=0.79, bottom=0.5 / height, top=1 - 0.3 / height)
+    _save(figure, path)
+
+
+def _words(title: Title, is_narrow: bool = False) -> str:
+    """A title, with a line that says so where the net gave one answer."""
+    if not title.constant:
+        return title.text
+    return title.text + ("\n" if is_narrow else ": ") + "one class for every image"
+
+
+def _ink(title: Title) -> str:
+    return ALARM if title.constant else INK
+
+
 def _dress(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
@@ -154,13 +322,15 @@ def _dress(axes: Axes, x: str, y: str) -> None:
     axes.spines[["left", "bottom"]].set_color(FAINT)
 
 
-def _marker(epochs: np.ndarray) -> str:
+def _marker(points: Sized) -> str:
     """A line of one or two points needs a mark to be seen."""
-    return "o" if len(epochs) < 3 else ""
+    return "o" if len(points) < 3 else ""
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
+    """Save a figure with a palette of so many colours, or with all where 0."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture = picture.quantize(colours, dither=Image.Dither.NONE) if colours else picture
+    picture.save(path, optimize=True)

@@ -6,9 +6,9 @@ In a binary task the second class is the positive one.
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.stats import binomtest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
 
+from cnnstudy.evaluation.intervals import accuracy_interval
 from cnnstudy.evaluation.predictions import Answers
 
 Metrics = dict[str, float | int | bool | list[float]]
@@ -18,8 +18,9 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """Metrics of one training.
 
     `accuracy_low` and `accuracy_high` bound the 95 % Wilson interval; `loss` is the mean cross-entropy, clipped at 1e-7
-    as Keras does; `kappa` is Cohen's; `auc` and `average_precision` are means of one class against the rest over the
-    classes present, in a binary task those of the positive class; `constant` is true where every image got the same
+    as Keras does; `kappa` is Cohen's, `alpha` Krippendorff's (see `krippendorff_alpha`); `auc` and `average_precision`
+    are means of one class against the rest over the classes
+    present, in a binary task those of the positive class; `constant` is true where every image got the same
     answer. Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such
     as `auc` where only one class is present, is left out.
 
@@ -29,15 +30,15 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """
     classes = probabilities.shape[1]
     answers = probabilities.argmax(axis=1)
-    correct = int((answers == labels).sum())
-    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
+    accuracy = float((answers == labels).mean())
+    low, high = accuracy_interval([accuracy], len(labels))
     table = per_class(labels, answers, classes)
     weights = table["support"] / len(labels)
     result: Metrics = {
         "n": len(labels),
-        "accuracy": correct / len(labels),
-        "accuracy_low": float(interval.low),
-        "accuracy_high": float(interval.high),
+        "accuracy": accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
         "loss": cross_entropy(labels, probabilities),
         "macro_precision": float(table["precision"].mean()),
         "macro_recall": float(table["recall"].mean()),
@@ -47,6 +48,7 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     }
     if len({*labels, *answers}) > 1:
         result["kappa"] = float(cohen_kappa_score(labels, answers))
+        result["alpha"] = krippendorff_alpha(labels, answers)
     if scored := scored_classes(labels, classes):
         result["auc"] = _mean(roc_auc_score(labels == c, probabilities[:, c]) for c in scored)
         result["average_precision"] = _mean(average_precision_score(labels == c, probabilities[:, c]) for c in scored)
@@ -59,16 +61,31 @@ def split_metrics(seeds: list[Answers], mode: str) -> Metrics:
     """Means over the trainings of a run, with each one's accuracy in `accuracy_seeds`.
 
     `mode` is the one that counts; where others were predicted too, there are also `accuracy_<mode>` and
-    `constant_<mode>`. The bounds of the interval are means too, those of a single training. `constant` is true if it is
-    for any seed.
+    `constant_<mode>`. The bounds are those of `accuracy_interval`. `constant` is true if it is for any seed, and
+    `constant_seeds` says for how many.
     """
     result = _mean_metrics([metrics(seed.labels, seed.probabilities[mode]) for seed in seeds])
-    result["accuracy_seeds"] = [_accuracy(seed, mode) for seed in seeds]
+    accuracies = [_accuracy(seed, mode) for seed in seeds]
+    result["accuracy_seeds"] = list(accuracies)
+    result["accuracy_low"], result["accuracy_high"] = accuracy_interval(accuracies, len(seeds[0].labels))
+    result["constant_seeds"] = sum(is_constant(seed.probabilities[mode]) for seed in seeds)
     if len(seeds[0].probabilities) > 1:
         for other in seeds[0].probabilities:
             result[f"accuracy_{other}"] = _mean(_accuracy(seed, other) for seed in seeds)
             result[f"constant_{other}"] = any(is_constant(seed.probabilities[other]) for seed in seeds)
     return result
+
+
+def krippendorff_alpha(labels: np.ndarray, answers: np.ndarray) -> float:
+    """Krippendorff's alpha (2004) of two coders, nominal data: 1 - observed / expected disagreement.
+
+    Defined where labels and answers hold more than one class together.
+    """
+    both = np.concatenate([labels, answers])
+    _, counts = np.unique(both, return_counts=True)
+    n = len(both)
+    expected = 1 - float((counts * (counts - 1)).sum()) / (n * (n - 1))
+    return 1 - float((labels != answers).mean()) / expected
 
 
 def per_class(labels: np.ndarray, answers: np.ndarray, classes: int) -> dict[str, np.ndarray]:

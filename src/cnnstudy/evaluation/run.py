@@ -1,6 +1,7 @@
 """Everything that is made of a run's predictions and histories."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,36 +14,69 @@ from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
 from cnnstudy.evaluation.predictions import Answers, read_predictions
 from cnnstudy.nets import specs
-from cnnstudy.params import HEADLINE, Params
+from cnnstudy.params import Params
 
 FLOATS = "%.9g"
+# Splits whose answers are kept image by image; those of train would be the data set over again.
+ANSWERED = ("val", "tune", "test")
 # The answers of every seed, by split.
 Splits = dict[str, list[Answers]]
 
 
+@dataclass(frozen=True)
+class Part:
+    """One phase of a run on one split, and its metrics."""
+
+    run: str
+    phase: str
+    split: str
+    metrics: Metrics
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with."""
+        return f"{self.phase}-{self.split}"
+
+    @property
+    def title(self) -> figures.Title:
+        """What stands over its figures."""
+        return figures.Title(f"{self.run}, {self.phase}, {self.split}", bool(self.metrics["constant"]))
+
+
 def evaluate_run(params: Params, run: str) -> None:
-    """Write metrics/runs/<run>.json and, in plots/runs/<run>, three CSV for `dvc plots` and figures/."""
+    """Write a run's metrics, its answers and, in plots/runs/<run>, CSV for `dvc plots` and figures/."""
     settings, mode = params.runs[run], params.batchnorm
-    classes = samples.present_classes(params.study(settings.study).classes, samples.read_samples(settings.study))
+    table = samples.read_samples(settings.study)
+    classes = samples.present_classes(params.study(settings.study).classes, table)
+    images = np.load(paths.images(settings.study), mmap_mode="r", allow_pickle=False)
     histories = {phase: read_histories(params, run, phase) for phase in params.phases(run)}
     answers = {phase: read_answers(params, run, phase) for phase in params.phases(run)}
     layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
 
-    write_metrics(paths.run_metrics(run), answers, mode)
+    content = write_metrics(paths.run_metrics(run), answers, mode)
+    with files.replacing(paths.answers(run)) as aside:
+        answers_table(params.seeds, answers, mode, classes, table).to_csv(aside, index=False, float_format="%.6f")
     with files.replacing_folder(paths.run_plots(run)) as folder:
-        curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
-        headline = list(answers.values())[-1][HEADLINE[settings.study]]
-        curves = roc.split_curves(headline, mode, classes)
-        roc_table(curves).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
-        decisions_table(headline, mode, classes).to_csv(folder / "confusion.csv", index=False)
-
         pictures = folder / "figures"
         pictures.mkdir()
         layers_table(layers, specs.REPORT_SIZE[settings.net]).to_csv(pictures / "layers.csv", index=False)
+        curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
+        for phase, history in histories.items():
+            colour = figures.NET_COLOURS[settings.net]
+            figures.draw_curves(history, f"{run}, {phase}", colour, pictures / f"{phase}-curves.png")
+        rocs, matrices = [], []
         for phase, splits in answers.items():
-            figures.draw_curves(histories[phase], f"{run}, {phase}", pictures / f"{phase}-curves.png")
             for split, seeds in splits.items():
-                write_split(pictures, (run, phase, split), seeds, mode, classes)
+                part = Part(run, phase, split, content[phase][split])
+                rocs.append(write_roc(pictures, part, roc.split_curves(seeds, mode, classes)))
+                matrix = classification.confusion(seeds, mode, classes)
+                matrices.append(write_confusion(pictures, part, matrix))
+                write_report(pictures, part, classification.report_table(seeds, mode, classes))
+                if split in samples.SPLITS:
+                    ids = classification.examples(seeds[0], mode, classes)
+                    figures.draw_examples(images, ids, matrix, part.title, pictures / f"{part.stem}-examples.png")
+        pd.concat(rocs).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
+        pd.concat(matrices).to_csv(folder / "confusion.csv", index=False)
 
 
 def read_answers(params: Params, run: str, phase: str) -> Splits:
@@ -56,13 +90,43 @@ def read_histories(params: Params, run: str, phase: str) -> list[pd.DataFrame]:
     return [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds]
 
 
-def write_metrics(path: Path, answers: dict[str, Splits], mode: str) -> None:
-    """{phase: {split: {metric: value}}}; the metrics are those of `split_metrics`."""
+def write_metrics(path: Path, answers: dict[str, Splits], mode: str) -> dict[str, dict[str, Metrics]]:
+    """{phase: {split: {metric: value}}}, written and returned; the metrics are those of `split_metrics`."""
     content: dict[str, dict[str, Metrics]] = {
         phase: {split: split_metrics(seeds, mode) for split, seeds in splits.items()}
         for phase, splits in answers.items()
     }
     files.write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    return content
+
+
+def answers_table(
+    seeds: list[int], answers: dict[str, Splits], mode: str, classes: tuple[str, ...], table: pd.DataFrame
+) -> pd.DataFrame:
+    """What each training answered to each image of the splits in `ANSWERED`.
+
+    Columns phase, split, seed, id, path, actual, predicted, probability (of the predicted class).
+    """
+    names = np.array(classes)
+    parts = [
+        pd.DataFrame(
+            {
+                "phase": phase,
+                "split": split,
+                "seed": seed,
+                "id": its.ids,
+                "path": table["path"].to_numpy()[its.ids],
+                "actual": names[its.labels],
+                "predicted": names[its.probabilities[mode].argmax(axis=1)],
+                "probability": its.probabilities[mode].max(axis=1),
+            }
+        )
+        for phase, splits in answers.items()
+        for split in ANSWERED
+        if split in splits
+        for seed, its in zip(seeds, splits[split], strict=True)
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
@@ -87,14 +151,6 @@ def roc_table(curves: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.concat(tables) if tables else pd.DataFrame(columns=["series", "auc", "fpr", "tpr"])
 
 
-def decisions_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Columns actual, predicted: one row an image and seed, class names."""
-    actual = np.concatenate([seed.labels for seed in seeds])
-    predicted = np.concatenate([seed.probabilities[mode].argmax(axis=1) for seed in seeds])
-    names = np.array(classes)
-    return pd.DataFrame({"actual": names[actual], "predicted": names[predicted]})
-
-
 def layers_table(layers: tuple[specs.Layer, ...], size: int) -> pd.DataFrame:
     """Columns type, shape (such as 128x128x16), parameters, trainable: the table the report prints."""
     rows = specs.layer_table(layers, size)
@@ -102,22 +158,23 @@ def layers_table(layers: tuple[specs.Layer, ...], size: int) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=["type", "shape", "parameters", "trainable"])
 
 
-def write_split(
-    folder: Path, name: tuple[str, str, str], seeds: list[Answers], mode: str, classes: tuple[str, ...]
-) -> None:
-    """ROC, confusion matrix and classification report of a split; `name` is (run, phase, split)."""
-    _, phase, split = name
-    title, stem = ", ".join(name), f"{phase}-{split}"
-    curves = roc.split_curves(seeds, mode, classes)
-    figures.draw_roc(curves, title, folder / f"{stem}-roc.png")
-    roc_table(curves).to_csv(folder / f"{stem}-roc.csv", index=False, float_format=FLOATS)
+def write_roc(folder: Path, part: Part, curves: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Write the ROC curves of a part as figure and table; return the table with the column part."""
+    figures.draw_roc(curves, part.title, folder / f"{part.stem}-roc.png")
+    table = roc_table(curves)
+    table.to_csv(folder / f"{part.stem}-roc.csv", index=False, float_format=FLOATS)
+    return table.assign(part=f"{part.phase}, {part.split}")
 
-    matrix = classification.confusion(seeds, mode, len(classes))
-    figures.draw_confusion(matrix, classes, title, folder / f"{stem}-confusion.png")
-    pd.DataFrame(matrix, index=pd.Index(classes, name="actual"), columns=list(classes)).to_csv(
-        folder / f"{stem}-confusion.csv"
-    )
 
-    table = classification.report_table(seeds, mode, classes)
-    table.to_csv(folder / f"{stem}-report.csv", float_format=FLOATS)
-    (folder / f"{stem}-report.txt").write_text(classification.report_text(table, title), encoding="utf-8")
+def write_confusion(folder: Path, part: Part, matrix: pd.DataFrame) -> pd.DataFrame:
+    """Write the confusion matrix of a part as figure and table; return rows of part, actual, predicted, count."""
+    figures.draw_confusion(matrix, part.title, folder / f"{part.stem}-confusion.png")
+    matrix.to_csv(folder / f"{part.stem}-confusion.csv")
+    return matrix.stack().rename("count").reset_index().assign(part=f"{part.phase}, {part.split}")
+
+
+def write_report(folder: Path, part: Part, table: pd.DataFrame) -> None:
+    """Write the classification report of a part as table and text."""
+    table.to_csv(folder / f"{part.stem}-report.csv", float_format=FLOATS)
+    text = classification.report_text(table, part.title.text, part.metrics)
+    (folder / f"{part.stem}-report.txt").write_text(text, encoding="utf-8")

@@ -1,28 +1,48 @@
 """The page: one HTML file with everything in it."""
 
+import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cnnstudy import paths
+from cnnstudy import files, locked, paths
 from cnnstudy.data import synth
 from cnnstudy.params import HEADLINE, Params, Plan
-from cnnstudy.report import results, tables
+from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
+from cnnstudy.report.claims import Findings
 from cnnstudy.report.results import RunMetrics
 
 STUDY_TITLES = {"faces": "Facial expressions", "xray": "Chest films"}
 # How many of the most frequent confusions are shown.
 CONFUSIONS = 5
 COPIES = ("rotated by 90°", "rotated by 180°", "rotated by 270°", "flipped left to right")
+CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion matrix in pictures"}
+# What the numbers and figures depend on most.
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pandas", "opencv-python-headless", "pillow",
+            "matplotlib", "dvc", "mlflow")  # fmt: skip
 
 
-def render(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> str:
-    """The page as HTML; `numbers` are the published ones (see cnnstudy.report.reference)."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture with the id it is linked by and the words for who can't see it."""
+
+    id: str
+    text: str
+    uri: str
+
+
+def render(params: Params, metrics: dict[str, RunMetrics], folder: Path, lock: Path) -> str:
+    """The page as HTML; `folder` holds the published numbers (see cnnstudy.report.reference), `lock` the versions."""
     foreign = {study: note for study in params.studies if (note := _not_comparable(study))}
+    numbers = reference.read(folder)
     numbers = numbers[~numbers["study"].isin(list(foreign))]
+    findings = Findings(params, metrics, numbers, reference.read_layers(folder), results.read_differences(params))
+    judged = {study: claims.claims(findings, study) for study in params.studies if study not in foreign}
+    runs = [_run(findings, run) for run in metrics]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -31,11 +51,17 @@ def render(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame
         params=params,
         drawn=[study for study in params.studies if params.source(study).format == "drawn"],
         foreign=foreign,
+        summary=summary.lines(findings, judged),
         constant=tables.constant_answers(metrics),
-        studies=[_study(params, metrics, numbers, study) for study in params.studies],
-        ablations=[_ablation(params, name, numbers) for name in params.ablations],
+        studies=[_study(findings, study) for study in params.studies],
+        ablations=[_ablation(findings, name) for name in params.ablations],
+        claims={STUDY_TITLES[study]: tables.claims_table(found) for study, found in judged.items()},
+        contents=contents.entries(params, reference.read_contents(folder)),
         batchnorm=tables.batchnorm_table(params, metrics),
-        runs=[_run(params, run, phases) for run, phases in metrics.items()],
+        runs=runs,
+        nets=[(run["name"], run["parameters"]) for run in runs],
+        hashes=_hashes(params, lock),
+        versions={name: version for name, version in locked.versions(lock).items() if name in PACKAGES},
     )
 
 
@@ -52,23 +78,35 @@ def policy(plan: Plan) -> str:
 def _not_comparable(study: str) -> str:
     """Why the published numbers say nothing about this data; '' where they can be set beside ours."""
     published = synth.FACES if study == "faces" else synth.FILMS
-    balance = json.loads(paths.audit(study).read_text(encoding="utf-8"))["balance"]
+    balance = _audit(study)["balance"]
     present = sorted({name for counts in balance.values() for name, count in counts.items() if count})
     if set(present) == set(published):
         return ""
     return f"{len(published)} classes ({', '.join(published)}), this data has {len(present)} ({', '.join(present)})"
 
 
-def _study(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame, study: str) -> dict[str, Any]:
-    audit = json.loads(paths.audit(study).read_text(encoding="utf-8"))
-    baselines = audit.pop("baselines")
+def _audit(study: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(paths.audit(study).read_text(encoding="utf-8"))
+    return content
+
+
+def _study(its: Findings, study: str) -> dict[str, Any]:
+    params = its.params
+    audit = _audit(study)
+    baselines, hashes = audit.pop("baselines"), audit.pop("files")
     plans = {name: plan for name, plan in params.plans.items() if plan.study == study}
-    confusions = results.confusions(params, study).head(CONFUSIONS) if study == "faces" else pd.DataFrame()
+    is_faces = study == "faces"
+    confusions = results.confusions(params, study).head(CONFUSIONS) if is_faces else pd.DataFrame()
     return {
         "name": study,
         "title": STUDY_TITLES[study],
-        "settings": params.faces if study == "faces" else params.xray,
-        "table": tables.faces_table(params, metrics, numbers) if study == "faces" else None,
+        "settings": params.faces if is_faces else params.xray,
+        "format": (params.sources.faces if is_faces else params.sources.xray).format,
+        "images": audit["images"],
+        "rejected": audit.get("rejected", 0),
+        "hashes": hashes,
+        "table": tables.faces_table(params, its.metrics, its.numbers) if is_faces else None,
+        "paper": compared.paper_table(params, its.metrics, its.numbers) if is_faces else None,
         "baselines": tables.baselines_table(baselines),
         "confusions": None if confusions.empty else tables.confusions_table(confusions),
         "audit": tables.audit_tables(audit),
@@ -77,43 +115,78 @@ def _study(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame
     }
 
 
-def _ablation(params: Params, name: str, numbers: pd.DataFrame) -> dict[str, Any]:
-    ablation = params.ablations[name]
+def _ablation(its: Findings, name: str) -> dict[str, Any]:
+    ablation, folder = its.params.ablations[name], paths.ablation_plots(name)
+    table = results.read_ablation(name)
+    texts = {
+        "curve": f"Accuracy by {ablation.axis}",
+        "differences": f"Differences in accuracy by {ablation.axis}",
+        "training": f"Training by {ablation.axis}",
+    }
+    pictures = {kind: Picture(f"ablation-{name}-{kind}", text, results.picture(folder / f"{kind}.png"))
+                for kind, text in texts.items() if (folder / f"{kind}.png").exists()}  # fmt: skip
     return {
         "name": name,
         "study": ablation.study,
         "axis": ablation.axis,
-        "table": tables.ablation_table(name, ablation.axis, results.read_ablation(name), numbers),
-        "curve": results.picture(paths.ablation_plots(name) / "curve.png"),
+        "table": None if table["net"].nunique() > 1 else tables.ablation_table(name, ablation.axis, table, its.numbers),
+        "pictures": list(pictures.values()),
+        "real": tables.real_differences(its.differences, pd.read_csv(folder / "differences.csv")),
     }
 
 
-def _run(params: Params, run: str, phases: RunMetrics) -> dict[str, Any]:
-    """A run's settings, tables and pictures; `shown` are those of the split that counts, `more` the others'."""
+def _run(its: Findings, run: str) -> dict[str, Any]:
+    """A run's settings, tables and pictures; each phase shows the split that counts, `more` has the others'."""
+    params, phases = its.params, its.metrics[run]
     settings = params.runs[run]
-    figures = paths.run_plots(run) / "figures"
-    layers = results.read_layers(run)
-    headline = (list(phases)[-1], HEADLINE[settings.study])
-    names = [(phase, split) for phase, splits in phases.items() for split in splits]
-    pictures = {
-        (phase, split): [
-            (f"{kind} of {run}, {phase}, {split}", results.picture(figures / f"{phase}-{split}-{file}.png"))
-            for kind, file in (("ROC", "roc"), ("Confusion matrix", "confusion"))
-        ]
-        for phase, split in names
-    }
-    curves = [(f"Curves of {run}, {phase}", results.picture(figures / f"{phase}-curves.png")) for phase in phases]
+    table = results.read_layers(run)
+    headline = HEADLINE[settings.study]
+    others = [(phase, split) for phase, splits in phases.items() for split in splits if split != headline]
     return {
         "name": run,
         "settings": settings,
         "policy": policy(params.plans[settings.plan]),
-        "parameters": int(layers["parameters"].sum()),
-        "constant": any(its["constant"] for splits in phases.values() for its in splits.values()),
+        "parameters": int(table["parameters"].sum()),
+        "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
         "table": tables.run_table(phases),
-        "curves": curves,
-        "shown": pictures[headline],
-        "more": [picture for name in names if name != headline for picture in pictures[name]],
-        "reports": [(figures / f"{phase}-{split}-report.txt").read_text(encoding="utf-8") for phase, split in names],
-        "layers": tables.layer_table(layers),
-        "report_size": layers["shape"][0],
+        "phases": [_phase(its, run, phase, headline) for phase in phases],
+        "more": [picture for phase, split in others for picture in _charts(run, phase, split, f"-{split}")],
+        "texts": [_text(run, phase, split) for phase, splits in phases.items() for split in splits],
+        "layers": tables.layer_table(table),
+        "layers_as": tables.layers_as_printed(run, table, its.layers),
+        "report_size": table["shape"][0],
+    }
+
+
+def _phase(its: Findings, run: str, phase: str, headline: str) -> dict[str, Any]:
+    curves = results.picture(paths.run_plots(run) / "figures" / f"{phase}-curves.png")
+    return {
+        "name": phase,
+        "curves": Picture(contents.figure_id(run, phase, "curves"), f"Curves of {run}, {phase}", curves),
+        "charts": _charts(run, phase, headline),
+        "reports_id": contents.figure_id(run, phase, "report"),
+        "reports": compared.published_parts(run, phase, its.metrics[run][phase], its.numbers),
+    }
+
+
+def _charts(run: str, phase: str, split: str, end: str = "") -> list[Picture]:
+    figures = paths.run_plots(run) / "figures"
+    files, title = {kind: figures / f"{phase}-{split}-{kind}.png" for kind in CHARTS}, f"{run}, {phase}, {split}"
+    return [
+        Picture(f"{contents.figure_id(run, phase, kind)}{end}", f"{CHARTS[kind]} of {title}", results.picture(file))
+        for kind, file in files.items()
+        if file.exists() and not (end and kind == "examples")
+    ]
+
+
+def _text(run: str, phase: str, split: str) -> str:
+    return (paths.run_plots(run) / "figures" / f"{phase}-{split}-report.txt").read_text(encoding="utf-8")
+
+
+def _hashes(params: Params, lock: Path) -> dict[str, str]:
+    """MD5 of the parameters that this page depends on, in a fixed order, and of the lock file."""
+    content = json.dumps(params.model_dump(exclude={"compute", "audit"}), sort_keys=True)
+    return {
+        "parameters": hashlib.md5(content.encode(), usedforsecurity=False).hexdigest(),
+        lock.name: files.md5(lock),
     }

@@ -26,6 +26,16 @@ def read(folder: Path) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def read_layers(folder: Path) -> pd.DataFrame:
+    """The report's layer tables: study, table, run, row, type, shape (such as 128x128x16), parameters, source."""
+    return pd.read_csv(folder / "report_layers.csv", dtype={"table": str, "shape": str})
+
+
+def read_contents(folder: Path) -> pd.DataFrame:
+    """Every table and figure of the report: item, shows, study, run, phase, split, kind; an empty cell is ''."""
+    return pd.read_csv(folder / "report_contents.csv", dtype=str, keep_default_na=False)
+
+
 def find(numbers: pd.DataFrame, **cells: str) -> Published | None:
     """The accuracy (or another metric) whose row has these cells and no class, or None where nothing is published."""
     cells = {"class": "", "metric": "accuracy"} | cells

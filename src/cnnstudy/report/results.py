@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from cnnstudy import paths
+from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.params import HEADLINE, Params
 
 LARGE = 60_000
@@ -24,15 +25,20 @@ def read_metrics(params: Params) -> dict[str, RunMetrics]:
     return {run: json.loads(paths.run_metrics(run).read_text(encoding="utf-8")) for run in params.runs}
 
 
-def summary(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, dict[str, float]]:
-    """{run: {val_accuracy, tuned_val_accuracy}} for faces, {run: {test_accuracy}} for xray."""
-    result: dict[str, dict[str, float]] = {}
+def summary(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, dict[str, float | str]]:
+    """{run: {val_accuracy, tuned_val_accuracy}} for faces, {run: {test_accuracy}} for xray.
+
+    A run that gave every image of that split the same answer also says in which phases, as `one_class_answers`.
+    """
+    result: dict[str, dict[str, float | str]] = {}
     for run, phases in metrics.items():
         split = HEADLINE[params.runs[run].study]
         result[run] = {
             f"{split}_accuracy" if phase == "base" else f"{phase}_{split}_accuracy": splits[split]["accuracy"]
             for phase, splits in phases.items()
         }
+        if constant := [phase for phase, splits in phases.items() if splits[split]["constant"]]:
+            result[run]["one_class_answers"] = ", ".join(constant)
     return result
 
 
@@ -43,7 +49,34 @@ def read_ablation(name: str) -> pd.DataFrame:
 
 def read_layers(run: str) -> pd.DataFrame:
     """A run's layer table: type, shape, parameters, trainable."""
-    return pd.read_csv(paths.run_plots(run) / "figures/layers.csv")
+    return pd.read_csv(_figures(run) / "layers.csv")
+
+
+def read_curves(run: str) -> pd.DataFrame:
+    """Columns epoch, series, accuracy, loss; see cnnstudy.evaluation.run."""
+    return pd.read_csv(paths.run_plots(run) / "curves.csv")
+
+
+def read_report(run: str, phase: str, split: str) -> pd.DataFrame:
+    """A classification report: precision, recall, f1-score and support, the class as index."""
+    return pd.read_csv(_figures(run) / f"{phase}-{split}-report.csv", index_col="class")
+
+
+def read_confusion(run: str, phase: str, split: str) -> pd.DataFrame:
+    """Counts, a row an actual and a column a predicted class."""
+    return pd.read_csv(_figures(run) / f"{phase}-{split}-confusion.csv", index_col="actual")
+
+
+def read_roc(run: str, phase: str, split: str) -> pd.DataFrame:
+    """Columns series, auc, fpr, tpr."""
+    return pd.read_csv(_figures(run) / f"{phase}-{split}-roc.csv")
+
+
+def read_differences(params: Params) -> dict[tuple[str, str], Difference]:
+    """The differences of every ablation, by the names of the two trainings."""
+    tables = [pd.read_csv(paths.ablation_plots(name) / "differences.csv") for name in params.ablations]
+    rows = [row for table in tables for row in table.to_dict("records")]
+    return {(str(row["first"]), str(row["second"])): Difference(**row) for row in rows}
 
 
 def confusions(params: Params, study: str) -> pd.DataFrame:
@@ -51,11 +84,11 @@ def confusions(params: Params, study: str) -> pd.DataFrame:
 
     Columns actual, predicted, count and share (of the images of class `actual`), most frequent first.
     """
-    stem = f"figures/base-{HEADLINE[study]}-confusion.csv"  # type: ignore[index]
-    files = [paths.run_plots(run) / stem for run, its in params.runs.items() if its.study == study]
-    if not files:
+    runs = [run for run, its in params.runs.items() if its.study == study]
+    if not runs:
         return pd.DataFrame(columns=["actual", "predicted", "count", "share"])
-    pooled = pd.concat([pd.read_csv(file, index_col="actual") for file in files]).groupby(level=0).sum()
+    split = HEADLINE[study]  # type: ignore[index]
+    pooled = pd.concat([read_confusion(run, "base", split) for run in runs]).groupby(level=0).sum()
     pairs = pooled.rename_axis(columns="predicted").stack().rename("count").reset_index()
     pairs["share"] = pairs["count"] / pairs["actual"].map(pooled.sum(axis=1))
     wrong = pairs[(pairs["actual"] != pairs["predicted"]) & (pairs["count"] > 0)]
@@ -74,3 +107,7 @@ def picture(path: Path) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=PHOTO_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _figures(run: str) -> Path:
+    return paths.run_plots(run) / "figures"

@@ -5,7 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.params import HEADLINE, Params
+from cnnstudy.report.claims import Claim
 from cnnstudy.report.reference import Published, find
 from cnnstudy.report.results import RunMetrics
 
@@ -27,8 +29,9 @@ METRICS = {
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
     "kappa": "kappa",
+    "alpha": "alpha",
     "auc": "AUC",
-    "average_precision": "average precision",
+    "average_precision": "AUCPR",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
 }
@@ -38,8 +41,9 @@ METRICS = {
 class Cell:
     """`mark` is the cell's class.
 
-    Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `constant`: one class for every image; `inside`:
-    the report's number lies in our interval; `doubtful`: the report contradicts this number.
+    Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `holds`, `fails`, `open`: what a claim came to;
+    `constant`: one class for every image; `inside`: the report's number lies in our interval; `doubtful`: the report
+    contradicts this number.
     """
 
     text: str
@@ -131,6 +135,46 @@ def layer_table(layers: pd.DataFrame) -> Table:
     sums = [("all parameters", total), ("trainable", trainable), ("not trainable", total - trainable)]
     rows += [[Cell(name), Cell("", "text"), Cell(f"{value:,}")] for name, value in sums]
     return Table(["layer", "output shape", "parameters"], rows)
+
+
+def layers_as_printed(run: str, layers: pd.DataFrame, printed: pd.DataFrame) -> str:
+    """Which of the report's layer tables a run's is the same as, or else which of them it ought to be."""
+    columns = ["type", "shape", "parameters"]
+    ours = layers[columns].astype(str).to_numpy().tolist()
+    tables = {str(name): table for name, table in printed.groupby("table", sort=False)}
+    same = [name for name, table in tables.items() if table[columns].astype(str).to_numpy().tolist() == ours]
+    if same:
+        return f"row for row as in table {' and '.join(same)} of the report"
+    its = [name for name, table in tables.items() if (table["run"] == run).any()]
+    return f"not as in table {' and '.join(its)} of the report" if its else "the report prints no such table"
+
+
+def claims_table(claims: list[Claim]) -> Table:
+    """What the report says, its figures, ours, and what ours say about it."""
+    marks = {"holds": "holds", "does not hold": "fails", "cannot tell": "open"}
+    rows = [
+        [
+            Cell(claim.where),
+            Cell(claim.says, "long"),
+            Cell(claim.verdict, marks[claim.verdict]),
+            Cell(claim.ours, "long"),
+            Cell(claim.published, "long"),
+        ]
+        for claim in claims
+    ]
+    return Table(["in the report", "it says", "here it", "our figures", "the published figures"], rows)
+
+
+def real_differences(differences: dict[tuple[str, str], Difference], pairs: pd.DataFrame) -> Table:
+    """Differences in accuracy with their intervals, and whether they are more than chance."""
+    rows = []
+    for key in zip(pairs["first"], pairs["second"], strict=True):
+        pair = differences[key]
+        interval = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
+        real = Cell("yes", "holds") if pair.real else Cell("could be chance", "open")
+        value = Cell(f"{pair.difference:+.3f}".replace("-", "−"))
+        rows.append([Cell(f"{pair.first} − {pair.second}"), value, Cell(interval), real])
+    return Table(["difference in accuracy", "", "95 % interval", "more than chance"], rows)
 
 
 def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:

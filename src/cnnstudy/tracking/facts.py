@@ -84,7 +84,10 @@ def run_record(params: Params, run: str, key: str) -> Record:
 
 
 def ablation_record(params: Params, name: str) -> Record:
-    """What is recorded of an ablation: its table, its curve, and each column of the table along the axis."""
+    """What is recorded of an ablation: its tables and figures, and each column of its table along the axis.
+
+    Those of the phase `tuned` are named tuned_<column>.
+    """
     ablation = params.ablations[name]
     table = pd.read_csv(paths.ablation_plots(name) / "curve.csv")
     numbers = table.select_dtypes("number").drop(columns="x")
@@ -98,9 +101,9 @@ def ablation_record(params: Params, name: str) -> Record:
         tags={"kind": "ablation", "ablation": name} | _study_tags(params, ablation.study),
         finals={},
         series=[
-            (str(column), float(value), int(x))
+            (str(column) if phase == "base" else f"{phase}_{column}", float(value), int(x))
             for column in numbers
-            for x, value in zip(table["x"], numbers[column], strict=True)
+            for x, phase, value in zip(table["x"], table["phase"], numbers[column], strict=True)
             if pd.notna(value)
         ],
         artifacts=dict.fromkeys(files, ""),

@@ -1,0 +1,81 @@
+"""Intervals against scikit-style references and cases worked by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, ttest_1samp
+
+from cnnstudy.evaluation.intervals import accuracy_interval, differences
+
+
+@pytest.mark.parametrize(("correct", "n"), [(38, 40), (0, 20), (20, 20), (131, 400)])
+def test_one_seed_has_wilsons_interval(correct: int, n: int) -> None:
+    expected = binomtest(correct, n).proportion_ci(method="wilson")
+    assert accuracy_interval([correct / n], n) == pytest.approx((expected.low, expected.high))
+
+
+def test_seeds_widen_the_interval_as_students_does() -> None:
+    seeds = [0.80, 0.84, 0.88]
+    low, high = accuracy_interval(seeds, 10**9)  # so many images that only the seeds matter
+    expected = ttest_1samp(seeds, 0).confidence_interval(0.95)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-4)
+    few = accuracy_interval(seeds, 100)
+    assert few[0] < low
+    assert few[1] > high
+
+
+def test_an_interval_stays_between_0_and_1() -> None:
+    low, high = accuracy_interval([0.2, 1.0], 10)
+    assert (low, high) == (0, 1)
+
+
+def runs(n: int, *accuracies: float, seeds: int = 1) -> dict[str, np.ndarray]:
+    """Answers that are right independently of each other."""
+    rng = np.random.default_rng(1)
+    return {f"run{i}": rng.random((seeds, n)) < accuracy for i, accuracy in enumerate(accuracies)}
+
+
+def test_a_large_difference_is_real_and_a_small_one_is_not() -> None:
+    large, small = differences(runs(200, 0.6, 0.9, 0.61), np.arange(200), [("run1", "run0"), ("run2", "run0")])
+    assert large.real
+    assert large.low > 0
+    assert large.low < large.difference < large.high
+    assert not small.real
+
+
+def test_a_pair_turned_round_has_the_other_sign() -> None:
+    there, back = differences(runs(100, 0.6, 0.9), np.arange(100), [("run1", "run0"), ("run0", "run1")])
+    assert back.difference == -there.difference
+    assert (back.low, back.high) == pytest.approx((-there.high, -there.low))
+
+
+def test_the_bootstrap_comes_near_to_the_normal_interval_of_pairs() -> None:
+    correct = runs(400, 0.7, 0.8)
+    (pair,) = differences(correct, np.arange(400), [("run1", "run0")])
+    each = correct["run1"][0].astype(float) - correct["run0"][0]
+    half = 1.96 * each.std(ddof=1) / 20
+    assert (pair.low, pair.high) == pytest.approx((each.mean() - half, each.mean() + half), abs=0.004)
+
+
+def test_images_of_one_patient_count_once() -> None:
+    correct = {name: np.repeat(values, 10, axis=1) for name, values in runs(20, 0.5, 0.8).items()}
+    (apart,) = differences(correct, np.arange(200), [("run1", "run0")])
+    (together,) = differences(correct, np.repeat(np.arange(20), 10), [("run1", "run0")])
+    assert together.high - together.low > 2.5 * (apart.high - apart.low)
+
+
+def test_seeds_that_scatter_make_a_difference_uncertain() -> None:
+    steady = np.tile(np.arange(100) < 80, (3, 1))
+    scattered = np.array([np.arange(100) < k for k in (60, 95, 99)])
+    (pair,) = differences({"a": steady, "b": scattered}, np.arange(100), [("b", "a")])
+    assert not pair.real
+    assert pair.high - pair.low > 0.5
+
+
+def test_more_pairs_need_a_larger_difference() -> None:
+    correct = runs(300, 0.7, 0.79)
+    pairs = [("run1", "run0")]
+    one = differences(correct, np.arange(300), pairs)[0]
+    many = differences(correct, np.arange(300), pairs * 400)[0]
+    assert one.real
+    assert not many.real
+    assert (one.low, one.high) == (many.low, many.high)

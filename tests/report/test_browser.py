@@ -1,0 +1,83 @@
+"""The page in headless Chromium, on a desk, on a phone and in print."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+WIDE, PHONE = 1280, 390
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CNNSTUDY_NEEDS_CHROMIUM"), reason="no Chromium here"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def file(html: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("page") / "index.html"
+    file.write_text(html, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(params=[WIDE, PHONE])
+def shown(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[tuple[Page, list[str]]]:
+    """The page, and what the console said and what was asked of the network."""
+    page = browser.new_page(viewport={"width": request.param, "height": 900})
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda its: None if its.url.startswith(("file:", "data:")) else complaints.append(its.url))
+    page.goto(file.as_uri())
+    yield page, complaints
+    page.close()
+
+
+def test_every_picture_loads_and_nothing_complains(shown: tuple[Page, list[str]]) -> None:
+    page, complaints = shown
+    assert page.evaluate("document.images.length") > 30
+    broken = page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)")
+    assert broken == complaints == []
+
+
+def test_nothing_is_wider_than_the_screen(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    width = page.evaluate("document.documentElement.clientWidth")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_claims_are_cards_on_a_phone(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    display = page.evaluate("getComputedStyle(document.querySelector('table.cards td')).display")
+    assert display == ("block" if page.evaluate("innerWidth") == PHONE else "table-cell")
+
+
+def test_every_link_of_the_index_leads_to_something_visible(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    targets = page.evaluate("[...document.querySelectorAll('#contents a')].map(a => a.hash.slice(1))")
+    assert len(targets) > 10
+    heights = page.evaluate("ids => ids.map(id => document.getElementById(id).getBoundingClientRect().height)", targets)
+    assert min(heights) > 10
+
+
+def test_the_printed_page_shows_what_is_folded(browser: Browser, file: Path) -> None:
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    assert not page.evaluate("document.querySelector('details pre').checkVisibility()")
+    page.emulate_media(media="print")
+    assert page.evaluate("document.querySelector('details pre').checkVisibility()")
+    assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
+    page.close()

@@ -1,0 +1,53 @@
+"""Evaluated runs and audits as the page finds them, made without training."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import synthetic_runs
+from PIL import Image
+
+from cnnstudy import paths
+from cnnstudy.evaluation.ablation import write_ablation
+from cnnstudy.evaluation.run import evaluate_run
+from cnnstudy.params import Params
+from cnnstudy.report import page, results
+
+RUNS = ("alexnet", "mobilenet", "xray-aug1", "xray-aug4")
+
+
+def make_workspace() -> Params:
+    """Fill the working directory; xray-aug1 answers one class for everything, an audit found an odd file name."""
+    params = synthetic_runs.params_with(RUNS)
+    for study in params.studies:
+        synthetic_runs.write_samples(params, study)
+        write_audit(study, list(params.study(study).classes))
+    for run in params.runs:
+        synthetic_runs.write_run(params, run, stuck="recalibrated" if run == "xray-aug1" else "")
+        evaluate_run(params, run)
+    for name in params.ablations:
+        write_ablation(params, name)
+    for plan in params.plans:
+        write_sheet(paths.plan_figure(plan))
+    return params
+
+
+def write_audit(study: str, classes: list[str]) -> None:
+    finding = {"kind": "identical files", "severity": "severe", "count": 2, "advice": "Look at <b>a&b</b>.png"}
+    baselines = {"largest class": {"train": 0.5, "val": 0.5}, "linear": {"train": 0.9, "val": 0.6125}}
+    content = {"images": 90, "balance": {"train": dict.fromkeys(classes, 9)}, "findings": {"as it is used": [finding]},
+               "not used": [], "baselines": baselines, "files": {"samples.csv": f"{study} md5"}}  # fmt: skip
+    paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
+    paths.audit(study).write_text(json.dumps(content))
+    write_sheet(paths.audit_plots(study) / "samples.png")
+
+
+def write_sheet(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 1600, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, compress_level=0)
+
+
+def render(params: Params) -> str:
+    root = synthetic_runs.ROOT
+    return page.render(params, results.read_metrics(params), root / paths.REFERENCE, root / paths.REQUIREMENTS)
