@@ -9,7 +9,7 @@ import yaml
 
 from cnnstudy import files, paths
 from cnnstudy.data import samples
-from cnnstudy.params import Params, read_params
+from cnnstudy.params import HEADLINE, Params, read_params
 
 ROOT = Path(__file__).parents[1]
 SIZES = {
@@ -51,7 +51,7 @@ def write_samples(params: Params, study: str) -> None:
 
 
 def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> None:
-    """History and predictions of every phase and seed; `skill` 0 is chance, the mode `stuck` gives one answer."""
+    """History, predictions and maps of every phase and seed; `skill` 0 is chance, the mode `stuck` gives one answer."""
     study = params.runs[run].study
     for phase in params.phases(run):
         files.write_text(paths.facts(run, phase), '{"precision": "float32"}\n')
@@ -60,7 +60,10 @@ def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> 
             folder = paths.seed(run, phase, seed)
             folder.mkdir(parents=True, exist_ok=True)
             _history(rng, skill).to_csv(paths.history(folder), index=False)
-            np.savez_compressed(paths.predictions(folder), **_arrays(rng, params, study, skill, stuck))  # type: ignore[arg-type]
+            arrays = _arrays(rng, params, study, skill, stuck)
+            np.savez_compressed(paths.predictions(folder), **arrays)  # type: ignore[arg-type]
+            if seed == params.seeds[0]:
+                np.savez_compressed(paths.gradcam(folder), **_maps(rng, params, study, arrays))  # type: ignore[arg-type]
 
 
 def _history(rng: np.random.Generator, skill: float, epochs: int = 6) -> pd.DataFrame:
@@ -90,6 +93,23 @@ def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, 
         stuck_here = params.batchnorm == stuck
         arrays[f"train_augmented/{params.batchnorm}"] = _probabilities(rng, ids % classes, classes, skill, stuck_here)
     return arrays
+
+
+def _maps(
+    rng: np.random.Generator, params: Params, study: str, predictions: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """gradcam.npz: noise for some images, a share of 0.3 on an area of 0.2."""
+    split = HEADLINE[study]  # type: ignore[index]
+    ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
+    predicted = probabilities.argmax(axis=1)
+    arrays: dict[str, np.ndarray] = {}
+    for name, chosen in (("correct", predicted == labels), ("mistakes", predicted != labels)):
+        rows = np.flatnonzero(chosen)[:24]
+        arrays |= {f"{name}/id": ids[rows], f"{name}/label": labels[rows], f"{name}/predicted": predicted[rows]}
+        arrays |= {f"{name}/probability": probabilities[rows].max(axis=1)}
+        arrays |= {f"{name}/map": rng.integers(0, 256, (len(rows), 4, 4), np.uint8)}
+    shares = {name: np.full(len(ids), value, np.float32) for name, value in (("share", 0.3), ("area", 0.2))}
+    return arrays | {"attention/id": ids} | {f"attention/{name}": value for name, value in shares.items()}
 
 
 def _probabilities(rng: np.random.Generator, labels: np.ndarray, classes: int, skill: float, stuck: bool) -> np.ndarray:

@@ -14,7 +14,10 @@ MODULES = sorted(
 )
 HEAVY = {"tensorflow", "keras", "mlflow"}
 # These draw, so that whoever imports them needs Matplotlib.
-DRAWING = {f"cnnstudy.evaluation.{name}" for name in ("figures", "run", "ablation")} | {"evaluate", "ablate"}
+DRAWING = {f"cnnstudy.evaluation.{name}" for name in ("figures", "run", "ablation", "attention")} | {
+    "evaluate",
+    "ablate",
+}
 
 
 def imported(modules: list[str]) -> set[str]:

@@ -38,18 +38,21 @@ def test_every_choice_composes_to_valid_params(group: str, choice: str, tmp_path
     assert getattr(params, group) == choice
 
 
+@pytest.mark.parametrize("recipe", CHOICES["recipe"])
 @pytest.mark.parametrize("profile", CHOICES["profile"])
 @pytest.mark.parametrize("model", ["alexnet", "vggnet", "mobilenet", "xraynet"])
-def test_a_model_selects_its_runs_alone(model: str, profile: str, tmp_path: Path) -> None:
-    params = read_params(compose(tmp_path / "params.yaml", f"model={model}", f"profile={profile}"))
+def test_a_model_selects_its_runs_alone(model: str, profile: str, recipe: str, tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml", f"model={model}", f"profile={profile}", f"recipe={recipe}"))
+    assert (params.model, params.profile, params.recipe) == (model, profile, recipe)
     assert {run.net for run in params.runs.values()} == {model}
     assert set(params.finetuned) == (set() if model == "xraynet" else {model})
     assert set(params.studies) == {"xray" if model == "xraynet" else "faces"}
     assert set(params.ablations) == ({"augmentation", "depth"} if model == "xraynet" else set())
 
 
-def test_all_models_have_the_runs_of_both_studies(tmp_path: Path) -> None:
-    params = read_params(compose(tmp_path / "params.yaml"))
+@pytest.mark.parametrize("recipe", CHOICES["recipe"])
+def test_all_models_have_the_runs_of_both_studies(recipe: str, tmp_path: Path) -> None:
+    params = read_params(compose(tmp_path / "params.yaml", f"recipe={recipe}"))
     faces = {"alexnet", "vggnet", "mobilenet"}
     xray = {*(f"xray-aug{level}" for level in range(5)), *(f"xray-depth{depth}" for depth in (1, 2, 3, 4, 6))}
     assert set(params.runs) == faces | xray
@@ -65,6 +68,32 @@ def test_the_report_profile_has_the_reports_sizes(tmp_path: Path) -> None:
     assert (faces.drawn.train, faces.drawn.tune, faces.split.val) == (1000, 200, 0.2)
     assert (xray.image_size, xray.batch_size, xray.epochs, xray.drawn.train, xray.split.val) == (150, 32, 50, 74, 0.15)
     assert params.batchnorm == "moving"
+
+
+@pytest.mark.parametrize("profile", CHOICES["profile"])
+def test_the_paper_recipe_has_the_papers_settings_under_every_profile(profile: str, tmp_path: Path) -> None:
+    target = tmp_path / "params.yaml"
+    params = read_params(compose(target, "recipe=paper", f"profile={profile}"))
+    batches = {run: params.batch_size(run) for run in ("alexnet", "vggnet", "mobilenet", "xray-aug0", "xray-depth6")}
+    assert batches == {"alexnet": 400, "vggnet": 400, "mobilenet": 250, "xray-aug0": 32, "xray-depth6": 32}
+    assert {name: run.head_dropout for name, run in params.runs.items() if run.head_dropout} == {"mobilenet": 0.3}
+    assert (params.faces.epochs, params.xray.epochs) == (24, 50)
+    assert (params.faces.class_weight, params.xray.class_weight) == ("balanced", "none")
+    assert {run.widths for run in params.runs.values() if run.study == "xray"} == {"reshi"}
+    for training in (params.training.faces, params.training.xray):
+        adam = (training.learning_rate, training.beta_1, training.beta_2, training.epsilon)
+        assert (*adam, training.schedule, training.dropout) == (0.001, 0.9, 0.999, 1e-8, "constant", 1.0)
+    sizes = read_params(compose(target, f"profile={profile}"))
+    assert params.faces.image_size == sizes.faces.image_size
+    assert params.faces.drawn == sizes.faces.drawn
+
+
+def test_a_value_given_stands_over_a_recipes(tmp_path: Path) -> None:
+    params = read_params(
+        compose(tmp_path / "params.yaml", "recipe=paper", "faces.epochs=3", "runs.mobilenet.batch_size=8")
+    )
+    assert params.faces.epochs == 3
+    assert params.batch_size("mobilenet") == 8
 
 
 def test_widths_reach_every_xray_run(tmp_path: Path) -> None:
@@ -142,10 +171,14 @@ BOUNDS = [
         ("xray", "drawn", "site_label_correlation"): 1.1,
         ("training", "faces", "learning_rate"): 0.0,
         ("training", "xray", "beta_1"): 1.0,
+        ("training", "faces", "label_smoothing"): 1.0,
+        ("training", "xray", "patience"): -1,
         ("data_seed",): -1,
         ("compute", "threads"): 0,
         ("seeds",): [],
         ("runs", "xray-depth6", "depth"): 7,
+        ("runs", "mobilenet", "batch_size"): 0,
+        ("runs", "mobilenet", "head_dropout"): 1.0,
         ("plans", "xray-aug4", "level"): 5,
         ("plans", "faces", "rotation"): 181,
         ("plans", "faces", "shift"): 1.0,
@@ -163,6 +196,8 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
     [
         (("profile",), "huge", "quick, report, smoke"),
         (("batchnorm",), "frozen", "'moving' or 'recalibrated'"),
+        (("training", "faces", "selection"), "first", "'last' or 'best'"),
+        (("faces", "tuned_frozen"), "all", "'none' or 'features'"),
         (("runs", "alexnet", "net"), "resnet", "'alexnet', 'vggnet', 'mobilenet' or 'xraynet'"),
         (("runs", "alexnet", "plan"), "xray-aug1", "a plan of faces: faces"),
         (("runs", "alexnet", "depth"), 3, "none for other nets"),

@@ -22,6 +22,8 @@ Remedy = Literal["drop", "keep"]
 ClassWeight = Literal["none", "balanced"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Rate = Literal["constant", "cosine"]
+Selection = Literal["last", "best"]
+Frozen = Literal["none", "features"]
 
 # The split that stands for a run: faces has no test split of its own.
 HEADLINE: dict[StudyName, SplitName] = {"faces": "val", "xray": "test"}
@@ -104,7 +106,11 @@ class Split(Section):
 
 
 class FacesStudy(Section):
-    """Data and training sizes of the facial-expression study."""
+    """Data and training sizes of the facial-expression study.
+
+    `tuned_frozen` is what the tuning phase leaves as the first phase made it: nothing, or the `features`, all layers
+    before the dense head. Their BatchNorm layers then keep the statistics they have, under either `batchnorm`.
+    """
 
     image_size: Annotated[int, Field(ge=32, le=1024)]
     classes: Annotated[dict[Name, list[str]], Field(min_length=2)]
@@ -115,6 +121,7 @@ class FacesStudy(Section):
     class_weight: ClassWeight
     tuned_epochs: Count
     tuned_learning_rate: LearningRate
+    tuned_frozen: Frozen
 
 
 class XrayStudy(Section):
@@ -134,7 +141,13 @@ class Training(Section):
     """Adam's settings (Kingma and Ba 2015), and what else a recipe sets.
 
     `schedule` keeps the learning rate, or lets it rise over the first tenth of the steps and fall to 0 along a cosine
-    (Loshchilov and Hutter 2017); `dropout` multiplies the rates of a net's dropout layers.
+    (Loshchilov and Hutter 2017); `dropout` multiplies the rates of a net's dropout layers. `label_smoothing` is the
+    share of every label that is spread over all classes alike (Szegedy et al. 2016).
+
+    `selection` is which epoch's weights are kept: the last, or the best. `patience` stops a phase after that many
+    epochs without a better one; 0 never does. An epoch is better where its accuracy on the split `val` is higher, or
+    where that is the same and the cross-entropy lower, with BatchNorm's statistics of the kind that `batchnorm` says
+    (see cnnstudy.training.selection). A figure for `val` is then that of the best of many.
     """
 
     learning_rate: LearningRate
@@ -143,6 +156,9 @@ class Training(Section):
     epsilon: Annotated[float, Field(gt=0, le=1)]
     schedule: Rate
     dropout: Annotated[float, Field(ge=0, le=1)]
+    label_smoothing: Fraction
+    selection: Selection
+    patience: Annotated[int, Field(ge=0)]
 
 
 class Trainings(Section):
@@ -173,13 +189,18 @@ class Plan(Section):
 
 
 class Run(Section):
-    """One net, trained on one plan; `depth` and `widths` are xraynet's."""
+    """One net, trained on one plan; `depth` and `widths` are xraynet's.
+
+    `batch_size` stands over the study's; `head_dropout` is the rate of a dropout layer put before the last dense layer.
+    """
 
     study: StudyName
     plan: Name
     net: Net
     depth: Annotated[int, Field(ge=1, le=6)] | None = None
     widths: Widths | None = None
+    batch_size: Count | None = None
+    head_dropout: Fraction | None = None
 
 
 class Finetuned(Section):
@@ -228,6 +249,11 @@ class Params(Section):
     def recipe_of(self, name: StudyName) -> Training:
         """How a study's nets are trained."""
         return self.training.faces if name == "faces" else self.training.xray
+
+    def batch_size(self, run: str) -> int:
+        """Images of a run's training step."""
+        settings = self.runs[run]
+        return settings.batch_size or self.study(settings.study).batch_size
 
     def source(self, name: StudyName) -> Source:
         """Where a study's images come from."""

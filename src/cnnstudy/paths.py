@@ -114,6 +114,11 @@ def predictions(folder: Path) -> Path:
     return folder / "predictions.npz"
 
 
+def gradcam(folder: Path) -> Path:
+    """Where the net looks, of the first seed: maps of some images (see cnnstudy.training.gradcam)."""
+    return folder / "gradcam.npz"
+
+
 def audit(study: str) -> Path:
     """What the audit found."""
     return Path("metrics/audit", f"{study}.json")

@@ -10,6 +10,7 @@ from cnnstudy.params import Params
 GIB = 1 << 30
 # Bytes a parameter while it trains: itself, its gradient, Adam's two moments, and copies while they are updated.
 TRAINING_BYTES = 24
+WEIGHT_BYTES = 4
 # Bytes an activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in the four nets).
 ACTIVATION_BYTES = 5
 # What a process with TensorFlow takes without a net.
@@ -30,10 +31,11 @@ def disk_bytes(params: Params) -> int:
             drawn = study.drawn.train + study.drawn.tune + study.drawn.test
             total += drawn * len(study.classes) * 3 * study.image_size**2
     for run in params.runs:
-        weights = 4 * _parameters_of(params, run)
+        weights = WEIGHT_BYTES * _parameters_of(params, run)
         total += weights * len(params.phases(run)) * len(params.seeds)
-        largest = max(largest, weights)
-    return total + 3 * largest
+        # A checkpoint holds the weights, Adam's two moments, and perhaps the best epoch's weights.
+        largest = max(largest, (3 + _keeps_best(params, run)) * weights)
+    return total + largest
 
 
 def memory_bytes(params: Params) -> tuple[str, int]:
@@ -47,7 +49,12 @@ def _training_bytes(params: Params, run: str) -> int:
     study = params.study(params.runs[run].study)
     table = specs.layer_table(_layers(params, run), study.image_size)
     activations = sum(prod(row.shape) for row in table)
-    return TRAINING_BYTES * sum(row.parameters for row in table) + ACTIVATION_BYTES * study.batch_size * activations
+    each = TRAINING_BYTES + WEIGHT_BYTES * _keeps_best(params, run)
+    return each * sum(row.parameters for row in table) + ACTIVATION_BYTES * params.batch_size(run) * activations
+
+
+def _keeps_best(params: Params, run: str) -> bool:
+    return params.recipe_of(params.runs[run].study).selection == "best"
 
 
 def _parameters_of(params: Params, run: str) -> int:

@@ -76,3 +76,24 @@ def test_another_dropout_changes_rates_and_nothing_else() -> None:
     assert len(rates) == 7
     assert all(other == one / 2 for one, other in rates)
     assert specs.with_dropout(layers, 1.0) == layers
+
+
+def test_a_dropout_before_the_head_adds_a_row_and_no_parameters() -> None:
+    layers = specs.layers_of("mobilenet", 8)
+    noisy = specs.with_head_dropout(layers, 0.3)
+    rows = [(row.type, row.shape) for row in specs.layer_table(noisy, 128)]
+    assert rows[-3:] == [("GlobalAveragePooling2D", (1024,)), ("Dropout", (1024,)), ("Dense", (8,))]
+    assert specs.parameter_counts(noisy, 128) == specs.parameter_counts(layers, 128)
+    assert specs.with_head_dropout(layers, None) == layers
+
+
+@pytest.mark.parametrize(
+    ("net", "depth", "first"),
+    [
+        ("alexnet", None, specs.Flatten), ("vggnet", None, specs.Flatten),
+        ("mobilenet", None, specs.GlobalAveragePool), ("xraynet", 3, specs.Flatten),
+    ],
+)  # fmt: skip
+def test_the_head_begins_where_the_maps_end(net: str, depth: int | None, first: type) -> None:
+    layers = specs.layers_of(net, 2, depth, "reshi" if depth else None)
+    assert isinstance(layers[specs.head_start(layers)], first)

@@ -15,7 +15,10 @@ from cnnstudy.params import Plan, Training
 from cnnstudy.training import loop, pipeline
 from cnnstudy.training.checkpoint import Checkpoint
 
-ADAM = Training(learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0)
+ADAM = Training(
+    learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0,
+    label_smoothing=0.0, selection="last", patience=0,
+)  # fmt: skip
 LAYERS = (
     specs.Conv(4, 3, bias=True), specs.BatchNorm(), specs.Relu(), specs.Dropout(0.1),
     specs.GlobalAveragePool(), specs.Dense(2, activation="softmax"),
@@ -29,6 +32,13 @@ def bright_or_dark() -> Dataset:
     labels = np.tile([0, 1], 60)
     images = (rng.integers(0, 120, (120, 12, 12, 3)) + 120 * labels[:, None, None, None]).astype(np.uint8)
     return Dataset(images, labels, np.repeat(["train", "val", "test"], 40), ("dark", "bright"))
+
+
+def doubtful() -> Dataset:
+    """The same with a quarter of the validation labels wrong, so that a net that gets surer gets worse there."""
+    dataset = bright_or_dark()
+    wrong = (dataset.splits == "val") & (np.arange(len(dataset.labels)) % 8 < 2)
+    return dataclasses.replace(dataset, labels=np.where(wrong, 1 - dataset.labels, dataset.labels))
 
 
 def training(dataset: Dataset, level: int = 0, rotation: int = 0) -> pipeline.TrainingSet:
@@ -49,9 +59,10 @@ def trained(
     checkpoint: Checkpoint | None = None,
     settings: Training = ADAM,
     policy: str = "float32",
+    schedule: loop.Schedule = SCHEDULE,
 ) -> tuple[keras.Sequential, pd.DataFrame]:
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(1)
     model = build.build(layers, 12, policy)
-    schedule = dataclasses.replace(SCHEDULE, policy=policy)
+    schedule = dataclasses.replace(schedule, policy=policy)
     return model, loop.fit(model, data, dataset, settings, schedule, checkpoint or unkept())

@@ -68,6 +68,25 @@ def test_weights_are_untouched(model: keras.Sequential) -> None:
         np.testing.assert_array_equal(old, weight.numpy())
 
 
+def test_frozen_layers_keep_their_statistics_in_every_mode() -> None:
+    keras.utils.set_random_seed(3)
+    model = build.build(LAYERS, 16, frozen=5)
+    before = statistics(model)
+    batch = batchnorm.forward_with_batch_statistics(model.layers[:5], IMAGES).numpy()
+    np.testing.assert_array_equal(batch, batchnorm.forward(model.layers[:5], IMAGES).numpy())
+    batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    for old, new in zip(before[:2], statistics(model)[:2], strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert all(not np.array_equal(old, new) for old, new in zip(before[2:], statistics(model)[2:], strict=True))
+
+
+def test_half_the_bits_have_the_same_statistics(model: keras.Sequential) -> None:
+    half = build.build(LAYERS, 16, "mixed_bfloat16")
+    half.set_weights(model.get_weights())
+    one, other = (batchnorm.forward_with_batch_statistics(net.layers, IMAGES).numpy() for net in (model, half))
+    np.testing.assert_allclose(one, other, atol=0.05)
+
+
 def test_after_recalibration_over_one_batch_inference_equals_batch_statistics(model: keras.Sequential) -> None:
     batch = batchnorm.forward_with_batch_statistics(model.layers, IMAGES).numpy()
     before = model(IMAGES, training=False).numpy()

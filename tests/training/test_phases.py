@@ -18,6 +18,13 @@ def test_too_little_memory_says_for_what() -> None:
         tf.fill([1 << 48], 1.0)  # more than a process can address
 
 
+def test_only_the_tuning_phase_freezes() -> None:
+    faces = PARAMS.faces.model_copy(update={"tuned_frozen": "features"})
+    params = PARAMS.model_copy(update={"faces": faces})
+    assert [phase(params, "alexnet").frozen for phase in (phases.base, phases.tuned)] == ["none", "features"]
+    assert phases.tuned(PARAMS, "alexnet").frozen == "none"
+
+
 @pytest.mark.parametrize(
     ("phase", "key"),
     [

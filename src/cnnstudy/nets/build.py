@@ -1,17 +1,28 @@
 """From a layer table to a Keras model."""
 
 import keras
+import numpy as np
 
 from cnnstudy.nets import specs
 
 
-def build(layers: tuple[specs.Layer, ...], size: int, policy: str = "float32") -> keras.Sequential:
+def build(layers: tuple[specs.Layer, ...], size: int, policy: str = "float32", frozen: int = 0) -> keras.Sequential:
     """An uncompiled model for float input [B, size, size, 3] in [0, 1], under a Keras dtype policy.
 
-    Variables and outputs are float32 under each policy.
+    Variables and outputs are float32 under each policy. The first `frozen` layers are not trained: neither their
+    weights nor, in BatchNorm, the moving statistics, which stand for the batch's then (what Keras calls inference
+    mode). Their dropout stays.
     """
     policies = [policy] * (len(layers) - 1) + ["float32"]
-    return keras.Sequential([keras.Input((size, size, 3)), *map(_keras_layer, layers, policies)])
+    model = keras.Sequential([keras.Input((size, size, 3)), *map(_keras_layer, layers, policies)])
+    for layer in model.layers[:frozen]:
+        layer.trainable = False
+    return model
+
+
+def class_probabilities(outputs: np.ndarray) -> np.ndarray:
+    """A model's outputs as [n, classes]: a single sigmoid output p becomes [1 - p, p]."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
 
 def _keras_layer(layer: specs.Layer, policy: str) -> keras.Layer:

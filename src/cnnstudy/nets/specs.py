@@ -130,6 +130,16 @@ def with_dropout(layers: tuple[Layer, ...], factor: float) -> tuple[Layer, ...]:
     return tuple(replace(layer, rate=layer.rate * factor) if isinstance(layer, noise) else layer for layer in layers)
 
 
+def with_head_dropout(layers: tuple[Layer, ...], rate: float | None) -> tuple[Layer, ...]:
+    """The same layers with a dropout layer of this rate before the last, the dense one; none for None."""
+    return layers if rate is None else (*layers[:-1], Dropout(rate), layers[-1])
+
+
+def head_start(layers: tuple[Layer, ...]) -> int:
+    """Where the dense head begins: the number of layers before the one that takes the last map to a vector."""
+    return next(i for i, layer in enumerate(layers) if isinstance(layer, Flatten | GlobalAveragePool))
+
+
 def layer_table(layers: tuple[Layer, ...], size: int) -> list[Row]:
     """The table Keras's `summary` prints, for an input of size x size x 3."""
     rows: list[Row] = []

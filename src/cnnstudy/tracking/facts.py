@@ -73,7 +73,8 @@ def run_record(params: Params, run: str, key: str) -> Record:
         name=run,
         study=settings.study,
         key=key,
-        params=_run_settings(params, run) | _study_settings(params, settings.study) | _taken(run),
+        # What a run says itself, such as its batch, stands over the study's.
+        params=_study_settings(params, settings.study) | _run_settings(params, run) | _taken(run),
         tags=_run_tags(params, run) | {"constant": str(_is_constant(metrics)).lower()},
         finals=_finals(metrics),
         series=[row for phase in params.phases(run) for row in _curves(params, run, phase)],
@@ -192,7 +193,15 @@ def _run_settings(params: Params, run: str) -> dict[str, str]:
 
 def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
     study = params.study(name).model_dump(
-        include={"image_size", "batch_size", "epochs", "tuned_epochs", "tuned_learning_rate", "class_weight"}
+        include={
+            "image_size",
+            "batch_size",
+            "epochs",
+            "tuned_epochs",
+            "tuned_learning_rate",
+            "tuned_frozen",
+            "class_weight",
+        }
     )
     settings = {
         **study,

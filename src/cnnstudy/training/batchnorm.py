@@ -21,10 +21,11 @@ def recalibrate(model: keras.Sequential, batches: Batches) -> None:
 
     `batches` starts a pass over the training images, float32 [B, H, W, 3]. Layer by layer from the input up, since the
     statistics of a layer depend on the corrected layers before it; dropout is off; sums are streamed in float64.
+    Frozen layers keep theirs, which what comes after them was trained with.
     """
     start = 0
     for index, layer in enumerate(model.layers):
-        if not isinstance(layer, keras.layers.BatchNormalization):
+        if not _takes_batch_statistics(layer):
             continue
         moments = _Moments()
         kept: list[tf.Tensor] | None = []
@@ -50,12 +51,19 @@ def forward_with_batch_statistics(layers: list[keras.Layer], inputs: np.ndarray 
     """As in training: BatchNorm takes mean and variance from the batch; but dropout is off and nothing is updated."""
     outputs = tf.convert_to_tensor(inputs)
     for layer in layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            mean, variance = tf.nn.moments(outputs, list(range(len(outputs.shape) - 1)))
-            outputs = tf.nn.batch_normalization(outputs, mean, variance, layer.beta, layer.gamma, layer.epsilon)
+        if _takes_batch_statistics(layer):
+            values = tf.cast(outputs, tf.float32)  # as Keras does where a net computes in half the bits
+            mean, variance = tf.nn.moments(values, list(range(len(values.shape) - 1)))
+            values = tf.nn.batch_normalization(values, mean, variance, layer.beta, layer.gamma, layer.epsilon)
+            outputs = tf.cast(values, layer.compute_dtype)
         else:
             outputs = layer(outputs, training=False)
     return outputs
+
+
+def _takes_batch_statistics(layer: keras.Layer) -> bool:
+    """Whether it is a BatchNorm that does so in training: frozen ones take the moving statistics there too."""
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
 
 
 class _Moments:

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,32 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from cnnstudy import files
+from cnnstudy.training.selection import Score
 
 LIBRARY = Path(__file__).parents[1]
 # What a training's result depends on beside its parameters and data.
-CODE = ("nets", "training", "data/plans.py", "data/samples.py")
+CODE = ("nets", "training", "data/plans.py", "data/regions.py", "data/samples.py")
 PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Whole epochs, batches of the epoch after them, and the history's row of every whole epoch."""
+    """Whole epochs, batches of the epoch after them, the history's row of every whole epoch, and the best of these.
+
+    `best` is None where epochs are not compared.
+    """
 
     epoch: int = 0
     batch: int = 0
     rows: tuple[dict[str, float], ...] = ()
+    best: Score | None = None
 
 
 class Checkpoint(keras.callbacks.Callback):
     """Stores a training in `file` every `seconds` seconds, and takes up the one that is stored there.
 
-    Stored are weights, optimizer, BatchNorm's statistics, dropout's seeds and the sums of the epoch's metrics. The
-    order of the images needs no storing: it follows from seed, epoch and batch.
+    Stored are weights, optimizer, BatchNorm's statistics, dropout's seeds, the sums of the epoch's metrics, and the
+    best epoch with its weights. The order of the images needs no storing: it follows from seed, epoch and batch.
     """
 
     def __init__(self, file: Path, seconds: float) -> None:
@@ -47,7 +52,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.file, self.seconds = file, seconds
         self.metrics: list[keras.metrics.Metric] = []
         self.batches = 0
-        self.progress = _progress(file)
+        self.progress, self.best_weights = _stored(file)
         self.taken_up = self.progress == Progress()
         self.last = time.monotonic()
 
@@ -62,7 +67,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Store, where it is time and the epoch goes on."""
-        self.progress = Progress(self.progress.epoch, self.progress.batch + 1, self.progress.rows)
+        self.progress = replace(self.progress, batch=self.progress.batch + 1)
         if self.progress.batch < self.batches and self._is_time():
             self._store()
 
@@ -70,9 +75,14 @@ class Checkpoint(keras.callbacks.Callback):
         """Say how many batches the next epoch has."""
         self.batches = batches
 
+    def keep(self, best: Score, weights: list[np.ndarray]) -> None:
+        """Take the score of the epoch that is about to end, the best so far, and its weights if they will be needed."""
+        self.progress, self.best_weights = replace(self.progress, best=best), weights
+
     def end_epoch(self, row: dict[str, float]) -> None:
         """Take the epoch's row, and store where it is time."""
-        self.progress = Progress(self.progress.epoch + 1, 0, (*self.progress.rows, row))
+        progress = self.progress
+        self.progress = replace(progress, epoch=progress.epoch + 1, batch=0, rows=(*progress.rows, row))
         if self._is_time():
             self.model.reset_metrics()
             self._store()
@@ -82,6 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _store(self) -> None:
         arrays = {name: variable.numpy() for name, variable in self._variables().items()}
+        arrays |= {f"best{i}": weight for i, weight in enumerate(self.best_weights)}
         try:
             with files.replacing(self.file) as aside, aside.open("wb") as file:
                 np.savez(file, allow_pickle=False, progress=np.array(json.dumps(asdict(self.progress))), **arrays)
@@ -135,9 +146,12 @@ def kept_folder(root: Path, name: str) -> Iterator[Path]:
             root.rmdir()
 
 
-def _progress(file: Path) -> Progress:
+def _stored(file: Path) -> tuple[Progress, list[np.ndarray]]:
+    """What a file says of the progress, and the best epoch's weights in it."""
     if not file.exists():
-        return Progress()
+        return Progress(), []
     with np.load(file) as stored:
         content = json.loads(str(stored["progress"]))
-    return Progress(content["epoch"], content["batch"], tuple(content["rows"]))
+        weights = [stored[f"best{i}"] for i in range(sum(name.startswith("best") for name in stored.files))]
+    best = Score(**content["best"]) if content["best"] else None
+    return Progress(content["epoch"], content["batch"], tuple(content["rows"]), best), weights

@@ -8,15 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from cnnstudy import files, paths
-from cnnstudy.data import samples
+from cnnstudy.data import regions, samples
+from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.params import FacesStudy, Params
-from cnnstudy.training import checkpoint, environment, precision
+from cnnstudy.params import HEADLINE, FacesStudy, Frozen, Params, StudyName
+from cnnstudy.training import checkpoint, environment, gradcam, precision
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
@@ -24,7 +26,10 @@ from cnnstudy.training.predict import predict_splits, write_arrays
 
 @dataclass(frozen=True)
 class Phase:
-    """A phase's name, the split it trains on, its plan, its epochs, its learning rate and that rate's parameter."""
+    """A phase's name, the split it trains on, its plan, its epochs, its learning rate and that rate's parameter.
+
+    `frozen` is what of the net isn't trained.
+    """
 
     name: str
     split: str
@@ -32,6 +37,7 @@ class Phase:
     epochs: int
     learning_rate: float
     rate_key: str
+    frozen: Frozen = "none"
 
 
 def base(params: Params, run: str) -> Phase:
@@ -43,16 +49,18 @@ def base(params: Params, run: str) -> Phase:
 
 
 def tuned(params: Params, run: str) -> Phase:
-    """Training on the tune split, from the base phase's weights, all layers trainable, with a fresh optimizer."""
+    """Training on the tune split, from the base phase's weights and BatchNorm statistics, with a fresh optimizer."""
     settings = params.finetuned[run]
     study = params.study(settings.study)
     assert isinstance(study, FacesStudy)
     key = f"{settings.study}.tuned_learning_rate"
-    return Phase("tuned", "tune", settings.plan, study.tuned_epochs, study.tuned_learning_rate, key)
+    return Phase("tuned", "tune", settings.plan, study.tuned_epochs, study.tuned_learning_rate, key, study.tuned_frozen)
 
 
 def train_phase(params: Params, run: str, phase: Phase) -> None:
     """Train every seed of a phase in order, and write its weights, history and predictions when all are there.
+
+    The first seed also says where it looks.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -92,28 +100,42 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path)
     data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
     layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
     recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
-    layers = specs.with_dropout(layers, recipe.dropout)
+    layers = specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
     policy = precision.policy(params.compute.precision, settings.net)
-    schedule = Schedule(study.batch_size, phase.epochs, study.class_weight, seed, policy)
+    schedule = Schedule(params.batch_size(run), phase.epochs, study.class_weight, seed, policy, params.batchnorm)
+    frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
-    model = build.build(layers, study.image_size, policy)
+    model = build.build(layers, study.image_size, policy, frozen)
     if phase.name == "tuned":
         model.load_weights(paths.weights(paths.seed(run, "base", seed)))
     kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
     history = fit(model, data, dataset, recipe, schedule, kept)
     trained = model.get_weights()
     keras.backend.clear_session()
-    model = build.build(layers, study.image_size)  # float32, as whoever loads the weights builds it
+    model = build.build(layers, study.image_size, frozen=frozen)  # float32, as whoever loads the weights builds it
     model.set_weights(trained)
     predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
+    looks = _explain(params, settings.study, model, dataset, predictions) if seed == params.seeds[0] else {}
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
         files.reserve(paths.weights(done), 2 * sum(weight.nbytes for weight in trained))
         model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)
         write_arrays(paths.predictions(done), predictions)
+        if looks:
+            write_arrays(paths.gradcam(done), looks)
     files.remove(kept.file)
+
+
+def _explain(
+    params: Params, study: StudyName, model: keras.Sequential, dataset: Dataset, predictions: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Where the net looks in the split that stands for the run."""
+    split = HEADLINE[study]
+    ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
+    shown = regions.read(paths.specifications(study))
+    return gradcam.explain(model, dataset.images, (ids, labels, probabilities), shown)
 
 
 def _key(params: Params, run: str, phase: Phase) -> str:
@@ -123,7 +145,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "run": settings.model_dump(),
         "phase": asdict(phase),
         "seeds": params.seeds,
-        "batch_size": study.batch_size,
+        "batch_size": params.batch_size(run),
         "class_weight": study.class_weight,
         "classes": list(study.classes),
         "training": params.recipe_of(settings.study).model_dump(),
@@ -131,7 +153,9 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "threads": params.compute.threads,
         "policy": precision.policy(params.compute.precision, settings.net),
     }
-    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits)] + [paths.plan(phase.plan)]
+    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits, paths.specifications)] + [
+        paths.plan(phase.plan)
+    ]
     if phase.name == "tuned":
         data += [paths.weights(paths.seed(run, "base", seed)) for seed in params.seeds]
     return checkpoint.key(used, data)

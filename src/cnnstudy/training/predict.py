@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from cnnstudy.data.samples import Dataset
+from cnnstudy.nets.build import class_probabilities
 from cnnstudy.params import BatchNormMode
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
@@ -32,9 +33,12 @@ def predict_splits(
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
         float32 [n, classes].
     """
-    infer = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
+    infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
     infer_by_batch = tf.function(
-        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images), reduce_retracing=True
+        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images),
+        autograph=False,
+        reduce_retracing=True,
     )
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}
@@ -73,7 +77,8 @@ def _batches(images: np.ndarray, ids: np.ndarray) -> Iterable[np.ndarray]:
 
 
 def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
-    return _probabilities([infer(tf.convert_to_tensor(batch)) for batch in batches])
+    outputs = [infer(tf.convert_to_tensor(batch)).numpy() for batch in batches]
+    return class_probabilities(np.concatenate(outputs))
 
 
 def _batch_statistics(infer: Infer, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
@@ -82,9 +87,3 @@ def _batch_statistics(infer: Infer, images: np.ndarray, ids: np.ndarray, schedul
     size = schedule.batch_size
     batches = (scaled(images[ids[order[start : start + size]]]) for start in range(0, len(order), size))
     return _infer(infer, batches)[np.argsort(order)]
-
-
-def _probabilities(outputs: list[tf.Tensor]) -> np.ndarray:
-    """Float32 [n, classes]; a single sigmoid output p becomes [1 - p, p]."""
-    values = np.concatenate([output.numpy() for output in outputs])
-    return np.hstack([1 - values, values]) if values.shape[1] == 1 else values

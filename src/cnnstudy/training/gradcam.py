@@ -1,0 +1,119 @@
+"""Where a net looks: Grad-CAM (Selvaraju et al. 2017) of what it is surest of and of its worst mistakes.
+
+A map weighs the channels of one layer by the mean gradient of the predicted class's score with respect to them, adds
+them up and keeps what is positive. The score is the one before the softmax; of a single sigmoid output it is the logit
+for class 1 and its negative for class 0.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from cnnstudy.data import regions
+from cnnstudy.training import batchnorm
+from cnnstudy.training.pipeline import scaled
+
+# The last maps of these nets are 2 x 2 at 64 px, where every place is a quarter of the image, so the layer is the last
+# whose map has this side: late enough to tell classes apart, fine enough to tell an eye from a mouth.
+SIDE = 8
+SHOWN, MISTAKES = 6, 24
+BATCH = 100
+
+
+def explain(
+    model: keras.Sequential,
+    images: np.ndarray,
+    answers: tuple[np.ndarray, np.ndarray, np.ndarray],
+    specifications: list[regions.Specification | None],
+) -> dict[str, np.ndarray]:
+    """Maps of the predicted class for some images of a split, and how much of them falls on what was drawn.
+
+    Args:
+        model: in float32, with the BatchNorm statistics that count.
+        images: of all samples, uint8 [N, H, W, 3].
+        answers: the split's ids and labels, int64 [n], and the probabilities that `model` gives, [n, classes].
+        specifications: what each of the N samples shows, None where it was not drawn.
+
+    Returns:
+        The arrays of gradcam.npz. `correct/<name>` are the `SHOWN` surest right answers of each class, class after
+        class, and `mistakes/<name>` the `MISTAKES` surest wrong ones, each from the surest down: `id`, `label` and
+        `predicted`, int64 [k]; `probability` of the predicted class, float32 [k]; and `map`, uint8 [k, h, w], 255 at
+        its greatest. Of a drawn split `attention/<name>`, for all its images that show something and have a map that is
+        not zero: `id`; `share`, of the map's sum that falls on it; and `area`, its share of the image, float32 [m].
+    """
+    ids, labels, probabilities = answers
+    predicted, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    order = np.lexsort((ids, -surest))
+    right = order[predicted[order] == labels[order]]
+    correct = np.concatenate([right[labels[right] == label][:SHOWN] for label in range(probabilities.shape[1])])
+    groups = {"correct": correct, "mistakes": order[predicted[order] != labels[order]][:MISTAKES]}
+    drawn = np.array([specifications[i] is not None for i in ids])
+    rows = np.union1d(np.concatenate(list(groups.values())), np.flatnonzero(drawn))
+    found = dict(zip(rows.tolist(), maps(model, images, ids[rows], predicted[rows]), strict=True))
+    side = int(model.layers[feature_layer(model)].output.shape[1])
+    arrays: dict[str, np.ndarray] = {}
+    for name, some in groups.items():
+        arrays |= {f"{name}/id": ids[some], f"{name}/label": labels[some], f"{name}/predicted": predicted[some]}
+        arrays[f"{name}/probability"] = surest[some].astype(np.float32)
+        arrays[f"{name}/map"] = np.array([_quantised(found[row]) for row in some.tolist()], np.uint8).reshape(
+            -1, side, side
+        )
+    return arrays | (attention(ids, found, specifications) if drawn.any() else {})
+
+
+def maps(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The map of a class for each of some images: float32 [n, h, w], not negative."""
+    cut = feature_layer(model) + 1
+    parts = [slice(start, start + BATCH) for start in range(0, len(ids), BATCH)]
+    return np.concatenate([_maps(model.layers, cut, scaled(images[ids[part]]), classes[part]) for part in parts])
+
+
+def feature_layer(model: keras.Sequential) -> int:
+    """The index of the last activation between convolutions whose map is at least `SIDE` a side, else of the first."""
+    sides = {
+        index: min(layer.output.shape[1:3])
+        for index, layer in enumerate(model.layers)
+        if isinstance(layer, keras.layers.Activation) and len(layer.output.shape) == 4
+    }
+    return max((index for index, side in sides.items() if side >= SIDE), default=min(sides))
+
+
+def attention(
+    ids: np.ndarray, found: dict[int, np.ndarray], specifications: list[regions.Specification | None]
+) -> dict[str, np.ndarray]:
+    """`attention/id`, `attention/share` and `attention/area` of the maps `found`, by their row in `ids`."""
+    measured = []
+    for row, each in found.items():
+        specification = specifications[ids[row]]
+        covered = regions.cover(specification, len(each)) if specification else np.zeros_like(each)
+        if covered.any() and each.any():
+            share = float((covered * each).sum(dtype=np.float64) / each.sum(dtype=np.float64))
+            measured.append((int(ids[row]), share, float(covered.mean())))
+    table = np.array(measured, np.float64).reshape(-1, 3)
+    return {
+        "attention/id": table[:, 0].astype(np.int64),
+        "attention/share": table[:, 1].astype(np.float32),
+        "attention/area": table[:, 2].astype(np.float32),
+    }
+
+
+def _maps(layers: list[keras.Layer], cut: int, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    features = batchnorm.forward(layers[:cut], images)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        # One image's score depends on its own features alone, so that the sum's gradient is each score's.
+        score = tf.gather(_logits(layers[cut:], features), classes, axis=1, batch_dims=1)
+    weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
+    return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()
+
+
+def _logits(layers: list[keras.Layer], features: tf.Tensor) -> tf.Tensor:
+    """The scores of every class, [B, classes], from a layer's output; `layers` end with the dense one."""
+    *before, last = layers
+    logits = tf.matmul(batchnorm.forward(before, features), last.kernel) + last.bias
+    return tf.concat([-logits, logits], axis=1) if logits.shape[1] == 1 else logits
+
+
+def _quantised(found: np.ndarray) -> np.ndarray:
+    greatest = found.max()
+    return np.rint(found * (255 / greatest if greatest > 0 else 0)).astype(np.uint8)

@@ -1,0 +1,72 @@
+"""Pictures of where a net looks, and the numbers beside them."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic_runs
+from PIL import Image
+
+from cnnstudy import paths
+from cnnstudy.evaluation import attention
+
+RUNS = ("alexnet", "xray-aug0")
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_has_two_sheets_and_three_numbers(run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = synthetic_runs.params_with(RUNS, seeds=[3, 0])
+    for study in params.studies:
+        synthetic_runs.write_samples(params, study)
+    synthetic_runs.write_run(params, run)
+    assert not paths.gradcam(paths.seed(run, "base", 0)).exists()
+    digests = []
+    for name in ("once", "twice"):
+        (tmp_path / name).mkdir()
+        found = attention.write_attention(params, run, tmp_path / name)
+        assert found == pytest.approx({"attention_share": 0.3, "attention_area": 0.2, "attention_ratio": 1.5})
+        pictures = sorted((tmp_path / name).iterdir())
+        assert [picture.name for picture in pictures] == ["gradcam.png", "mistakes.png"]
+        digests.append([hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures])
+    assert digests[0] == digests[1]
+
+
+def test_images_that_were_not_drawn_have_no_numbers() -> None:
+    assert attention.summary({"correct/id": np.arange(3)}) == {}
+    assert attention.summary({f"attention/{name}": np.zeros(0, np.float32) for name in ("share", "area")}) == {}
+
+
+def test_a_map_colours_its_place_and_leaves_the_rest_grey() -> None:
+    image = np.full((16, 16, 3), (90, 120, 150), np.uint8)
+    found = np.zeros((4, 4), np.uint8)
+    found[0, 0] = 255
+    shown = attention.overlaid(image, found).astype(int)
+    assert shown.shape == image.shape
+    assert (shown[8:, 8:] == 120).all()
+    red, green, blue = shown[0, 0]
+    assert red > 180 > 60 > green >= blue
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_few_or_no_mistakes_are_a_small_sheet(count: int, tmp_path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {f"mistakes/{name}": np.zeros(count, np.int64) for name in ("id", "label")}
+    arrays |= {"mistakes/predicted": np.ones(count, np.int64), "mistakes/probability": np.full(count, 0.9)}
+    arrays["mistakes/map"] = np.zeros((count, 4, 4), np.uint8)
+    path = tmp_path / "mistakes.png"
+    attention.draw_mistakes(np.zeros((1, 8, 8, 3), np.uint8), ("happy", "sad"), arrays, "alexnet", path)
+    with Image.open(path) as picture:
+        rows = max(1, -(-count // attention.PAIRS))
+        assert picture.height == pytest.approx(attention.DPI * (attention.HEAD + rows * 1.12), abs=1)
+
+
+def test_a_class_that_is_never_right_is_said_so(tmp_path: Path) -> None:
+    arrays: dict[str, np.ndarray] = {"correct/id": np.zeros(1, np.int64), "correct/label": np.ones(1, np.int64)}
+    arrays |= {"correct/probability": np.ones(1), "correct/map": np.zeros((1, 4, 4), np.uint8)}
+    path = tmp_path / "gradcam.png"
+    attention.draw_correct(np.zeros((1, 8, 8, 3), np.uint8), ("happy", "sad"), arrays, "alexnet", path)
+    with Image.open(path) as picture:
+        left = np.asarray(picture.convert("L"))[:, int(attention.DPI * attention.LEFT) :]
+        row = int(attention.DPI * (attention.HEAD + attention.CELL))
+        assert left[int(attention.DPI * attention.HEAD) : row].min() < 100  # words where the pictures would be
