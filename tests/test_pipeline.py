@@ -49,7 +49,7 @@ def test_done_again_each_stage_gives_the_same_bytes(rebuilt: Workspace) -> None:
 
 def test_the_environment_that_trained_is_written_beside_the_lock(rebuilt: Workspace) -> None:
     environment = json.loads((rebuilt.path / paths.ENVIRONMENT).read_text())
-    assert environment["threads"] == 2
+    assert environment["threads"] == 1
     assert {"tensorflow", "keras", "numpy"} <= set(environment["packages"])
     assert str(paths.ENVIRONMENT) not in (rebuilt.path / "dvc.lock").read_text()
 

@@ -46,7 +46,7 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("run", SPLITS)
 def test_every_phase_and_split_has_its_files(evaluated: Params, run: str) -> None:
     phases = evaluated.phases(run)
-    expected = {"layers.csv"} | {f"{phase}-curves.png" for phase in phases}
+    expected = {"layers.csv", "gradcam.png", "mistakes.png"} | {f"{phase}-curves.png" for phase in phases}
     kinds = ("roc.png", "roc.csv", "confusion.png", "confusion.csv", "report.txt", "report.csv")
     expected |= {f"{phase}-{split}-{kind}" for phase in phases for split in SPLITS[run] for kind in kinds}
     plain = [split for split in SPLITS[run] if split != "train_augmented"]

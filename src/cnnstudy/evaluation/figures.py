@@ -69,11 +69,12 @@ def draw_curves(histories: list[pd.DataFrame], title: str, colour: str, path: Pa
     accuracy, loss = figure.subplots(1, 2)
     for axes, column in ((accuracy, "accuracy"), (loss, "loss")):
         for name, label, shade in ((column, "train", TRAIN), (f"val_{column}", "val, moving statistics", colour)):
-            values = np.array([history[name] for history in histories])  # [seeds, epochs]
-            epochs = np.arange(1, values.shape[1] + 1)
             if len(histories) > 1:
-                axes.plot(epochs, values.T, color=shade, alpha=0.3, linewidth=0.8)
-            axes.plot(epochs, values.mean(axis=0), color=shade, linewidth=1.8, label=label, marker=_marker(epochs))
+                for history in histories:
+                    axes.plot(history["epoch"], history[name], color=shade, alpha=0.3, linewidth=0.8)
+            # Of the seeds that got there: a training may stop early.
+            mean = pd.concat(histories).groupby("epoch")[name].mean()
+            axes.plot(mean.index, mean, color=shade, linewidth=1.8, label=label, marker=_marker(mean))
         _dress(axes, "epoch", "accuracy" if column == "accuracy" else "loss (nats)")
         axes.xaxis.get_major_locator().set_params(integer=True)
     accuracy.set_ylim(0, 1.02)

@@ -9,12 +9,12 @@ import pandas as pd
 
 from cnnstudy import files, paths
 from cnnstudy.data import samples
-from cnnstudy.evaluation import classification, figures, roc
+from cnnstudy.evaluation import attention, classification, figures, roc
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
 from cnnstudy.evaluation.predictions import Answers, read_predictions
 from cnnstudy.nets import specs
-from cnnstudy.params import Params
+from cnnstudy.params import HEADLINE, Params
 
 FLOATS = "%.9g"
 # Splits whose answers are kept image by image; those of train would be the data set over again.
@@ -44,7 +44,11 @@ class Part:
 
 
 def evaluate_run(params: Params, run: str) -> None:
-    """Write a run's metrics, its answers and, in plots/runs/<run>, CSV for `dvc plots` and figures/."""
+    """Write a run's metrics, its answers and, in plots/runs/<run>, CSV for `dvc plots` and figures/.
+
+    The metrics are {phase: {split: those of `split_metrics`}}; of drawn data the last phase's headline split also has
+    those of `attention.write_attention`.
+    """
     settings, mode = params.runs[run], params.batchnorm
     table = samples.read_samples(settings.study)
     classes = samples.present_classes(params.study(settings.study).classes, table)
@@ -53,7 +57,10 @@ def evaluate_run(params: Params, run: str) -> None:
     answers = {phase: read_answers(params, run, phase) for phase in params.phases(run)}
     layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
 
-    content = write_metrics(paths.run_metrics(run), answers, mode)
+    content: dict[str, dict[str, Metrics]] = {
+        phase: {split: split_metrics(seeds, mode) for split, seeds in splits.items()}
+        for phase, splits in answers.items()
+    }
     with files.replacing(paths.answers(run)) as aside:
         answers_table(params.seeds, answers, mode, classes, table).to_csv(aside, index=False, float_format="%.6f")
     with files.replacing_folder(paths.run_plots(run)) as folder:
@@ -77,6 +84,8 @@ def evaluate_run(params: Params, run: str) -> None:
                     figures.draw_examples(images, ids, matrix, part.title, pictures / f"{part.stem}-examples.png")
         pd.concat(rocs).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
         pd.concat(matrices).to_csv(folder / "confusion.csv", index=False)
+        content[params.phases(run)[-1]][HEADLINE[settings.study]] |= attention.write_attention(params, run, pictures)
+    files.write_text(paths.run_metrics(run), json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_answers(params: Params, run: str, phase: str) -> Splits:
@@ -88,16 +97,6 @@ def read_answers(params: Params, run: str, phase: str) -> Splits:
 def read_histories(params: Params, run: str, phase: str) -> list[pd.DataFrame]:
     """The histories of a phase, one a seed: epoch, accuracy, loss, val_accuracy, val_loss."""
     return [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds]
-
-
-def write_metrics(path: Path, answers: dict[str, Splits], mode: str) -> dict[str, dict[str, Metrics]]:
-    """{phase: {split: {metric: value}}}, written and returned; the metrics are those of `split_metrics`."""
-    content: dict[str, dict[str, Metrics]] = {
-        phase: {split: split_metrics(seeds, mode) for split, seeds in splits.items()}
-        for phase, splits in answers.items()
-    }
-    files.write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-    return content
 
 
 def answers_table(
@@ -133,11 +132,12 @@ def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
     """Columns epoch, series, accuracy, loss: series `train`, `val`, `tuned train`, `tuned val`; means over seeds."""
     tables = []
     for phase, seeds in histories.items():
-        mean = sum(seeds[1:], start=seeds[0]) / len(seeds)
+        # Of the seeds that got there: a training may stop early.
+        mean = pd.concat(seeds).groupby("epoch", as_index=False).mean()
         for series, prefix in (("train", ""), ("val", "val_")):
             name = series if phase == "base" else f"{phase} {series}"
             columns = {"accuracy": mean[f"{prefix}accuracy"], "loss": mean[f"{prefix}loss"]}
-            tables.append(pd.DataFrame({"epoch": seeds[0]["epoch"], "series": name, **columns}))
+            tables.append(pd.DataFrame({"epoch": mean["epoch"], "series": name, **columns}))
     return pd.concat(tables)
 
 

@@ -150,6 +150,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
         "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
         "table": tables.run_table(phases),
         "phases": [_phase(its, run, phase, headline) for phase in phases],
+        "looks": _looks(run, list(phases)[-1]),
         "more": [picture for phase, split in others for picture in _charts(run, phase, split, f"-{split}")],
         "texts": [_text(run, phase, split) for phase, splits in phases.items() for split in splits],
         "layers": tables.layer_table(table),
@@ -176,6 +177,17 @@ def _charts(run: str, phase: str, split: str, end: str = "") -> list[Picture]:
         Picture(f"{contents.figure_id(run, phase, kind)}{end}", f"{CHARTS[kind]} of {title}", results.picture(file))
         for kind, file in files.items()
         if file.exists() and not (end and kind == "examples")
+    ]
+
+
+def _looks(run: str, phase: str) -> list[Picture]:
+    figures = paths.run_plots(run) / "figures"
+    texts = {"gradcam": "What speaks for the surest right answers", "mistakes": "The surest wrong answers"}
+    return [
+        Picture(
+            contents.figure_id(run, "", kind), f"{text} of {run}, {phase}", results.picture(figures / f"{kind}.png")
+        )
+        for kind, text in texts.items()
     ]
 
 

@@ -34,6 +34,7 @@ METRICS = {
     "average_precision": "AUCPR",
     "sensitivity": "sensitivity",
     "specificity": "specificity",
+    "attention_ratio": "map on what was drawn, times chance",
 }
 
 

@@ -12,6 +12,7 @@ from cnnstudy.data.samples import Dataset
 from cnnstudy.params import BatchNormMode, ClassWeight, Training
 from cnnstudy.training import precision, selection
 from cnnstudy.training.checkpoint import Checkpoint
+from cnnstudy.training.optimizer import Adam
 from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
 
 VALIDATION_BATCH = 100
@@ -139,7 +140,7 @@ def _adam(settings: Training, steps: int) -> keras.optimizers.Optimizer:
         rate = keras.optimizers.schedules.CosineDecay(
             rate * WARM_START, max(1, steps - rising), warmup_target=rate, warmup_steps=rising
         )
-    return keras.optimizers.Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
+    return Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
 
 
 def _accuracy(model: keras.Sequential) -> keras.metrics.Metric:
