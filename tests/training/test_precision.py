@@ -30,16 +30,21 @@ def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy
 def test_half_the_bits_give_other_numbers_and_the_same_ones_twice() -> None:
     dataset = bright_or_dark()
     data = training(dataset)
-    losses = [
-        trained(dataset, data, policy=policy)[1]["loss"].tolist()
-        for policy in ("float32", "mixed_bfloat16", "mixed_bfloat16")
-    ]
-    assert losses[0] != losses[1] == losses[2]
+    policies = ("float32", "mixed_bfloat16", "mixed_bfloat16", build.CONVOLUTIONS, build.CONVOLUTIONS)
+    losses = [trained(dataset, data, policy=policy)[1]["loss"].tolist() for policy in policies]
+    assert losses[0] != losses[1] == losses[2] != losses[3] == losses[4] != losses[0]
+
+
+def test_convolutions_alone_may_be_in_bfloat16() -> None:
+    model = build.build(LAYERS, 12, build.CONVOLUTIONS)
+    inside = {type(layer).__name__: layer.compute_dtype for layer in model.layers}
+    assert {name for name, dtype in inside.items() if dtype == "bfloat16"} == {"Conv2D"}
+    assert {weight.dtype for weight in model.weights} == {"float32"}
 
 
 def test_a_setting_is_taken_as_it_is() -> None:
     assert precision.policy("float32", "xraynet") == "float32"
-    assert precision.policy("bfloat16", "alexnet") == "mixed_bfloat16"
+    assert precision.policy("bfloat16", "alexnet") == build.CONVOLUTIONS
     assert precision.policy("float16", "alexnet") == "mixed_float16"
 
 
@@ -47,9 +52,10 @@ def test_a_setting_is_taken_as_it_is() -> None:
     ("features", "net", "policy"),
     [
         (["avx2", "fma"], "xraynet", "float32"),
-        (["avx512f", "avx512_bf16"], "xraynet", "mixed_bfloat16"),
-        (["amx_bf16", "amx_tile"], "xraynet", "mixed_bfloat16"),
+        (["avx512f", "avx512_bf16"], "xraynet", build.CONVOLUTIONS),
         (["avx512f", "avx512_bf16"], "mobilenet", "float32"),
+        (["amx_bf16", "amx_tile"], "xraynet", build.CONVOLUTIONS),
+        (["amx_bf16", "amx_tile"], "mobilenet", build.CONVOLUTIONS),
     ],
 )
 def test_auto_on_a_cpu_takes_bfloat16_where_it_is_faster(

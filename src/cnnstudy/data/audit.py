@@ -65,7 +65,7 @@ def audit(
     kept = (table["reason"] == "").to_numpy()
     used = View(table[kept], {name: its[kept] for name, its in features.items()})
     views = {"as it came": View(table.assign(split=table["hint"]), features), "as it is used": used}
-    scores = {name: _scores(view) for name, view in views.items()}
+    scores = _scores(views)
     dropped = table["reason"][~kept].value_counts().sort_index()
     counts = balance(table, table, tuple(classes))
     return {
@@ -175,15 +175,25 @@ def _groups(table: pd.DataFrame) -> list[Finding]:
     return [Finding("leak", "a person or patient in two splits", "severe", int(split.sum()), advice)]
 
 
-def _scores(view: View) -> dict[str, shortcuts.Score | None]:
-    """How well the class and the split are told, and the class by what a net is trained on, which may be tied alone."""
-    chosen = view.table["split"].isin(TRAINING).to_numpy()
-    training = View(view.table[chosen], {name: its[chosen] for name, its in view.features.items()})
-    asked = {"class": ("label", view), "class in training": ("label", training), "split": ("split", view)}
-    return {
-        answer: shortcuts.score(its.features, its.table[column].to_numpy(), its.table["family"].to_numpy())
-        for answer, (column, its) in asked.items()
-    }
+def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | None]]:
+    """How well the class and the split are told, and the class by what a net is trained on, which may be tied alone.
+
+    A question that two views ask of the same images is answered once.
+    """
+    known: dict[tuple[str, ...], shortcuts.Score | None] = {}
+    scores: dict[str, dict[str, shortcuts.Score | None]] = {}
+    for name, view in views.items():
+        chosen = view.table["split"].isin(TRAINING).to_numpy()
+        training = View(view.table[chosen], {feature: its[chosen] for feature, its in view.features.items()})
+        asked = {"class": ("label", view), "class in training": ("label", training), "split": ("split", view)}
+        scores[name] = {}
+        for answer, (column, its) in asked.items():
+            key = (*its.table["id"].astype(str), *its.table[column])
+            if key not in known:
+                answers, families = its.table[column].to_numpy(), its.table["family"].to_numpy()
+                known[key] = shortcuts.score(its.features, answers, families)
+            scores[name][answer] = known[key]
+    return scores
 
 
 def _told(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", "drift"], count: int) -> list[Finding]:

@@ -5,15 +5,18 @@ import numpy as np
 
 from cnnstudy.nets import specs
 
+# Beside Keras's dtype policies: mixed_bfloat16 for convolutions, float32 for all else.
+CONVOLUTIONS = "convolutions_bfloat16"
+
 
 def build(layers: tuple[specs.Layer, ...], size: int, policy: str = "float32", frozen: int = 0) -> keras.Sequential:
-    """An uncompiled model for float input [B, size, size, 3] in [0, 1], under a Keras dtype policy.
+    """An uncompiled model for float input [B, size, size, 3] in [0, 1], under a Keras dtype policy or `CONVOLUTIONS`.
 
     Variables and outputs are float32 under each policy. The first `frozen` layers are not trained: neither their
     weights nor, in BatchNorm, the moving statistics, which stand for the batch's then (what Keras calls inference
     mode). Their dropout stays.
     """
-    policies = [policy] * (len(layers) - 1) + ["float32"]
+    policies = [*(_policy_of(layer, policy) for layer in layers[:-1]), "float32"]
     model = keras.Sequential([keras.Input((size, size, 3)), *map(_keras_layer, layers, policies)])
     for layer in model.layers[:frozen]:
         layer.trainable = False
@@ -23,6 +26,12 @@ def build(layers: tuple[specs.Layer, ...], size: int, policy: str = "float32", f
 def class_probabilities(outputs: np.ndarray) -> np.ndarray:
     """A model's outputs as [n, classes]: a single sigmoid output p becomes [1 - p, p]."""
     return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+
+def _policy_of(layer: specs.Layer, policy: str) -> str:
+    if policy == CONVOLUTIONS:
+        return "mixed_bfloat16" if isinstance(layer, specs.Conv) else "float32"
+    return policy
 
 
 def _keras_layer(layer: specs.Layer, policy: str) -> keras.Layer:

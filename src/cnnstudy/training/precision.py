@@ -3,31 +3,34 @@
 import keras
 import tensorflow as tf
 
+from cnnstudy.nets.build import CONVOLUTIONS
 from cnnstudy.params import Net, Precision
 from cnnstudy.training.environment import cpu_features
 
-# bfloat16 arithmetic: AVX-512 BF16 and AMX.
-BFLOAT16_FEATURES = {"avx512_bf16", "amx_bf16"}
-# Nets that it trains faster on a CPU. Milliseconds a step of 16 images of 64 px on 2 cores with AVX-512 BF16, float32
-# and bfloat16: xraynet of five layers 254 and 102, of one 151 and 139; alexnet 56 and 63, vggnet 127 and 105,
-# mobilenet 127 and 127.
-FASTER_IN_BFLOAT16 = {"xraynet"}
+# Nets whose convolutions a CPU with this feature trains faster in bfloat16. Milliseconds of a gradient for 16 images of
+# 64 px on one core with AMX: float32, convolutions in bfloat16, all in it: alexnet 52, 34, 37; vggnet 72, 51, 53;
+# mobilenet 93, 83, 137; xraynet of five layers 197, 100, 98. With AVX-512 BF16 alone, on two cores, float32 and all in
+# bfloat16: xraynet 254 and 102; alexnet 56 and 63, vggnet 127 and 105, mobilenet 127 and 127.
+FASTER_IN_BFLOAT16 = {"amx_bf16": {"alexnet", "vggnet", "mobilenet", "xraynet"}, "avx512_bf16": {"xraynet"}}
 
 
 def policy(setting: Precision, net: Net) -> str:
-    """The Keras policy that a setting means on this machine; variables are float32 under each.
+    """The policy of cnnstudy.nets.build that a setting means on this machine; variables are float32 under each.
 
     `auto` is mixed_bfloat16 on GPUs of compute capability 8 and above, mixed_float16 on those from 7, and on CPUs
-    with bfloat16 arithmetic mixed_bfloat16 for the nets that gain by it; else float32.
+    with bfloat16 arithmetic bfloat16 for the nets that gain by it; else float32. On a CPU bfloat16 is for convolutions:
+    all else is not faster in it, or slower.
     """
+    gpus = tf.config.list_physical_devices("GPU")
+    if setting == "bfloat16" and not gpus:
+        return CONVOLUTIONS
     if setting != "auto":
         return setting if setting == "float32" else f"mixed_{setting}"
-    gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return gpu_policy(min(each.get("compute_capability", (0, 0)) for each in details))
-    is_faster = net in FASTER_IN_BFLOAT16 and BFLOAT16_FEATURES & set(cpu_features())
-    return "mixed_bfloat16" if is_faster else "float32"
+    gaining = [FASTER_IN_BFLOAT16.get(feature, set()) for feature in cpu_features()]
+    return CONVOLUTIONS if net in set().union(*gaining) else "float32"
 
 
 def gpu_policy(capability: tuple[int, int]) -> str:
