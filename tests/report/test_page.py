@@ -157,7 +157,7 @@ def test_text_from_files_is_escaped(html: str, outline: Outline) -> None:
 
 def test_large_pictures_are_made_smaller(html: str) -> None:
     assert len(html) < 10_000_000  # the pictures hold 38 MB
-    assert html.count("data:image/jpeg") >= 2 + 6
+    assert html.count("data:image/webp") >= 2 + 6
 
 
 def test_the_same_files_give_the_same_page(workspace: Params, html: str) -> None:

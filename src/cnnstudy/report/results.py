@@ -15,7 +15,7 @@ from cnnstudy.params import HEADLINE, Params
 
 LARGE = 60_000
 PHOTO_WIDTH = 1400
-PHOTO_QUALITY = 80
+PHOTO_QUALITY = 78
 
 RunMetrics = dict[str, dict[str, dict[str, Any]]]
 
@@ -97,7 +97,7 @@ def confusions(params: Params, study: str) -> pd.DataFrame:
 
 
 def picture(path: Path) -> str:
-    """A PNG as a data URI; a large one, such as a contact sheet, as JPEG not wider than a screen."""
+    """A PNG as a data URI; a large one, such as a contact sheet, as WebP not wider than a screen."""
     content = path.read_bytes()
     if len(content) <= LARGE:
         return f"data:image/png;base64,{base64.b64encode(content).decode()}"
@@ -105,8 +105,8 @@ def picture(path: Path) -> str:
         picture = image.convert("RGB")
     picture.thumbnail((PHOTO_WIDTH, PHOTO_WIDTH * 4))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=PHOTO_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    picture.save(buffer, "WEBP", quality=PHOTO_QUALITY)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _figures(run: str) -> Path:

@@ -1,0 +1,145 @@
+"""Several stages at once end as one after the other: the same dvc.lock, and nothing after a failure."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from workspace import Workspace, clone
+
+from cnnstudy import repro
+from cnnstudy.params import read_params
+from cnnstudy.paths import LOCK
+
+RUNS = ("xray-aug0", "xray-aug1")
+
+
+SETTINGS = ("profile=smoke", "xray.widths=reshi", "xray.epochs=1")
+
+
+def prepare(folder: Path, *settings: str) -> Workspace:
+    folder.mkdir()
+    workspace = clone(folder)
+    workspace.compose(*SETTINGS, *settings)
+    workspace.select(RUNS)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace after `cnnstudy repro` with two at once."""
+    workspace = prepare(tmp_path_factory.mktemp("clones") / "at-once")
+    said = workspace.run("cnnstudy", "repro", "--jobs", "2")
+    (workspace.path / "said.log").write_text(said)
+    return workspace
+
+
+def test_it_leaves_what_dvc_repro_leaves(rebuilt: Workspace) -> None:
+    alone = prepare(rebuilt.path.parent / "alone")
+    alone.run("dvc", "repro")
+    assert (rebuilt.path / LOCK).read_bytes() == (alone.path / LOCK).read_bytes()
+    assert rebuilt.run("dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+def test_lines_say_which_stage_they_are_of(rebuilt: Workspace) -> None:
+    lines = (rebuilt.path / "said.log").read_text().splitlines()
+    assert any(line.startswith("train@xray-aug0: epoch 1/") for line in lines)
+    assert any(line.startswith("report: > python src/report.py") for line in lines)
+
+
+def test_two_stages_ran_at_once(rebuilt: Workspace) -> None:
+    lines = (rebuilt.path / "said.log").read_text().splitlines()
+    stages = [line.split(":")[0] for line in lines if ": " in line]
+    spans = {name: (stages.index(name), len(stages) - stages[::-1].index(name)) for name in set(stages)}
+    overlapping = [
+        (one, other)
+        for one, (first, last) in spans.items()
+        for other, (begins, _) in spans.items()
+        if first < begins < last
+    ]
+    assert overlapping
+
+
+def test_a_second_time_there_is_nothing_to_do(rebuilt: Workspace) -> None:
+    assert rebuilt.run("cnnstudy", "repro").strip() == "Data and pipelines are up to date."
+
+
+def test_only_what_changed_and_what_follows_is_looked_at(rebuilt: Workspace) -> None:
+    before = (rebuilt.path / LOCK).read_bytes()
+    (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
+    lines = rebuilt.run("cnnstudy", "repro").splitlines()
+    assert {line.split(":")[0] for line in lines} <= {"ablate@augmentation", "report"}
+    assert (rebuilt.path / LOCK).read_bytes() == before
+
+
+def test_a_target_and_what_it_needs(rebuilt: Workspace) -> None:
+    (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
+    (rebuilt.path / "data/plans/xray-aug0.csv").unlink()
+    lines = rebuilt.run("cnnstudy", "repro", "train@xray-aug0").splitlines()
+    assert "augment@xray-aug0" in {line.split(":")[0] for line in lines}
+    assert not (rebuilt.path / "metrics/ablations/augmentation.json").exists()
+    rebuilt.run("cnnstudy", "repro")
+
+
+def test_after_a_failure_nothing_more_is_started(rebuilt: Workspace) -> None:
+    rebuilt.compose(*SETTINGS, "audit.fail_on=[shortcut]", "xray.drawn.site_label_correlation=1.0")
+    rebuilt.select(RUNS)
+    said = rebuilt.run("cnnstudy", "repro", code=1)
+    assert "audit@xray: error: " in said
+    assert "error: audit@xray failed" in said
+    assert "train@" not in said
+
+
+def test_a_bad_value_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
+    rebuilt.compose("profile=smoke", "faces.epochs=0")
+    assert rebuilt.run("cnnstudy", "repro", code=2).startswith("error: params.yaml: faces.epochs: 0 found; allowed: ")
+
+
+def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
+    workspace = prepare(tmp_path / "killed")
+    log = workspace.path / "repro.log"
+    with log.open("wb") as file:
+        running = subprocess.Popen(
+            ["cnnstudy", "repro", "--jobs", "2"],
+            cwd=workspace.path,
+            env=workspace.environment,
+            stdout=file,
+            stderr=file,
+        )
+    wait_until(lambda: b"> python src/ingest.py" in log.read_bytes())
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    wait_until(lambda: not [one for one in psutil.process_iter(["cwd"]) if is_ours(one, workspace)])
+    workspace.run("cnnstudy", "repro", "split@xray")
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_ours(one: psutil.Process, workspace: Workspace) -> bool:
+    return one.info["cwd"] == str(workspace.path.resolve()) and one.pid != os.getpid()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity here")
+def test_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch, rebuilt: Workspace) -> None:
+    monkeypatch.chdir(rebuilt.path)
+    rebuilt.compose()
+    params = read_params()
+    monkeypatch.setattr(repro.GPU.__class__, "exists", lambda path: False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 10**12)
+    assert repro.default_jobs(params) == 8
+    monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 5 * 2**30)
+    assert repro.default_jobs(params) == 2
+    monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 1)
+    assert repro.default_jobs(params) == 1
+    monkeypatch.setattr(repro.GPU.__class__, "exists", lambda path: True)
+    assert repro.default_jobs(params) == 1
