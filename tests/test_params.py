@@ -47,7 +47,7 @@ def test_a_model_selects_its_runs_alone(model: str, profile: str, recipe: str, t
     assert {run.net for run in params.runs.values()} == {model}
     assert set(params.finetuned) == (set() if model == "xraynet" else {model})
     assert set(params.studies) == {"xray" if model == "xraynet" else "faces"}
-    assert set(params.ablations) == ({"augmentation", "depth"} if model == "xraynet" else set())
+    assert set(params.ablations) == ({"augmentation", "depth"} if model == "xraynet" else {"nets"})
 
 
 @pytest.mark.parametrize("recipe", CHOICES["recipe"])
@@ -58,6 +58,7 @@ def test_all_models_have_the_runs_of_both_studies(recipe: str, tmp_path: Path) -
     assert set(params.runs) == faces | xray
     assert set(params.finetuned) == faces
     assert params.ablations["depth"].runs["xray-aug4"] == 5
+    assert params.ablations["nets"].runs == {"alexnet": 0, "vggnet": 1, "mobilenet": 2}
     assert params.ablations["augmentation"].runs == {f"xray-aug{level}": level for level in range(5)}
 
 
