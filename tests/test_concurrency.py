@@ -93,7 +93,7 @@ def test_two_clones_share_a_cache_and_a_store(tmp_path: Path) -> None:
         workspace.run("dvc", "config", "--local", "cache.dir", str(tmp_path / "cache"))
         workspace.compose("model=alexnet", "profile=smoke", f"faces.epochs={epochs}")
         workspaces.append(workspace)
-    side_by_side([(workspace, ("dvc", "repro")) for workspace in workspaces])
+    side_by_side([(workspace, ("cnnstudy", "repro")) for workspace in workspaces])
     for workspace, epochs in zip(workspaces, EPOCHS.values(), strict=True):
         assert "up to date" in workspace.run("dvc", "status")
         history = workspace.path / paths.history(paths.seed("alexnet", "base", 0))
