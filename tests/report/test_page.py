@@ -8,7 +8,7 @@ from reported import RUNS, render, write_audit
 
 from cnnstudy import paths
 from cnnstudy.params import Params, Plan
-from cnnstudy.report import page, results
+from cnnstudy.report import page, results, tables
 
 VOID = {"meta", "img", "br"}
 
@@ -77,6 +77,11 @@ def test_one_answer_for_everything_is_flagged(html: str, outline: Outline) -> No
     assert "xray-aug4, base: " not in outline.text
     assert html.count("one class for every image</span>") == 1
     assert '<td class="constant">0.500 ●</td>' in html
+
+
+def test_of_several_seeds_it_is_said_how_many_answered_one_class() -> None:
+    split = {"constant": True, "constant_seeds": 1, "accuracy_seeds": [0.5, 0.8]}
+    assert tables.constant_answers({"xray-aug0": {"base": {"test": split}}}) == ["xray-aug0, base: test (1 of 2 seeds)"]
 
 
 def test_numbers_the_report_contradicts_are_marked(html: str) -> None:

@@ -118,13 +118,18 @@ def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:
 
 
 def constant_answers(metrics: dict[str, RunMetrics]) -> list[str]:
-    """`run, phase: splits` wherever every image of a split got the same answer."""
+    """`run, phase: splits` wherever every image of a split got the same answer, and from how many of several seeds."""
     found = {
-        f"{run}, {phase}": [split for split, its in splits.items() if its["constant"]]
+        f"{run}, {phase}": [f"{split}{_share_of_seeds(its)}" for split, its in splits.items() if its["constant"]]
         for run, phases in metrics.items()
         for phase, splits in phases.items()
     }
     return [f"{name}: {', '.join(splits)}" for name, splits in found.items() if splits]
+
+
+def _share_of_seeds(its: dict[str, Any]) -> str:
+    seeds = len(its["accuracy_seeds"])
+    return f" ({its['constant_seeds']} of {seeds} seeds)" if seeds > 1 else ""
 
 
 def layer_table(layers: pd.DataFrame) -> Table:
