@@ -5,6 +5,7 @@ has ended (see cnnstudy.recovery), which takes it a fraction of a second, beside
 """
 
 import argparse
+import difflib
 import os
 import random
 import shutil
@@ -54,7 +55,7 @@ def disturb(workspace: Workspace, rng: random.Random, kills: int, expected: tupl
         print(f"kill {number + 1}: {victim} after {moment:.1f} s: {killed}", flush=True)
         repro.wait()
         if "had ended" in killed and repro.returncode == 0:
-            assert (workspace.path / "dvc.lock").read_bytes() == lock
+            same_lock(workspace, lock)
             clear(workspace)
     last = start(workspace)
     assert last.wait() == 0, (workspace.path / "repro.log").read_text()[-4000:]
@@ -62,7 +63,15 @@ def disturb(workspace: Workspace, rng: random.Random, kills: int, expected: tupl
     left = [path for path in workspace.path.rglob(".partial.*") if ".dvc" not in path.parts]
     assert not left, left
     assert not (workspace.path / "checkpoints").exists()
-    assert (workspace.path / "dvc.lock").read_bytes() == lock, "another dvc.lock than the undisturbed one's"
+    same_lock(workspace, lock)
+
+
+def same_lock(workspace: Workspace, expected: bytes) -> None:
+    """Assert that dvc.lock is that of the undisturbed one; else say in which lines it isn't."""
+    found = (workspace.path / "dvc.lock").read_bytes()
+    before, after = expected.decode().splitlines(), found.decode().splitlines()
+    difference = difflib.unified_diff(before, after, "undisturbed", "disturbed", lineterm="", n=8)
+    assert found == expected, "\n".join(difference)
 
 
 def start(workspace: Workspace) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ from soak import guardians
 from workspace import Workspace, clone
 
 from cnnstudy import recovery
-from cnnstudy.paths import LOCK, RWLOCK
+from cnnstudy.paths import KEPT_LOCK, LOCK, RWLOCK
 
 SRC = Path(__file__).parents[1] / "src"
 ENTRY = "schema: '2.0'\nstages:\n  check:\n    cmd: python src/check.py\n    outs:\n    - path: data/check.ok\n"
@@ -74,6 +74,22 @@ def main():
 
 run_stage(main)
 """
+
+
+def test_a_lock_that_ends_between_two_lines_lacks_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    KEPT_LOCK.parent.mkdir(parents=True)
+    whole = ENTRY + "  other:\n    cmd: echo\n"
+    KEPT_LOCK.write_text(whole)
+    LOCK.write_text(ENTRY)
+    assert recovery.lock_is_whole()
+    # A copy of another day says nothing: a commit with fewer stages may have been checked out since.
+    assert list(recovery.mend()) == list(recovery.mend(KEPT_LOCK.stat().st_mtime + 1)) == []
+    (said,) = recovery.mend(KEPT_LOCK.stat().st_mtime - 1)
+    assert "put back as it was when the last stage began" in said
+    assert LOCK.read_text() == whole
+    LOCK.write_text(whole + "  third:\n    cmd: echo\n")
+    assert list(recovery.mend(KEPT_LOCK.stat().st_mtime - 1)) == []
 
 
 def test_a_guardian_mends_when_dvc_is_killed(tmp_path: Path) -> None:

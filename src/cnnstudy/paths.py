@@ -17,6 +17,8 @@ ENVIRONMENT = Path("environment.json")
 RWLOCK = Path(".dvc/tmp/rwlock")
 # What DVC locks while it reads and writes its files.
 DVC_LOCK = Path(".dvc/tmp/lock")
+# dvc.lock as it was when the last stage began.
+KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
 # Which `dvc` has a guardian, see cnnstudy.recovery.
 GUARDED = Path(".dvc/tmp/stages/guarded")
 

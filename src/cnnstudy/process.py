@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cnnstudy import paths
 from cnnstudy.errors import UserError
-from cnnstudy.recovery import leave_guardian
+from cnnstudy.recovery import keep_lock, leave_guardian
 
 if TYPE_CHECKING:
     import psutil
@@ -28,6 +28,7 @@ def run_stage(main: Callable[..., None], *arguments: str) -> None:
     with reported_errors():
         if "DVC_STAGE" in os.environ and (starter := find_starter()):
             leave_guardian(starter.pid)
+            keep_lock()
             end_with(starter)
         with _alone("@".join([Path(sys.argv[0]).stem, *arguments])):
             main(*arguments)

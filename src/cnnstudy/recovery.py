@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,46 @@ PATIENCE = 10.0
 GUARDED = "CNNSTUDY_GUARDED"
 
 
-def mend() -> Iterator[str]:
+def keep_lock() -> None:
+    """Keep a copy of dvc.lock, while a stage of its `dvc` runs and so nobody writes it."""
+    with suppress(TimeoutError, FileNotFoundError), dvc_lock():
+        files.write_text(paths.KEPT_LOCK, paths.LOCK.read_text(encoding="utf-8"))
+
+
+def mend(started: float = inf) -> Iterator[str]:
     """Mend DVC's files in this workspace, and say of each what was done.
 
-    dvc.lock is put back as git has it, or removed: what has run since is restored from DVC's run cache. The list of
+    dvc.lock is put back as it was when the last stage began, if that was after the time `started` (of the `dvc` that was
+    killed), else as git has it, or removed: what has run since is restored from DVC's run cache. It is torn where DVC
+    can't read it, or where it ends too early, between two lines: it then lacks stages that such a copy has. The list of
     files in use is removed: an unreadable one names no process.
     """
-    if not lock_is_whole():
-        files.remove(paths.LOCK)
-        known = subprocess.run(["git", "checkout", "--quiet", "--", str(paths.LOCK)], capture_output=True, check=False)
-        done = "put back as git has it" if known.returncode == 0 else "removed"
-        yield f"{paths.LOCK}: torn by a killed dvc; {done}, and what has run since comes from DVC's cache"
+    is_recent = paths.KEPT_LOCK.exists() and paths.KEPT_LOCK.stat().st_mtime >= started
+    if not lock_is_whole() or (is_recent and _stages(paths.KEPT_LOCK) - _stages(paths.LOCK)):
+        yield f"{paths.LOCK}: torn by a killed dvc; {_put_back(is_recent)}, and what has run since comes from DVC's cache"
     if not rwlock_is_whole():
         files.remove(paths.RWLOCK)
         yield f"{paths.RWLOCK}: torn by a killed dvc; removed"
+
+
+def _put_back(is_recent: bool) -> str:
+    if is_recent:
+        files.write_text(paths.LOCK, paths.KEPT_LOCK.read_text(encoding="utf-8"))
+        return "put back as it was when the last stage began"
+    files.remove(paths.LOCK)
+    known = subprocess.run(["git", "checkout", "--quiet", "--", str(paths.LOCK)], capture_output=True, check=False)
+    return "put back as git has it" if known.returncode == 0 else "removed"
+
+
+def _stages(lock: Path) -> set[str]:
+    """The names of the stages in a whole dvc.lock; none where there is no file."""
+    return set(_read(lock.read_text(encoding="utf-8"))["stages"]) if lock.exists() else set()
+
+
+def _read(content: str) -> Any:
+    import yaml
+
+    return yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def lock_is_whole() -> bool:
@@ -46,7 +73,7 @@ def lock_is_whole() -> bool:
     if not content.endswith("\n"):
         return False
     try:
-        found = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        found = _read(content)
     except yaml.YAMLError:
         return False
     stages = found.get("stages") if isinstance(found, dict) else None
@@ -55,7 +82,7 @@ def lock_is_whole() -> bool:
 
 def _is_entry(entry: Any) -> bool:
     """Whether it is what DVC writes of a stage: its command, its parameters, and files with paths."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str):
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
     items = [entry.get(key, []) for key in ("deps", "outs")]
     return isinstance(entry.get("params", {}), dict) and all(
@@ -126,12 +153,16 @@ def dvc_lock() -> Iterator[None]:
 
 def mend_after(dvc: int) -> None:
     """Mend when the process `dvc` has ended; not where another one is at work by then."""
+    import time
+
     import psutil
 
+    started = time.time()
     with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(dvc).create_time()
         psutil.Process(dvc).wait()
     with suppress(TimeoutError), dvc_lock():
-        list(mend())
+        list(mend(started))
 
 
 if __name__ == "__main__":
