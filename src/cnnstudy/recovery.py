@@ -30,14 +30,15 @@ def keep_lock() -> None:
 def mend(started: float = inf) -> Iterator[str]:
     """Mend DVC's files in this workspace, and say of each what was done.
 
-    dvc.lock is put back as it was when the last stage began, if that was after the time `started` (of the `dvc` that was
-    killed), else as git has it, or removed: what has run since is restored from DVC's run cache. It is torn where DVC
-    can't read it, or where it ends too early, between two lines: it then lacks stages that such a copy has. The list of
-    files in use is removed: an unreadable one names no process.
+    dvc.lock is put back as it was when the last stage began, if that was after the time `started` (of the `dvc` that
+    was killed), else as git has it, or removed: what has run since is restored from DVC's run cache. It is torn where
+    DVC can't read it, or where it ends too early, between two lines: it then lacks stages that such a copy has. The
+    list of files in use is removed: an unreadable one names no process.
     """
     is_recent = paths.KEPT_LOCK.exists() and paths.KEPT_LOCK.stat().st_mtime >= started
     if not lock_is_whole() or (is_recent and _stages(paths.KEPT_LOCK) - _stages(paths.LOCK)):
-        yield f"{paths.LOCK}: torn by a killed dvc; {_put_back(is_recent)}, and what has run since comes from DVC's cache"
+        done = _put_back(is_recent)
+        yield f"{paths.LOCK}: torn by a killed dvc; {done}, and what has run since comes from DVC's cache"
     if not rwlock_is_whole():
         files.remove(paths.RWLOCK)
         yield f"{paths.RWLOCK}: torn by a killed dvc; removed"
