@@ -15,7 +15,7 @@ from search.searched import EPOCHS, accuracy, epoch, make, quick, scripted, stop
 from cnnstudy import paths
 from cnnstudy.errors import UserError
 from cnnstudy.search import trials
-from cnnstudy.search.space import with_values
+from cnnstudy.search.space import Choices, with_values
 from cnnstudy.search.trials import Search
 
 TESTS = Path(__file__).parents[1]
@@ -82,6 +82,14 @@ def test_the_first_trial_takes_what_params_yaml_has() -> None:
     (first, *_) = trials.finished(trials.run(search, 1, quick, unrecorded))
     own = search.params.training.xray
     assert first.params == {"training.xray.learning_rate": own.learning_rate, "training.xray.schedule": own.schedule}
+
+
+def test_the_first_trial_chooses_what_params_yaml_has_outside_the_space() -> None:
+    search = make()
+    narrow = dataclasses.replace(search, space=(Choices("xray.epochs", (1, 2)), *search.space))
+    (first,) = trials.finished(trials.run(narrow, 1, quick, unrecorded))
+    assert first.params["xray.epochs"] in (1, 2)
+    assert first.params["training.xray.learning_rate"] == search.params.training.xray.learning_rate
 
 
 def test_another_seed_is_another_search() -> None:

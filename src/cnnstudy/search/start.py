@@ -9,6 +9,7 @@ from cnnstudy.errors import UserError
 from cnnstudy.params import Params
 from cnnstudy.search import space, trials
 from cnnstudy.search.trials import Epoch, Report, Search
+from cnnstudy.tracking.record import without_password
 
 
 def checked(params: Params, arguments: argparse.Namespace) -> Search:
@@ -51,7 +52,8 @@ def search(job: Search, count: int) -> None:
     study = trials.run(job, count, objective, Recorder(job))
     ended, found = trials.finished(study), trials.best(study)
     pruned = sum(trial.state.name == "PRUNED" for trial in ended)
-    print(f"{len(ended)} trials, {pruned} of them pruned, as {study.study_name} in {job.storage}")
+    where = f"{study.study_name} in {without_password(job.storage)}"
+    print(f"trials: {len(ended)}, of these pruned: {pruned}; {where}")
     if found is None:
         print("no trial was trained to its end")
         return

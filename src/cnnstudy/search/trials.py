@@ -184,16 +184,15 @@ def _fail_unfinished(study: "Study") -> None:
 
 
 def _ask(study: "Study", search: Search, count: int) -> "Trial":
-    """The trial after `count` finished ones, with all that it takes: the first what params.yaml has, if it may."""
+    """The trial after `count` finished ones, with all that it takes: the first what params.yaml has, where it may."""
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
 
     # A sampler's own state is lost with its process, so each trial has one of its own.
     study.sampler = TPESampler(seed=int(np.random.SeedSequence([search.seed, count]).generate_state(1)[0]))
-    start = current(search.params, search.space)
-    is_possible = all(dimension.holds(start[dimension.key]) for dimension in search.space)
-    if count == 0 and is_possible and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        study.enqueue_trial(start)
+    if count == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        own = current(search.params, search.space)
+        study.enqueue_trial({each.key: own[each.key] for each in search.space if each.holds(own[each.key])})
     trial = study.ask()
     for dimension in search.space:
         dimension.suggest(trial)
