@@ -22,6 +22,13 @@ def main() -> None:
     command.add_argument("targets", nargs="*", metavar="STAGE", help="as of `dvc repro`; all if none is given")
     command.add_argument("-j", "--jobs", type=int, default=0, help="as many as cores and memory allow if not given")
     command.set_defaults(action=lambda arguments: rebuild(arguments.targets, arguments.jobs))
+    command = commands.add_parser("search", help="look for better hyperparameters of a run, with Optuna")
+    command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
+    command.add_argument("--trials", type=int, required=True, help="in all, those of earlier calls included")
+    command.add_argument("--space", type=Path, help="what is tried; conf/search/<study>.yaml if not given")
+    command.add_argument("--seed", type=int, default=0, help="of the choices, not of the trainings; 0 if not given")
+    command.add_argument("--storage", help="the address of a database; optuna.db in the root if not given")
+    command.set_defaults(action=search)
     command = commands.add_parser("doctor", help="what stands between this machine and the result")
     command.set_defaults(action=lambda arguments: doctor())
     command = commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
@@ -84,6 +91,21 @@ def rebuild(targets: list[str], jobs: int) -> None:
     check()
     if not repro(targets, jobs if jobs > 0 else default_jobs(read_params())):
         raise SystemExit(1)
+
+
+def search(arguments: argparse.Namespace) -> None:
+    """Bring a run's data up to date, make the trials that are missing, and print the best and how to apply it.
+
+    Raises:
+        UserError: a wrong argument, space or parameter, or a database that can't be opened.
+        SystemExit: with code 1, where a stage failed.
+    """
+    from cnnstudy.params import read_params
+    from cnnstudy.search import start
+
+    job = start.checked(read_params(), arguments)
+    rebuild([f"augment@{job.params.runs[job.run].plan}"], 0)
+    start.search(job, arguments.trials)
 
 
 def doctor() -> None:

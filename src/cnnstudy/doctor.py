@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from cnnstudy import locked, paths, recovery
+from cnnstudy.composed import GROUPS, composed, flat
 from cnnstudy.errors import UserError
 from cnnstudy.params import read_params
 from cnnstudy.sizes import GIB, disk_bytes, machine_memory, memory_bytes
 
 LOCKS = ("requirements.lock", "requirements-gpu.lock")
-GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
 
 
 @dataclass(frozen=True)
@@ -115,30 +114,15 @@ def _parameters() -> Iterator[Finding]:
         yield Finding("fix", "parameters", str(error))
         return
     chosen = [f"{group}={getattr(params, group)}" for group in GROUPS]
-    found = _flat(params.model_dump())
-    if found == _composed([]):
+    found = flat(params.model_dump())
+    if found == composed([]):
         yield Finding("ok", "parameters", f"params.yaml is what conf/ composes: {', '.join(chosen)}")
         return
-    composed = _composed(chosen)
-    differing = sorted(key for key in {*composed, *found} if composed.get(key) != found.get(key))
+    wanted = composed(chosen)
+    differing = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     what = f"{', '.join(chosen)}{' and ' if differing else ''}{_some(differing)}"
     text = f"params.yaml is not what conf/ composes but has {what}; `make params` composes it"
     yield Finding("note", "parameters", text)
-
-
-def _composed(overrides: list[str]) -> dict[str, Any]:
-    from dvc.utils.hydra import compose_and_dump
-
-    with TemporaryDirectory() as folder:
-        target = Path(folder, "params.yaml")
-        compose_and_dump(str(target), str(paths.CONF.resolve()), None, "config", "", overrides)
-        return _flat(read_params(target).model_dump())
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {key: value}
-    return {k: v for name, item in value.items() for k, v in _flat(item, f"{key}.{name}" if key else name).items()}
 
 
 def _room() -> Iterator[Finding]:
@@ -198,7 +182,7 @@ def _tensorflow() -> Iterator[Finding]:
     if not paths.ENVIRONMENT.exists():
         yield Finding("ok", "same bits", f"no {paths.ENVIRONMENT} to compare with; the next training writes it")
         return
-    now, then = _flat(here), _flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
+    now, then = flat(here), flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
     differing = [_difference(key, now.get(key), then[key]) for key in then if now.get(key) != then[key]]
     if differing:
         text = "a training here gives other bits than those in dvc.lock, and so slightly other figures"

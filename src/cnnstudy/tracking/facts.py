@@ -31,7 +31,9 @@ class Record:
     """One MLflow run.
 
     `finals` are metrics without steps, `series` are (metric, value, step). `artifacts` maps a file to the folder it is
-    shown in ('' for none). `key` says which run it is, `digest` what is recorded of it.
+    shown in ('' for none). `key` says which run it is, `digest` what is recorded of it. `parent` is the key of the run
+    it lies under: '' for none, None for that of its branch or DVC experiment. `experiment` is MLflow's, '' for the
+    study's own; `status` is what the run ended with, in MLflow's words.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Record:
     series: list[tuple[str, float, int]]
     artifacts: dict[Path, str]
     data: Data
+    parent: str | None = None
+    experiment: str = ""
+    status: str = "FINISHED"
 
     @property
     def digest(self) -> str:
@@ -79,7 +84,7 @@ def run_record(params: Params, run: str, key: str) -> Record:
         finals=_finals(metrics),
         series=[row for phase in params.phases(run) for row in _curves(params, run, phase)],
         artifacts={path: _folder(path) for path in figures} | {paths.run_metrics(run): ""},
-        data=_data(params, settings.study),
+        data=data_of(params, settings.study),
     )
 
 
@@ -107,7 +112,7 @@ def ablation_record(params: Params, name: str) -> Record:
             if pd.notna(value)
         ],
         artifacts=dict.fromkeys(files, ""),
-        data=_data(params, ablation.study),
+        data=data_of(params, ablation.study),
     )
 
 
@@ -253,7 +258,8 @@ def _audit_tags(study: StudyName) -> dict[str, str]:
     return {f"audit.{level}": ", ".join(dict.fromkeys(names)) or "none" for level, names in checks.items()}
 
 
-def _data(params: Params, study: StudyName) -> Data:
+def data_of(params: Params, study: StudyName) -> Data:
+    """A study's data set as it lies in the workspace."""
     samples, splits = (path.read_text(encoding="utf-8") for path in (paths.samples(study), paths.splits(study)))
     counts = pd.read_csv(paths.splits(study))["split"].value_counts().sort_index()
     profile = {"images": int(counts.sum()), **{str(split): int(count) for split, count in counts.items()}}

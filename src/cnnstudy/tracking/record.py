@@ -22,6 +22,7 @@ NEW_STORE_LIMIT = 60.0
 USER_LIMIT = 600.0
 # MLflow takes at most 1000 metrics, parameters and tags in one call.
 BATCH = 800
+LATER = "`cnnstudy track` records it later"
 
 
 def record_run(params: Params, run: str) -> None:
@@ -59,15 +60,21 @@ def record_all(params: Params, lock: dict[str, Any]) -> tuple[int, int]:
     return stored, len(makers)
 
 
-def _made(make: Callable[[], facts.Record], name: str) -> facts.Record | None:
+def _made(make: Callable[[], facts.Record], name: str, remedy: str = LATER) -> facts.Record | None:
     try:
         return make()
     except Exception as error:  # a damaged file is for the stage that reads it to complain about
-        _warn(name, error)
+        _warn(name, error, remedy)
         return None
 
 
-def _stored(record: facts.Record, limit: float) -> bool:
+def record_made(make: Callable[[], facts.Record], name: str, remedy: str) -> bool:
+    """Record what `make` gives, and say whether the store has it; `remedy` ends the warning where it has not."""
+    record = _made(make, name, remedy)
+    return record is not None and _stored(record, LIMIT, remedy)
+
+
+def _stored(record: facts.Record, limit: float, remedy: str = LATER) -> bool:
     try:
         store.configure()
         import mlflow  # noqa: F401  takes seconds, which are not the store's
@@ -75,14 +82,13 @@ def _stored(record: facts.Record, limit: float) -> bool:
         seconds = max(limit, NEW_STORE_LIMIT) if store.is_new() else limit
         within(seconds, lambda: _upsert(record, 0.8 * seconds))
     except Exception as error:  # whatever the store raises: the stage's own outputs are whole
-        _warn(record.name, error)
+        _warn(record.name, error, remedy)
         return False
     return True
 
 
-def _warn(name: str, error: Exception) -> None:
-    text = f"warning: {name}: not recorded in MLflow ({cause(error)}); `cnnstudy track` records it later"
-    print(text, file=sys.stderr)
+def _warn(name: str, error: Exception, remedy: str) -> None:
+    print(f"warning: {name}: not recorded in MLflow ({cause(error)}); {remedy}", file=sys.stderr)
 
 
 def cause(error: Exception) -> str:
@@ -123,7 +129,7 @@ def _upsert(record: facts.Record, wait: float) -> None:
     """
     with store.lock(wait):
         client = store.client()
-        experiment = store.experiment_id(client, record.study)
+        experiment = store.experiment_id(client, record.experiment or record.study)
         run = _find(client, experiment, record.key) or _create(client, experiment, record)
     digest = record.digest
     if run.data.tags.get("record") != digest:
@@ -137,17 +143,28 @@ def _find(client: "MlflowClient", experiment: str, key: str) -> "Run | None":
 def _create(client: "MlflowClient", experiment: str, record: facts.Record) -> "Run":
     """A run under its parent, with all its tags; both keep the place where they were first made."""
     where = facts.environment_tags()
+    tags = {**record.tags, **where, "run_key": record.key}
+    if record.parent is None:
+        parent = _branch(client, experiment, record, where)
+    else:
+        parent = _find(client, experiment, record.parent) if record.parent else None
+    if parent:
+        tags |= {"parent": str(parent.info.run_name), "mlflow.parentRunId": parent.info.run_id}
+    return client.create_run(experiment, tags=tags, run_name=record.name)
+
+
+def _branch(client: "MlflowClient", experiment: str, record: facts.Record, where: dict[str, str]) -> "Run":
+    """The run that those of a branch, or of an experiment of DVC, lie under, made where it is missing."""
     name = facts.parent_name(where)
     key = keys.text_md5(f"parent {name}")
-    parent = _find(client, experiment, key)
-    if not parent:
-        tags = {"kind": "parent", "parent": name, "study": record.study, "run_key": key}
-        # Later runs of a branch have other commits.
-        tags |= {tag: where[tag] for tag in ("git_branch", "dvc_experiment") if tag in where}
-        parent = client.create_run(experiment, tags=tags, run_name=name)
-        client.set_terminated(parent.info.run_id)
-    tags = {**record.tags, **where, "parent": name, "run_key": record.key, "mlflow.parentRunId": parent.info.run_id}
-    return client.create_run(experiment, tags=tags, run_name=record.name)
+    if found := _find(client, experiment, key):
+        return found
+    tags = {"kind": "parent", "parent": name, "study": record.study, "run_key": key}
+    # Later runs of a branch have other commits.
+    tags |= {tag: where[tag] for tag in ("git_branch", "dvc_experiment") if tag in where}
+    parent = client.create_run(experiment, tags=tags, run_name=name)
+    client.set_terminated(parent.info.run_id)
+    return parent
 
 
 def _fill(client: "MlflowClient", run: "Run", record: facts.Record, digest: str) -> None:
@@ -175,4 +192,4 @@ def _fill(client: "MlflowClient", run: "Run", record: facts.Record, digest: str)
         client.log_artifact(run_id, str(path), folder or None)
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in {**record.tags, "record": digest}.items()])
     if run.info.status == "RUNNING":
-        client.set_terminated(run_id)
+        client.set_terminated(run_id, record.status)

@@ -1,0 +1,1 @@
+"""Hyperparameter search: Optuna chooses, the training code trains, MLflow records."""

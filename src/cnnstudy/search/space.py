@@ -1,0 +1,170 @@
+"""What a search tries: a range or some choices for each of some keys of params.yaml."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+
+from cnnstudy import paths
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params, Section, StudyName, Training
+
+if TYPE_CHECKING:
+    from optuna import Trial
+
+# What of a study's own section a training follows from, its data aside.
+STUDY_KEYS = ("batch_size", "epochs", "class_weight")
+FORM = "{low: ..., high: ..., log: true or false} or a list of choices"
+
+Value = float | str
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; on a logarithmic scale where `log`."""
+
+    key: str
+    low: float
+    high: float
+    log: bool
+    is_integer: bool
+
+    def suggest(self, trial: "Trial") -> Value:
+        """What a trial takes."""
+        if self.is_integer:
+            return trial.suggest_int(self.key, int(self.low), int(self.high), log=self.log)
+        return trial.suggest_float(self.key, self.low, self.high, log=self.log)
+
+    def holds(self, value: Value) -> bool:
+        """Whether a trial may take `value`."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{', log' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of some values."""
+
+    key: str
+    values: tuple[Value, ...]
+
+    def suggest(self, trial: "Trial") -> Value:
+        """What a trial takes."""
+        value: Value = trial.suggest_categorical(self.key, self.values)  # type: ignore[assignment]
+        return value
+
+    def holds(self, value: Value) -> bool:
+        """Whether a trial may take `value`."""
+        return value in self.values
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.values))
+
+
+# Each with its key in params.yaml, such as training.faces.learning_rate.
+Space = tuple[Range | Choices, ...]
+
+
+def default_file(study: StudyName) -> Path:
+    """The space that ships for a study's runs."""
+    return paths.CONF / "search" / f"{study}.yaml"
+
+
+def read_space(path: Path, params: Params, run: str) -> Space:
+    """Read and check the space of a run's search.
+
+    Raises:
+        UserError: naming the file, the key, its value and what is allowed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    study = params.runs[run].study
+    keys = (*Training.model_fields, *STUDY_KEYS)
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: {content!r} found; allowed: some of the keys {', '.join(keys)}")
+    try:
+        return tuple(_dimension(params, study, run, key, entry) for key, entry in content.items())
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def current(params: Params, space: Space) -> dict[str, Value]:
+    """What params.yaml itself has for the keys of a space."""
+    values: dict[str, Value] = {}
+    for dimension in space:
+        found: Any = params
+        for name in dimension.key.split("."):
+            found = getattr(found, name)
+        values[dimension.key] = found
+    return values
+
+
+def with_values(params: Params, values: Mapping[str, Value]) -> Params:
+    """The parameters with other values for some keys, such as training.faces.learning_rate."""
+    content = params.model_dump()
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        section = content
+        for each in sections:
+            section = section[each]
+        section[name] = value
+    return Params.model_validate(content)
+
+
+def _dimension(params: Params, study: StudyName, run: str, key: str, entry: object) -> Range | Choices:
+    is_recipe = key in Training.model_fields
+    section: Section = params.recipe_of(study) if is_recipe else params.study(study)
+    name = f"training.{study}.{key}" if is_recipe else f"{study}.{key}"
+    if not is_recipe and key not in STUDY_KEYS:
+        allowed = ", ".join((*Training.model_fields, *STUDY_KEYS))
+        raise UserError(f"{key}: {entry!r} found, an unknown key; allowed: {allowed}")
+    if key == "batch_size" and params.runs[run].batch_size is not None:
+        raise UserError(f"{key}: {entry!r} found; allowed: nothing, since runs.{run}.batch_size stands over it")
+    if isinstance(entry, list):
+        return _choices(section, key, name, entry)
+    if isinstance(entry, dict):
+        return _range(section, key, name, entry)
+    raise UserError(f"{key}: {entry!r} found; allowed: {FORM}")
+
+
+def _choices(section: Section, key: str, name: str, values: list[Any]) -> Choices:
+    for value in values:
+        _check(section, key, value, key)
+    if not values or len(set(values)) < len(values):
+        raise UserError(f"{key}: {values!r} found; allowed: at least one value, and each once")
+    return Choices(name, tuple(values))
+
+
+def _range(section: Section, key: str, name: str, entry: dict[Any, Any]) -> Range:
+    kind = type(section).model_fields[key].annotation
+    log = entry.get("log", False)
+    if kind not in (int, float):
+        raise UserError(f"{key}: {entry!r} found; allowed: a list of choices")
+    if not {"low", "high"} <= set(entry) <= {"low", "high", "log"} or not isinstance(log, bool):
+        raise UserError(f"{key}: {entry!r} found; allowed: {FORM}")
+    low, high = entry["low"], entry["high"]
+    for end in ("low", "high"):
+        _check(section, key, entry[end], f"{key}.{end}")
+    if not low < high:
+        raise UserError(f"{key}.high: {high!r} found; allowed: more than low, {low!r}")
+    if log and not low > 0:
+        raise UserError(f"{key}.low: {low!r} found; allowed: more than 0, with log")
+    return Range(name, low, high, log, kind is int)
+
+
+def _check(section: Section, key: str, value: object, where: str) -> None:
+    """Hold a value against the schema of params.yaml."""
+    try:
+        type(section).model_validate(section.model_dump() | {key: value})
+    except ValidationError as error:
+        allowed = error.errors()[0]["msg"].removeprefix("Input should be ")
+        raise UserError(f"{where}: {value!r} found; allowed: {allowed}") from None

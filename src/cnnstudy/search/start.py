@@ -1,0 +1,69 @@
+"""`cnnstudy search`: from the command line to the best trial."""
+
+import argparse
+import shlex
+from importlib.util import find_spec
+
+from cnnstudy.composed import overrides_of
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params
+from cnnstudy.search import space, trials
+from cnnstudy.search.trials import Epoch, Report, Search
+from cnnstudy.tracking.record import without_password
+
+
+def checked(params: Params, arguments: argparse.Namespace) -> Search:
+    """What the command line asks for.
+
+    Raises:
+        UserError: an argument or the space's file holds a value that is not allowed, or Optuna is missing.
+    """
+    if find_spec("optuna") is None:
+        raise UserError("no package optuna here, which a search needs; `pip install -e '.[search]'` installs it")
+    run = arguments.run
+    if run not in params.runs:
+        raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.runs)}")
+    if arguments.trials < 1:
+        raise UserError(f"--trials: {arguments.trials} found; allowed: 1 or more")
+    if arguments.seed < 0:
+        raise UserError(f"--seed: {arguments.seed} found; allowed: 0 or more")
+    file = arguments.space or space.default_file(params.runs[run].study)
+    storage = arguments.storage or trials.default_storage()
+    return Search(run, params, space.read_space(file, params, run), arguments.seed, storage)
+
+
+def search(job: Search, count: int) -> None:
+    """Make trials until `count` are finished, and print the best and the command that applies it.
+
+    Raises:
+        UserError: another process makes this search, or its database can't be opened.
+        MemoryError: a trial needs more than there is.
+    """
+    from cnnstudy.tracking.searches import Recorder
+    from cnnstudy.training import environment
+
+    environment.configure(job.params.compute.threads)
+
+    def objective(params: Params, report: Report) -> Epoch:
+        from cnnstudy.search import trainer
+
+        return trainer.train(params, job.run, report)
+
+    study = trials.run(job, count, objective, Recorder(job))
+    ended, found = trials.finished(study), trials.best(study)
+    pruned = sum(trial.state.name == "PRUNED" for trial in ended)
+    where = f"{study.study_name} in {without_password(job.storage)}"
+    print(f"trials: {len(ended)}, of these pruned: {pruned}; {where}")
+    if found is None:
+        print("no trial was trained to its end")
+        return
+    print(f"best: trial {ended.index(found) + 1}, {trials.outcome(found)}; {trials.shown(found.params)}")
+    print("train a run with it (an accuracy that was the best of many is too high):")
+    print(f"  {command(job, found.params)}")
+
+
+def command(job: Search, values: dict[str, space.Value]) -> str:
+    """The command that trains the searched run with some values, and leaves the workspace as it is."""
+    fixed = [each for each in overrides_of(job.params, job.run) if each.partition("=")[0] not in values]
+    overrides = [*fixed, *(f"{key}={value}" for key, value in values.items())]
+    return " ".join(["dvc exp run --temp", *(f"-S {shlex.quote(each)}" for each in overrides)])

@@ -1,0 +1,247 @@
+"""A search: Optuna chooses what each trial takes, stops bad ones early, and keeps them all in a database.
+
+What a trial takes follows from the search's seed, how many trials are finished, and what they gave. So a search
+that was stopped, by Ctrl-C or by the machine, goes on as if it had not been: the trial that was cut off is made again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnnstudy import paths
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params
+from cnnstudy.search.space import STUDY_KEYS, Space, Value, current, with_values
+from cnnstudy.tracking.record import without_password
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
+
+# Whole trials before the first is held against their median (Optuna's MedianPruner), and the share of the epochs, and
+# their number, that a trial has in any case: under a cosine schedule the first say little.
+UNPRUNED_TRIALS, UNPRUNED_SHARE, UNPRUNED_EPOCHS = 4, 0.25, 2
+# More than any mean cross-entropy, which Keras's bounds keep below -log(1e-7) = 16.2.
+LARGEST_LOSS = 17.0
+
+
+@dataclass(frozen=True)
+class Search:
+    """A run, the parameters it starts from, what is tried, with which seed, and the database's address."""
+
+    run: str
+    params: Params
+    space: Space
+    seed: int
+    storage: str
+
+    @property
+    def name(self) -> str:
+        """The run and 12 hexadecimal digits of all that the trials' results have in common: parameters and data."""
+        study = self.params.runs[self.run].study
+        searched = {dimension.key for dimension in self.space}
+        own = {f"training.{study}.{key}": value for key, value in self.params.recipe_of(study)}
+        own |= {f"{study}.{key}": getattr(self.params.study(study), key) for key in STUDY_KEYS}
+        settings = {
+            "fixed": {key: value for key, value in own.items() if key not in searched},
+            "run": self.params.runs[self.run].model_dump(),
+            "plan": self.params.plans[self.params.runs[self.run].plan].model_dump(),
+            "classes": list(self.params.study(study).classes),
+            "batchnorm": self.params.batchnorm,
+            "compute": self.params.compute.model_dump(include={"threads", "precision"}),
+            "training_seed": self.params.seeds[0],
+            "seed": self.seed,
+            "space": [[type(dimension).__name__, asdict(dimension)] for dimension in self.space],
+        }
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        plan = paths.plan(self.params.runs[self.run].plan)
+        for path in (paths.samples(study), paths.images(study), paths.splits(study), plan):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return f"{self.run}-{digest.hexdigest()[:12]}"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a net is worth after an epoch, which counts from 1: accuracy and mean cross-entropy on the split `val`.
+
+    `images` is the split's size, `row` the history's row.
+    """
+
+    number: int
+    accuracy: float
+    loss: float
+    images: int
+    row: dict[str, float]
+
+    @property
+    def value(self) -> float:
+        """What a search makes large: the accuracy, and of equal ones, which few images often give, the lower loss.
+
+        The loss takes less from it than one image more would give.
+        """
+        return self.accuracy - self.loss / (LARGEST_LOSS * self.images)
+
+
+class DivergedError(Exception):
+    """A trial's loss is no longer a number."""
+
+
+# Takes each epoch as it ends; its exception ends the trial.
+Report = Callable[[Epoch], None]
+# Trains with some parameters, reports every epoch, and returns the one whose weights are kept.
+Objective = Callable[[Params, Report], Epoch]
+# Called after each trial, with the one that ended, and with None when a search starts or goes on.
+Record = Callable[["Study", "FrozenTrial | None"], None]
+
+
+def default_storage() -> str:
+    """An SQLite database in the repository's root."""
+    return f"sqlite:///{paths.root() / 'optuna.db'}"
+
+
+def run(search: Search, trials: int, objective: Objective, record: Record) -> "Study":
+    """Make trials until `trials` are finished, those of earlier calls included.
+
+    A trial whose loss is no number counts as pruned. Whatever else an objective raises ends the search; its trial is
+    marked as failed, and made again next time.
+
+    Raises:
+        UserError: another process makes this search, or its database can't be opened.
+    """
+    with _alone(search.name):
+        study = _study(search)
+        _fail_unfinished(study)
+        record(study, None)
+        while (count := len(finished(study))) < trials:
+            trial = _ask(study, search, count)
+            print(f"trial {count + 1} of {trials}: {shown(trial.params)}", flush=True)
+            ended = _make(study, trial, search, objective)
+            print(f"trial {count + 1} of {trials}: {outcome(ended)}", flush=True)
+            record(study, ended)
+    return study
+
+
+def finished(study: "Study") -> "list[FrozenTrial]":
+    """The trials that were trained to their end or pruned."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+
+
+def best(study: "Study") -> "FrozenTrial | None":
+    """The best of those that were trained to their end; of equals the first."""
+    from optuna.trial import TrialState
+
+    whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return max(whole, key=lambda trial: trial.value or 0.0, default=None)
+
+
+def shown(values: dict[str, Value]) -> str:
+    """Keys, without their section, and values, on one line."""
+    texts = {key.rpartition(".")[2]: f"{v:.3g}" if isinstance(v, float) else str(v) for key, v in values.items()}
+    return ", ".join(f"{key} {text}" for key, text in texts.items())
+
+
+def outcome(trial: "FrozenTrial") -> str:
+    """What came of a finished trial, in words."""
+    if trial.state.name == "PRUNED":
+        return trial.user_attrs["reason"]
+    return f"accuracy on val {trial.user_attrs['accuracy']:.4f}, cross-entropy {trial.user_attrs['loss']:.3f}"
+
+
+def _study(search: Search) -> "Study":
+    import optuna
+    from filelock import FileLock
+    from sqlalchemy.exc import SQLAlchemyError
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    epochs = search.params.study(search.params.runs[search.run].study).epochs
+    unpruned = max(UNPRUNED_EPOCHS, int(UNPRUNED_SHARE * epochs))
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=unpruned)
+    try:
+        # Two searches that make the tables at once would make them twice.
+        with FileLock(paths.root() / "optuna.db.lock"):
+            return optuna.create_study(
+                study_name=search.name, storage=search.storage, direction="maximize", pruner=pruner, load_if_exists=True
+            )
+    except (SQLAlchemyError, ImportError) as error:
+        cause = without_password(" ".join(f"{search.storage}: {error}".split()))[:240]
+        raise UserError(f"--storage: {cause}; allowed: the address of a database, such as sqlite:///{{file}}") from None
+
+
+def _fail_unfinished(study: "Study") -> None:
+    """Mark the trials that a killed process left as running: no other makes this search."""
+    from optuna.trial import TrialState
+
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _ask(study: "Study", search: Search, count: int) -> "Trial":
+    """The trial after `count` finished ones, with all that it takes: the first what params.yaml has, where it may."""
+    from optuna.samplers import TPESampler
+    from optuna.trial import TrialState
+
+    # A sampler's own state is lost with its process, so each trial has one of its own.
+    study.sampler = TPESampler(seed=int(np.random.SeedSequence([search.seed, count]).generate_state(1)[0]))
+    if count == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        own = current(search.params, search.space)
+        study.enqueue_trial({each.key: own[each.key] for each in search.space if each.holds(own[each.key])})
+    trial = study.ask()
+    for dimension in search.space:
+        dimension.suggest(trial)
+    return trial
+
+
+def _make(study: "Study", trial: "Trial", search: Search, objective: Objective) -> "FrozenTrial":
+    from optuna import TrialPruned
+    from optuna.trial import TrialState
+
+    params = with_values(search.params, trial.params)
+    epochs = params.study(params.runs[search.run].study).epochs
+    rows: list[dict[str, Any]] = []
+
+    def report(epoch: Epoch) -> None:
+        if not np.isfinite(epoch.value):
+            raise DivergedError(f"the cross-entropy on val is {epoch.loss} after epoch {epoch.number}")
+        rows.append({**epoch.row, "value": epoch.value})
+        trial.report(epoch.value, epoch.number)
+        if epoch.number < epochs and trial.should_prune():
+            raise TrialPruned(f"pruned after epoch {epoch.number} of {epochs}, at {epoch.accuracy:.4f} on val")
+
+    def end(state: TrialState, value: float | None = None, **attributes: Any) -> "FrozenTrial":
+        for name, attribute in {**attributes, "rows": rows}.items():
+            trial.set_user_attr(name, attribute)
+        return study.tell(trial, value, state)
+
+    try:
+        kept = objective(params, report)
+    except (TrialPruned, DivergedError) as reason:
+        return end(TrialState.PRUNED, reason=str(reason))
+    except BaseException:
+        end(TrialState.FAIL)
+        raise
+    return end(TrialState.COMPLETE, kept.value, epoch=kept.number, accuracy=kept.accuracy, loss=kept.loss)
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    path = paths.stage_lock(f"search@{name}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"{path}: another process makes this search; let it, or end it") from None
+    try:
+        yield
+    finally:
+        lock.release()

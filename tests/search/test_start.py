@@ -1,0 +1,100 @@
+"""`cnnstudy search` on the command line, and the command that it ends with."""
+
+import argparse
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from search.searched import EPOCHS, make, quick
+from synthetic_runs import params_with
+
+from cnnstudy import cli
+from cnnstudy.composed import composed
+from cnnstudy.params import read_params
+from cnnstudy.search import start, trainer
+from cnnstudy.search.trials import Epoch, Report
+from cnnstudy.training import environment
+
+# Of SQLAlchemy, about MLflow's own tables.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory with conf/ and params.yaml."""
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["cnnstudy", "search", *arguments])
+    cli.main()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("resnet", "--trials", "2"), "RUN: 'resnet' found; allowed: xray-aug0"),
+        (("xray-aug0", "--trials", "0"), "--trials: 0 found; allowed: 1 or more"),
+        (("xray-aug0", "--trials", "1", "--seed", "-1"), "--seed: -1 found; allowed: 0 or more"),
+        (("xray-aug0", "--trials", "1", "--space", "none.yaml"), "none.yaml: no such file"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], line: str
+) -> None:
+    params_with(("xray-aug0",))
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *arguments)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def train(params: object, run: str, report: Report) -> Epoch:
+        return quick(params, report)  # type: ignore[arg-type]
+
+    built: list[list[str]] = []
+    make(tmp_path)
+    monkeypatch.setattr(cli, "rebuild", lambda targets, jobs: built.append(targets))
+    monkeypatch.setattr(environment, "configure", lambda threads: None)
+    monkeypatch.setattr(trainer, "train", train)
+    Path("space.yaml").write_text("learning_rate: {low: 0.00001, high: 0.1, log: true}\nbatch_size: [8, 16]\n")
+    call(monkeypatch, "xray-aug0", "--trials", "3", "--space", "space.yaml")
+    assert built == [["augment@xray-aug0"]]
+    assert (tmp_path / "optuna.db").exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "trial 1 of 3: learning_rate 0.001, batch_size 16"
+    assert lines[-4].startswith("trials: 3, of these pruned: 0; xray-aug0-")
+    assert lines[-3].startswith("best: trial ")
+    assert lines[-1].startswith("  dvc exp run --temp -S model=xraynet -S ")
+    overrides = [part for part in shlex.split(lines[-1]) if "=" in part]
+    found = composed(overrides)
+    assert {override.partition("=")[0] for override in overrides} == {
+        "model", "training.xray.learning_rate", "xray.batch_size",
+    }  # fmt: skip
+    assert f"learning_rate {found['training.xray.learning_rate']:.3g}" in lines[-3]
+
+
+def test_the_command_has_what_params_yaml_has_of_its_own(tmp_path: Path) -> None:
+    cli.write_params(["profile=smoke", "recipe=report", "seeds=[3,4]", "xray.epochs=4", "sources.xray.path=/films"])
+    arguments = argparse.Namespace(run="xray-aug0", trials=1, seed=0, space=None, storage=None)
+    job = start.checked(read_params(), arguments)
+    values: dict[str, float | str] = {"training.xray.learning_rate": 1e-05, "training.xray.schedule": "constant"}
+    assert start.command(job, values) == (
+        "dvc exp run --temp -S model=xraynet -S profile=smoke -S recipe=report -S 'seeds=[3,4]' "
+        "-S sources.xray.path=/films -S xray.epochs=4 "
+        "-S training.xray.learning_rate=1e-05 -S training.xray.schedule=constant"
+    )
+    found = composed([part for part in shlex.split(start.command(job, values)) if "=" in part])
+    assert (found["seeds"], found["xray.epochs"], found["training.xray.learning_rate"]) == ([3, 4], EPOCHS, 1e-05)
+    assert found["xray.batch_size"] == job.params.xray.batch_size

@@ -1,0 +1,147 @@
+"""A trial trains what the stage trains, and looks at no split but train and val."""
+
+import dataclasses
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from search.searched import RUN, make, unrecorded
+from training.small_net import ADAM, LAYERS, SCHEDULE, doubtful, trained, training, unkept
+
+from cnnstudy import paths
+from cnnstudy.params import Params
+from cnnstudy.search import trainer, trials
+from cnnstudy.search.space import with_values
+from cnnstudy.search.trials import DivergedError, Epoch, Search
+from cnnstudy.training import phases
+
+COMPARED = ADAM.model_copy(update={"patience": trainer.ENDLESS})
+
+
+@pytest.fixture
+def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """A search with data, in a working directory of its own."""
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    return make(tmp_path)
+
+
+@pytest.fixture
+def small(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """The same with a small net, bright and dark films, and two epochs."""
+    monkeypatch.setattr(trainer.specs, "layers_of", lambda *_: LAYERS)
+    labels = np.load(paths.images("xray")).shape[0]
+    images = np.random.default_rng(0).integers(0, 120, (labels, 64, 64, 3))
+    images[1::2] += 120  # the classes take turns
+    np.save(paths.images("xray"), images.astype(np.uint8))
+    plan = "id,split,operation,rotation,shift,flip\n" + "".join(f"{i},train,original,0,0,False\n" for i in range(40))
+    paths.plan("xray-aug0").write_text(plan)
+    values = {"xray.epochs": 2, "training.xray.learning_rate": 0.01}
+    return dataclasses.replace(search, params=with_values(search.params, values))
+
+
+def digest(model: keras.Sequential) -> str:
+    return hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
+
+
+def test_reporting_changes_no_byte_of_a_training() -> None:
+    dataset = doubtful()
+    data = training(dataset, rotation=20)
+    usual, history = trained(dataset, data, checkpoint=unkept())
+    epochs: list[Epoch] = []
+    watched, rows = trained(dataset, data, checkpoint=trainer.Reporting(epochs.append, 40), settings=COMPARED)
+    assert digest(watched) == digest(usual)
+    assert rows[list(history.columns)].equals(history)
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5, 6]
+    assert [epoch.accuracy for epoch in epochs] == history["val_accuracy"].tolist()
+
+
+def test_a_report_may_end_a_training() -> None:
+    def stop(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            raise KeyboardInterrupt
+
+    dataset = doubtful()
+    reporting = trainer.Reporting(stop, 40)
+    with pytest.raises(KeyboardInterrupt):
+        trained(dataset, training(dataset), checkpoint=reporting, settings=COMPARED)
+    assert reporting.progress.epoch == 2
+
+
+def test_epochs_are_told_in_the_mode_that_counts() -> None:
+    dataset, epochs = doubtful(), list[Epoch]()
+    schedule = dataclasses.replace(SCHEDULE, epochs=2, batchnorm="recalibrated")
+    reporting = trainer.Reporting(epochs.append, 40)
+    _, history = trained(dataset, training(dataset), checkpoint=reporting, settings=COMPARED, schedule=schedule)
+    assert [epoch.loss for epoch in epochs] == history["selection_loss"].tolist()
+    assert [epoch.loss for epoch in epochs] != history["val_loss"].tolist()
+
+
+def test_a_trial_starts_as_the_stage_does(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+
+    def fit(model: keras.Sequential, data: Any, dataset: Any, settings: Any, schedule: Any, checkpoint: Any) -> None:
+        settings = settings.model_copy(update={"patience": 0})
+        started.append((digest(model), data.ids.tolist(), dataset.labels.tolist(), settings, schedule))
+        raise KeyboardInterrupt
+
+    small_enough = with_values(search.params, {"training.xray.dropout": 0.5, "batchnorm": "moving"})
+    plan = "id,split,operation,rotation,shift,flip\n0,train,original,0,0,False\n1,train,original,0,0,False\n"
+    paths.plan("xray-aug0").write_text(plan)
+    paths.specifications("xray").write_text("null\n")
+    for module in (phases, trainer):
+        monkeypatch.setattr(module, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        phases.train_phase(small_enough, RUN, phases.base(small_enough, RUN))
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(small_enough, RUN, unrecorded)
+    stage, trial = started
+    assert trial == stage
+
+
+def test_a_trial_never_looks_at_test_images(small: Search) -> None:
+    epochs: list[Epoch] = []
+    kept = trainer.train(small.params, RUN, epochs.append)
+    images = np.load(paths.images("xray"))
+    images[50:] = 0  # those of test
+    np.save(paths.images("xray"), images)
+    again = trainer.train(small.params, RUN, unrecorded)
+    assert again == kept == epochs[-1]
+
+
+def test_the_best_epoch_counts_where_it_is_kept(small: Search) -> None:
+    epochs: list[Epoch] = []
+    values: dict[str, float | str] = {
+        "training.xray.selection": "best",
+        "training.xray.learning_rate": 1.0,
+        "xray.epochs": 3,
+    }
+    kept = trainer.train(with_values(small.params, values), RUN, epochs.append)
+    assert kept.value == max(epoch.value for epoch in epochs)
+
+
+def test_a_loss_that_is_no_number_is_not_an_epoch(small: Search, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*arguments: Any) -> None:
+        arguments[-1].end_epoch({"epoch": 1, "loss": math.nan, "selection_accuracy": 0.5, "selection_loss": 1.0})
+        raise FloatingPointError("the loss is nan after epoch 1")
+
+    monkeypatch.setattr(trainer, "fit", fit)
+    epochs: list[Epoch] = []
+    with pytest.raises(DivergedError, match="the loss is nan after epoch 1"):
+        trainer.train(small.params, RUN, epochs.append)
+    assert epochs == []
+
+
+def test_a_search_trains(small: Search) -> None:
+    def objective(params: Params, report: trials.Report) -> Epoch:
+        return trainer.train(params, RUN, report)
+
+    study = trials.run(small, 2, objective, unrecorded)
+    assert [sorted(trial.intermediate_values) for trial in study.trials] == [[1, 2], [1, 2]]
+    rows = study.trials[0].user_attrs["rows"]
+    assert {"epoch", "loss", "val_accuracy", "selection_accuracy", "value"} <= set(rows[0])
+    assert study.trials[0].value == rows[-1]["value"]
