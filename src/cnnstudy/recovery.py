@@ -23,8 +23,9 @@ GUARDED = "CNNSTUDY_GUARDED"
 
 def keep_lock() -> None:
     """Keep a copy of dvc.lock, while a stage of its `dvc` runs and so nobody writes it."""
-    with suppress(TimeoutError, FileNotFoundError), dvc_lock():
-        files.write_text(paths.KEPT_LOCK, paths.LOCK.read_text(encoding="utf-8"))
+    with suppress(TimeoutError), dvc_lock():
+        if paths.LOCK.exists() and lock_is_whole():
+            files.write_text(paths.KEPT_LOCK, paths.LOCK.read_text(encoding="utf-8"))
 
 
 def mend(started: float = inf) -> Iterator[str]:
@@ -32,11 +33,11 @@ def mend(started: float = inf) -> Iterator[str]:
 
     dvc.lock is put back as it was when the last stage began, if that was after the time `started` (of the `dvc` that
     was killed), else as git has it, or removed: what has run since is restored from DVC's run cache. It is torn where
-    DVC can't read it, or where it ends too early, between two lines: it then lacks stages that such a copy has. The
-    list of files in use is removed: an unreadable one names no process.
+    DVC can't read it, or where it ends too early, between two lines: it is then a beginning of such a copy. The list of
+    files in use is removed: an unreadable one names no process.
     """
     is_recent = paths.KEPT_LOCK.exists() and paths.KEPT_LOCK.stat().st_mtime >= started
-    if not lock_is_whole() or (is_recent and _stages(paths.KEPT_LOCK) - _stages(paths.LOCK)):
+    if not lock_is_whole() or (is_recent and _is_cut_off()):
         done = _put_back(is_recent)
         yield f"{paths.LOCK}: torn by a killed dvc; {done}, and what has run since comes from DVC's cache"
     if not rwlock_is_whole():
@@ -53,9 +54,15 @@ def _put_back(is_recent: bool) -> str:
     return "put back as git has it" if known.returncode == 0 else "removed"
 
 
-def _stages(lock: Path) -> set[str]:
-    """The names of the stages in a whole dvc.lock; none where there is no file."""
-    return set(_read(lock.read_text(encoding="utf-8"))["stages"]) if lock.exists() else set()
+def _is_cut_off() -> bool:
+    """Whether dvc.lock is a beginning of the copy, and not what git has, which somebody may just have checked out."""
+    if not paths.LOCK.exists():
+        return False
+    kept, found = (list(_read(path.read_text(encoding="utf-8"))["stages"]) for path in (paths.KEPT_LOCK, paths.LOCK))
+    if len(found) >= len(kept) or found != kept[: len(found)]:
+        return False
+    known = subprocess.run(["git", "show", f"HEAD:./{paths.LOCK}"], capture_output=True, check=False)
+    return known.stdout != paths.LOCK.read_bytes()
 
 
 def _read(content: str) -> Any:

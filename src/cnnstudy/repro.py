@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -143,12 +144,17 @@ def _locked() -> list[str]:
 
 
 def _sort_lock(order: Iterable[str]) -> None:
-    """Give dvc.lock the order that stages done one by one leave: DVC appends what is new."""
+    """Give dvc.lock the order that stages done one by one leave: DVC appends what is new.
+
+    Only the order: others may add stages meanwhile, and where they hold the lock for long it stays as it is.
+    """
     from dvc.utils.serialize import modify_yaml
 
-    present = _locked()
-    wanted = [name for name in order if name in present]
-    if wanted != present:
-        with recovery.dvc_lock(), modify_yaml(str(paths.LOCK)) as content:
-            stages: dict[str, Any] = content["stages"]
-            content["stages"] = {name: stages[name] for name in wanted}
+    with suppress(TimeoutError), recovery.dvc_lock():
+        present = _locked() if recovery.lock_is_whole() else []
+        known = [name for name in order if name in present]
+        wanted = [*known, *(name for name in present if name not in known)]
+        if wanted != present:
+            with modify_yaml(str(paths.LOCK)) as content:
+                stages: dict[str, Any] = content["stages"]
+                content["stages"] = {name: stages[name] for name in wanted}

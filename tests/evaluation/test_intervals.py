@@ -79,3 +79,13 @@ def test_more_pairs_need_a_larger_difference() -> None:
     assert one.real
     assert not many.real
     assert (one.low, one.high) == (many.low, many.high)
+
+
+def test_few_images_that_differ_are_no_difference_however_one_sided() -> None:
+    first = np.ones((1, 200), bool)
+    second = first.copy()
+    second[0, :6] = False
+    pairs = [("first", "second")] * 10
+    assert not differences({"first": first, "second": second}, np.arange(200), pairs)[0].real
+    second[0, :12] = False
+    assert differences({"first": first, "second": second}, np.arange(200), pairs)[0].real

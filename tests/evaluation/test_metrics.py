@@ -112,7 +112,7 @@ def test_the_report_says_what_scikit_learns_says() -> None:
     kappa = cohen_kappa_score(labels, scores.argmax(axis=1))
     assert f"Cohen's kappa: {kappa:.4f}\n" in text
     assert f"AUCPR (average precision): {metrics(labels, scores)['average_precision']:.4f}\n" in text
-    assert "same answer" not in text
+    assert "One class" not in text
 
 
 def test_a_binary_report_names_the_positive_class() -> None:
@@ -135,7 +135,10 @@ def test_confusion_counts_add_up_over_seeds() -> None:
 def test_a_report_of_one_answer_says_so() -> None:
     labels, scores = np.array([0, 1]), certain([0, 0])
     text = report_text(report_table([answers(labels, scores)], "moving", ("a", "b")), "t", metrics(labels, scores))
-    assert "Every image got the same answer" in text
+    assert text.endswith("One class for every image: accuracy there is the share of that class.\n")
+    seeds = [answers(labels, scores), answers(labels, certain([0, 1]))]
+    several = report_text(report_table(seeds, "moving", ("a", "b")), "t", split_metrics(seeds, "moving"))
+    assert "One class for every image in 1 of 2 seeds: " in several
 
 
 def test_an_example_of_each_cell_is_its_most_certain_image() -> None:

@@ -29,21 +29,22 @@ def write_ablation(params: Params, name: str) -> None:
     split = HEADLINE[ablation.study]
     rows = [row for run in in_order(ablation) for row in _run_rows(params, ablation, run, split)]
     pairs = compared(params, ablation, split)
-    chance = 1 / len(params.study(ablation.study).classes)
+    table = samples.read_samples(ablation.study)
+    chance = 1 / len(samples.present_classes(params.study(ablation.study).classes, table))
     facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm, "chance": chance}
 
     content = facts | {"rows": rows, "differences": [vars(pair) for pair in pairs]}
     files.write_text(paths.ablation_metrics(name), json.dumps(content, indent=2, allow_nan=False) + "\n")
-    table = pd.DataFrame(rows)
+    points = pd.DataFrame(rows)
     title = f"{ablation.study}: accuracy by {ablation.axis}"
     with files.replacing_folder(paths.ablation_plots(name)) as plots:
-        table.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
+        points.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
         columns = list(Difference.__annotations__)
         pd.DataFrame([vars(pair) for pair in pairs], columns=columns).to_csv(
             plots / "differences.csv", index=False, float_format="%.9g"
         )
-        at = table["x"] + BESIDE * table["phase"].map({"base": -1, "tuned": 1}) * (table["phase"].nunique() - 1)
-        figures.draw_ablation(table.assign(at=at), facts | {"title": title}, plots / "curve.png")
+        at = points["x"] + BESIDE * points["phase"].map({"base": -1, "tuned": 1}) * (points["phase"].nunique() - 1)
+        figures.draw_ablation(points.assign(at=at), facts | {"title": title}, plots / "curve.png")
         figures.draw_trainings(_trainings(params, ablation), f"{ablation.study}: training by {ablation.axis}",
                                plots / "training.png")  # fmt: skip
         if pairs:
@@ -81,7 +82,8 @@ def compared(params: Params, ablation: Ablation, split: str) -> list[Difference]
     pairs += [(names[run, "tuned"], names[run, "base"]) for run, its in phases.items() if "tuned" in its]
     if not pairs:
         return []
-    answers = {run: pd.read_csv(paths.answers(run)) for run in phases}
+    text = dict.fromkeys(("phase", "split", "path", "actual", "predicted"), str)
+    answers = {run: pd.read_csv(paths.answers(run), dtype=text, keep_default_na=False) for run in phases}
     correct, ids = {}, np.array([], int)
     for (run, phase), name in names.items():
         its = answers[run][(answers[run]["phase"] == phase) & (answers[run]["split"] == split)]

@@ -56,8 +56,16 @@ def report_text(table: pd.DataFrame, title: str, metrics: Metrics) -> str:
             f"specificity (recall of {negative}): {table['recall'].iloc[0]:.4f}",
         ]
     if metrics["constant"]:
-        lines += ["", "Every image got the same answer: the accuracy is the share of that class."]
+        lines += ["", f"{one_class(metrics)}: accuracy there is the share of that class.".capitalize()]
     return "\n".join(lines) + "\n"
+
+
+def one_class(metrics: Metrics) -> str:
+    """That every image got the same answer, and from how many of several seeds."""
+    seeds = metrics.get("accuracy_seeds", [0])
+    assert isinstance(seeds, list)
+    part = f" in {metrics['constant_seeds']} of {len(seeds)} seeds" if len(seeds) > 1 else ""
+    return f"one class for every image{part}"
 
 
 def confusion(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:

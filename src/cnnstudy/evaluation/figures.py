@@ -40,10 +40,10 @@ SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9cbe8", "#0b
 
 @dataclass(frozen=True)
 class Title:
-    """What stands over a figure, and whether it shows a net that answered one class for every image."""
+    """What stands over a figure, and what is wrong with the net that it shows, in red."""
 
     text: str
-    constant: bool = False
+    alarm: str = ""
 
 
 @dataclass(frozen=True)
@@ -304,13 +304,11 @@ def draw_differences(pairs: list[Difference], title: str, path: Path) -> None:
 
 def _words(title: Title, is_narrow: bool = False) -> str:
     """A title, with a line that says so where the net gave one answer."""
-    if not title.constant:
-        return title.text
-    return title.text + ("\n" if is_narrow else ": ") + "one class for every image"
+    return title.text + (("\n" if is_narrow else ": ") + title.alarm if title.alarm else "")
 
 
 def _ink(title: Title) -> str:
-    return ALARM if title.constant else INK
+    return ALARM if title.alarm else INK
 
 
 def _dress(axes: Axes, x: str, y: str) -> None:

@@ -40,7 +40,8 @@ class Part:
     @property
     def title(self) -> figures.Title:
         """What stands over its figures."""
-        return figures.Title(f"{self.run}, {self.phase}, {self.split}", bool(self.metrics["constant"]))
+        alarm = classification.one_class(self.metrics) if self.metrics["constant"] else ""
+        return figures.Title(f"{self.run}, {self.phase}, {self.split}", alarm)
 
 
 def evaluate_run(params: Params, run: str) -> None:

@@ -59,17 +59,21 @@ def read_curves(run: str) -> pd.DataFrame:
 
 def read_report(run: str, phase: str, split: str) -> pd.DataFrame:
     """A classification report: precision, recall, f1-score and support, the class as index."""
-    return pd.read_csv(_figures(run) / f"{phase}-{split}-report.csv", index_col="class")
+    return pd.read_csv(
+        _figures(run) / f"{phase}-{split}-report.csv", dtype={"class": str}, keep_default_na=False, na_values=[""]
+    ).set_index("class")
 
 
 def read_confusion(run: str, phase: str, split: str) -> pd.DataFrame:
     """Counts, a row an actual and a column a predicted class."""
-    return pd.read_csv(_figures(run) / f"{phase}-{split}-confusion.csv", index_col="actual")
+    return pd.read_csv(
+        _figures(run) / f"{phase}-{split}-confusion.csv", dtype={"actual": str}, keep_default_na=False
+    ).set_index("actual")
 
 
 def read_roc(run: str, phase: str, split: str) -> pd.DataFrame:
     """Columns series, auc, fpr, tpr."""
-    return pd.read_csv(_figures(run) / f"{phase}-{split}-roc.csv")
+    return pd.read_csv(_figures(run) / f"{phase}-{split}-roc.csv", dtype={"series": str}, keep_default_na=False)
 
 
 def read_differences(params: Params) -> dict[tuple[str, str], Difference]:
