@@ -58,6 +58,10 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Put the stored state in place, when Keras has reset the metrics."""
+        self.take_up()
+
+    def take_up(self) -> None:
+        """Put the stored state in place, once."""
         if not self.taken_up:
             with np.load(self.file) as stored:
                 for name, variable in self._variables().items():

@@ -88,6 +88,9 @@ def fit(
         print(f"epoch {epoch + 1}/{schedule.epochs}: {shown}", flush=True)
         if not np.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} after epoch {epoch + 1}")
+    # No epoch took it up where the last one had ended before the training was stopped.
+    checkpoint.set_model(twin)
+    checkpoint.take_up()
     if checkpoint.best_weights:
         model.set_weights(checkpoint.best_weights)
     return pd.DataFrame(checkpoint.progress.rows)
