@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from training.small_net import ADAM, LAYERS, SCHEDULE, doubtful, trained, training
+from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, doubtful, trained, training
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import specs
@@ -172,3 +172,14 @@ def test_two_processes_with_the_same_training_do_not_share_a_folder(tmp_path: Pa
         (first / "seed1.npz").write_bytes(b"state")
         assert work(root, stop=False) == []
     assert not root.exists()
+
+
+def test_a_training_stopped_after_its_last_epoch_keeps_its_weights(tmp_path: Path) -> None:
+    dataset = bright_or_dark()
+    data = training(dataset)
+    file = tmp_path / "seed0.npz"
+    ended, history = trained(dataset, data, checkpoint=Checkpoint(file, 0))
+    again, same = trained(dataset, data, checkpoint=Checkpoint(file, 0))
+    assert same.to_dict() == history.to_dict()
+    for one, other in zip(ended.get_weights(), again.get_weights(), strict=True):
+        assert (one == other).all()
