@@ -133,7 +133,7 @@ def test_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch, rebu
     monkeypatch.chdir(rebuilt.path)
     rebuilt.compose()
     params = read_params()
-    monkeypatch.setattr(repro.GPU.__class__, "exists", lambda path: False)
+    monkeypatch.setattr(repro, "GPU", rebuilt.path / "no such device")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 10**12)
     assert repro.default_jobs(params) == 8
@@ -141,5 +141,6 @@ def test_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch, rebu
     assert repro.default_jobs(params) == 2
     monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 1)
     assert repro.default_jobs(params) == 1
-    monkeypatch.setattr(repro.GPU.__class__, "exists", lambda path: True)
+    monkeypatch.setattr(repro, "GPU", rebuilt.path)
+    monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 10**12)
     assert repro.default_jobs(params) == 1

@@ -58,11 +58,16 @@ def _is_cut_off() -> bool:
     """Whether dvc.lock is a beginning of the copy, and not what git has, which somebody may just have checked out."""
     if not paths.LOCK.exists():
         return False
-    kept, found = (list(_read(path.read_text(encoding="utf-8"))["stages"]) for path in (paths.KEPT_LOCK, paths.LOCK))
+    kept, found = stage_names(paths.KEPT_LOCK), stage_names(paths.LOCK)
     if len(found) >= len(kept) or found != kept[: len(found)]:
         return False
     known = subprocess.run(["git", "show", f"HEAD:./{paths.LOCK}"], capture_output=True, check=False)
     return known.stdout != paths.LOCK.read_bytes()
+
+
+def stage_names(lock: Path) -> list[str]:
+    """The stages in a whole dvc.lock, in its order."""
+    return list(_read(lock.read_text(encoding="utf-8"))["stages"])
 
 
 def _read(content: str) -> Any:

@@ -135,12 +135,7 @@ def _prefix_output(name: str) -> None:
 
 def _locked() -> list[str]:
     """The stages in dvc.lock, in its order."""
-    import yaml
-
-    if not paths.LOCK.exists():
-        return []
-    content = yaml.load(paths.LOCK.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return list(content["stages"])
+    return recovery.stage_names(paths.LOCK) if paths.LOCK.exists() else []
 
 
 def _sort_lock(order: Iterable[str]) -> None:

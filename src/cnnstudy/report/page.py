@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cnnstudy import files, locked, paths
 from cnnstudy.data import synth
-from cnnstudy.params import HEADLINE, Params, Plan
+from cnnstudy.params import HEADLINE, Params, Plan, StudyName
 from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
 from cnnstudy.report.claims import Findings
 from cnnstudy.report.results import RunMetrics
@@ -90,10 +90,11 @@ def _audit(study: str) -> dict[str, Any]:
     return content
 
 
-def _study(its: Findings, study: str) -> dict[str, Any]:
+def _study(its: Findings, study: StudyName) -> dict[str, Any]:
     params = its.params
     audit = _audit(study)
     baselines, hashes = audit.pop("baselines"), audit.pop("files")
+    balance = list(audit["balance"].values())
     plans = {name: plan for name, plan in params.plans.items() if plan.study == study}
     is_faces = study == "faces"
     confusions = results.confusions(params, study).head(CONFUSIONS) if is_faces else pd.DataFrame()
@@ -103,6 +104,7 @@ def _study(its: Findings, study: str) -> dict[str, Any]:
         "settings": params.faces if is_faces else params.xray,
         "format": (params.sources.faces if is_faces else params.sources.xray).format,
         "images": audit["images"],
+        "classes": [name for name in params.study(study).classes if any(counts.get(name) for counts in balance)],
         "rejected": audit.get("rejected", 0),
         "hashes": hashes,
         "table": tables.faces_table(params, its.metrics, its.numbers) if is_faces else None,
