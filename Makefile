@@ -4,19 +4,20 @@ EXTRA ?=
 KILLS ?= 20
 SEED ?= $(shell $(PYTHON) -c 'import random; print(random.randrange(10**6))')
 LOCK := requirements$(if $(EXTRA),-$(EXTRA)).lock
-VENV := .venv
+# The app has an environment of its own: Gradio wants an older Pillow than what the data are made with.
+VENV := .venv$(if $(filter app,$(EXTRA)),-app)
 READY := $(VENV)/ready$(if $(EXTRA),-$(EXTRA))
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test soak lint ui report params advisories lock
+.PHONY: help setup repro test test-app soak lint ui app latency compare bench report params advisories lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
 
-setup: $(READY) ## create the environment in .venv (EXTRA=gpu for CUDA)
+setup: $(READY) ## create the environment in .venv (EXTRA=gpu: with CUDA; EXTRA=app: in .venv-app, for the app)
 
 $(READY): $(LOCK) pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else None'
@@ -30,7 +31,11 @@ repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
 	cnnstudy repro
 
 test: $(READY) ## run the tests
-	pytest -n 2 --dist loadfile
+	pytest -n 3 --dist loadfile --no-loadscope-reorder  # three on two cores: some tests wait for other processes
+
+test-app: ## run the tests of the app, in its own environment
+	$(MAKE) setup EXTRA=app
+	CNNSTUDY_NEEDS_APP=1 .venv-app/bin/pytest tests/app
 
 soak: $(READY) ## kill a small rebuild again and again, and compare what comes out (KILLS=20 SEED=0)
 	python tests/soak.py --kills $(KILLS) --seed $(SEED)
@@ -40,6 +45,26 @@ lint: $(READY) ## ruff and mypy
 
 ui: $(READY) ## browse every run in the MLflow UI
 	cnnstudy ui
+
+app: ## try a net in the browser (makes .venv-app the first time)
+	$(MAKE) setup EXTRA=app
+	.venv-app/bin/cnnstudy app
+
+compare: $(READY) ## what differs between two commits (A=main~1 B=main); pictures in compared/index.html
+	cnnstudy compare $(A) $(B)
+
+latency: $(READY) ## time the nets for phones on this machine
+	cnnstudy latency
+
+bench: .venv-bench/ready ## how fast it is, against PyTorch too, and what it takes (an hour on two quiet cores)
+	.venv-bench/bin/python -W ignore bench/all.py
+
+.venv-bench/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check torch  # the newest: what it is measured against
+	touch $@
 
 report: $(READY) ## rebuild the report page
 	dvc repro report && echo report/index.html
@@ -55,3 +80,4 @@ advisories: ## known holes in the locked packages (needs the network)
 lock: ## rewrite the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra gpu pyproject.toml -o requirements-gpu.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra app pyproject.toml -o requirements-app.lock

@@ -9,11 +9,14 @@ from cnnstudy.report import page, results
 
 
 def main() -> None:
-    """Write metrics/summary.json and report/index.html."""
+    """Write metrics/summary.json and report/index.html, then log them to MLflow."""
     params = read_params()
     metrics = results.read_metrics(params)
     files.write_text(paths.SUMMARY, json.dumps(results.summary(params, metrics), indent=2) + "\n")
     files.write_text(paths.REPORT, page.render(params, metrics, paths.REFERENCE, paths.REQUIREMENTS))
+    from cnnstudy.tracking.record import record_page
+
+    record_page(params)
 
 
 if __name__ == "__main__":

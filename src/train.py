@@ -11,9 +11,11 @@ def main(run: str) -> None:
     """Train the seeds of `run` in order; per seed write weights, history and predictions."""
     params = read_params()
     environment.configure(params.compute.threads)
+    from cnnstudy.tracking import live
     from cnnstudy.training import phases
 
-    phases.train_phase(params, run, phases.base(params, run))
+    with live.reporting(params, run, "base") as report:
+        phases.train_phase(params, run, phases.base(params, run), report)
 
 
 if __name__ == "__main__":

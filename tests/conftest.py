@@ -1,14 +1,76 @@
-"""TensorFlow as the stages set it up, before any test imports it; and the order of the tests."""
+"""TensorFlow as the stages set it up, before any test imports it; the order of the tests; what is made for all."""
 
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
+
+import cnnstudy  # noqa: F401  sets the threads of what the tests import
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 # Files that take a minute or more, the longest first: of two workers none is then left alone with one at the end.
-LONG = ("test_pipeline", "test_concurrency", "test_repro", "test_kills", "test_synth_faces")
+LONG = (
+    "test_pipeline",
+    "test_concurrency",
+    "test_repro",
+    "test_audit",
+    "test_kills",
+    "test_checkpoint",
+    "test_tracking_live",
+)
+
+
+# What a test must leave as it was: the next one in its process starts others with it.
+OURS = ("CNNSTUDY_", "DVC_")
+
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _environment_is_left() -> Iterator[None]:
+    before = _ours()
+    yield
+    assert _ours() == before
+
+
+def _ours() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith(OURS)}
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A function that has a folder of some name filled by the first process to ask for it, and returns it."""
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, fill: Callable[[Path], None]) -> Path:
+        folder = root / name
+        done = folder.with_suffix(".done")
+        with FileLock(folder.with_suffix(".lock")):
+            if not done.exists():
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def data_cache(once: Once) -> Path:
+    """A DVC cache with the smoke profile's data, splits, audits and plans, which DVC then restores."""
+    from workspace import clone
+
+    def fill(folder: Path) -> None:
+        workspace = clone(folder)
+        workspace.compose("profile=smoke")
+        workspace.run("dvc", "repro", "augment@faces", "augment@xray-aug0", "augment@xray-aug4")
+
+    return once("data", fill) / ".dvc/cache"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,6 +27,8 @@ def make_workspace() -> Params:
         evaluate_run(params, run)
     for name in params.ablations:
         write_ablation(params, name)
+    synthetic_runs.write_export("alexnet", side=128)  # timed before the size of pictures changed
+    synthetic_runs.write_export("mobilenet", side=64)
     for plan in params.plans:
         write_sheet(paths.plan_figure(plan))
     return params

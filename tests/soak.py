@@ -1,7 +1,8 @@
 """Kill `dvc repro` at random moments, and see that what it makes in the end is what an undisturbed one makes.
 
 A kill takes `dvc` alone, its stage alone, or both; the next `dvc repro` starts as soon as the guardian of the last one
-has ended (see cnnstudy.recovery), which takes it a fraction of a second, beside what else was left alive.
+has ended (see cnnstudy.recovery), which takes it a fraction of a second, beside what else was left alive. Where no
+stage was running, and so perhaps no guardian, `cnnstudy check` comes first, as it does in `make repro`.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import psutil
 from workspace import Workspace, clone
 
 VICTIMS = ("dvc", "stage", "both")
+NO_STAGE = "no stage"
 # Every stage of both studies, with a net that is fine-tuned and the two ablations.
 RUNS = ("alexnet", "xray-aug0", "xray-aug4")
 
@@ -54,6 +56,9 @@ def disturb(workspace: Workspace, rng: random.Random, kills: int, expected: tupl
         killed = "had ended" if repro.poll() is not None else kill(repro, victim)
         print(f"kill {number + 1}: {victim} after {moment:.1f} s: {killed}", flush=True)
         repro.wait()
+        if killed == NO_STAGE:
+            # It may have had no guardian yet, and may have left its list of the files in use empty.
+            workspace.run("cnnstudy", "check")
         if "had ended" in killed and repro.returncode == 0:
             same_lock(workspace, lock)
             clear(workspace)
@@ -90,7 +95,7 @@ def start(workspace: Workspace) -> subprocess.Popen[bytes]:
 def kill(repro: subprocess.Popen[bytes], victim: str) -> str:
     """Kill what is there of the victim; returns what was killed."""
     stages = stages_of(repro.pid)
-    name = stages[0].cmdline()[1:] if stages else ["no stage"]
+    name = stages[0].cmdline()[1:] if stages else [NO_STAGE]
     if victim == "both":
         os.killpg(repro.pid, signal.SIGKILL)
     elif victim == "dvc":

@@ -1,5 +1,6 @@
 """Samples, histories and predictions of runs that were never trained, as the stages before would leave them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import yaml
 
 from cnnstudy import files, paths
 from cnnstudy.data import samples
+from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.params import HEADLINE, Params, read_params
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +56,9 @@ def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> 
     """History, predictions and maps of every phase and seed; `skill` 0 is chance, the mode `stuck` gives one answer."""
     study = params.runs[run].study
     for phase in params.phases(run):
-        files.write_text(paths.facts(run, phase), '{"precision": "float32"}\n')
+        files.write_text(
+            paths.facts(run, phase), '{"precision": "float32", "jit": false, "replicas": 1, "deterministic": true}\n'
+        )
         for seed in params.seeds:
             rng = np.random.default_rng([seed, *run.encode(), len(phase)])
             folder = paths.seed(run, phase, seed)
@@ -64,6 +68,19 @@ def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> 
             np.savez_compressed(paths.predictions(folder), **arrays)  # type: ignore[arg-type]
             if seed == params.seeds[0]:
                 np.savez_compressed(paths.gradcam(folder), **_maps(rng, params, study, arrays))  # type: ignore[arg-type]
+
+
+def write_export(run: str, side: int) -> None:
+    """What the stage export says of a run, int8 a little worse; timed with pictures of `side` pixels."""
+    measured = {"bytes": 12_800_000, "accuracy": 0.75, "agreement": 1.0, "largest_difference": 0.0}
+    worse = {"bytes": 3_480_000, "accuracy": 0.7425, "agreement": 0.98, "largest_difference": 0.05}
+    content = {"side": 64, "calibration": 96, "images": 32, "keras": {"accuracy": 0.75}}
+    answers = dict.fromkeys(PRECISIONS, measured) | {"int8": worse}
+    files.write_text(paths.export_metrics(run), json.dumps(content | answers))
+    times = {each: {"median_ms": 1.25, "p95_ms": 1.5} for each in PRECISIONS}
+    known = json.loads(paths.LATENCY.read_text())["runs"] if paths.LATENCY.exists() else {}
+    runs = known | {run: {"side": side} | times}
+    files.write_text(paths.LATENCY, json.dumps({"machine": {"cpu": "A processor"}, "runs": runs}))
 
 
 def _history(rng: np.random.Generator, skill: float, epochs: int = 6) -> pd.DataFrame:

@@ -98,7 +98,8 @@ def test_track_records_what_is_there_and_ui_serves_it(
 ) -> None:
     finish(("alexnet", "xray-aug4"))
     call(monkeypatch, "track")
-    assert capsys.readouterr().out == "MLflow has 5 of 5 runs and ablations in the workspace\n"
+    what = "runs, ablations and pages of HEAD, its experiments and the workspace"
+    assert capsys.readouterr().out == f"MLflow has 5 of 5 {what}\n"
     served: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda path, arguments: served.append([str(path), *arguments]))
     call(monkeypatch, "ui", "--port", "5123")

@@ -1,6 +1,7 @@
 """Experiments side by side: all of them end, and none of their results is another's."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import stored
 from workspace import Workspace, clone
 
 from cnnstudy import paths
@@ -18,8 +20,8 @@ EPOCHS = {"one": 1, "two": 2}
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    return clone(tmp_path)
+def workspace(tmp_path: Path, data_cache: Path) -> Workspace:
+    return clone(tmp_path, data_cache)
 
 
 def side_by_side(commands: list[tuple[Workspace, tuple[str, ...]]]) -> None:
@@ -67,6 +69,19 @@ def test_two_temporary_experiments_at_once(workspace: Workspace) -> None:
     assert experiments(workspace) == EPOCHS
     assert sorted(settings(workspace.path / "mlflow.db").values()) == [(n, str(e)) for n, e in EPOCHS.items()]
     assert not workspace.run("git", "status", "--porcelain")
+    made_again(workspace)
+
+
+def made_again(workspace: Workspace) -> None:
+    """A lost store is made again from what DVC and git hold, and once more changes nothing."""
+    before = stored.record(workspace.path)
+    stored.lose(workspace.path)
+    for _ in range(2):
+        assert "MLflow has 6 of 6 runs, ablations and pages" in workspace.run("cnnstudy", "track")
+        assert stored.record(workspace.path) == before
+    dump = stored.dump(workspace.path)
+    workspace.run("cnnstudy", "track")
+    assert stored.dump(workspace.path) == dump
 
 
 def test_a_queue_with_two_workers(workspace: Workspace) -> None:
@@ -83,7 +98,24 @@ def test_a_queue_with_two_workers(workspace: Workspace) -> None:
     assert sorted(settings(workspace.path / "mlflow.db").values()) == [(n, str(e)) for n, e in EPOCHS.items()]
 
 
-def test_two_clones_share_a_cache_and_a_store(tmp_path: Path) -> None:
+def test_a_queued_experiment_runs_the_code_it_was_queued_with(workspace: Workspace) -> None:
+    workspace.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "model=mobilenet", "-S", "profile=smoke")
+    for script in (workspace.path / "src").glob("*.py"):
+        script.write_text("raise SystemExit('edited after queueing')\n")
+    (workspace.path / "src/cnnstudy/params.py").write_text("raise SystemExit('edited after queueing')\n")
+    workspace.run("dvc", "exp", "run", "--run-all")
+    shown = json.loads(workspace.run("dvc", "exp", "show", "--json"))
+    ran = [run["revs"][0] for commit in shown for run in commit["experiments"] or []]
+    assert [(run["name"], run["error"]) for run in ran] == [("queued", None)]
+    assert set(ran[0]["data"]["metrics"][str(paths.SUMMARY)]["data"]) == {"mobilenet"}
+    recorded = {run["name"]: run["tags"] for run in stored.record(workspace.path)}
+    assert set(recorded) == {"ablation: nets", "mobilenet", "page", "queued"}  # the last is the parent of the first two
+    assert recorded["mobilenet"]["run"] == "mobilenet"
+    assert {tags["dvc_experiment"] for tags in recorded.values()} == {"queued"}
+
+
+def test_two_clones_share_a_cache_and_a_store(tmp_path: Path, data_cache: Path) -> None:
+    shutil.copytree(data_cache, tmp_path / "cache")
     shared = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}"}
     workspaces = []
     for name, epochs in EPOCHS.items():

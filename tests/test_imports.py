@@ -10,7 +10,9 @@ SRC = Path(__file__).parents[1] / "src"
 MODULES = sorted(
     ".".join(path.relative_to(SRC).with_suffix("").parts)
     for path in SRC.rglob("*.py")
-    if path.name != "__init__.py" and "training" not in path.parts and path.name not in {"build.py", "trainer.py"}
+    if path.name != "__init__.py"
+    and "training" not in path.parts
+    and path.name not in {"build.py", "layers.py", "trainer.py"}
 )
 HEAVY = {"tensorflow", "keras", "mlflow"}
 # These draw, so that whoever imports them needs Matplotlib.
@@ -31,6 +33,10 @@ def test_tensorflow_and_mlflow_are_imported_where_they_are_used() -> None:
     assert not HEAVY & imported(MODULES)
 
 
+def test_a_net_for_phones_runs_without_tensorflow() -> None:
+    assert not HEAVY & imported(["cnnstudy.serving.predict", "cnnstudy.export.litert", "ai_edge_litert.interpreter"])
+
+
 def test_matplotlib_is_imported_where_something_is_drawn() -> None:
     assert "matplotlib" not in imported([name for name in MODULES if name not in DRAWING])
 
@@ -38,3 +44,9 @@ def test_matplotlib_is_imported_where_something_is_drawn() -> None:
 @pytest.mark.parametrize("module", ["cnnstudy.params", "cnnstudy.paths", "cnnstudy.cli", "cnnstudy.nets.specs"])
 def test_the_lightest_modules_import_no_science_either(module: str) -> None:
     assert not {"sklearn", "pandas", "scipy", "cv2"} & imported([module])
+
+
+def test_what_is_registered_imports_no_more_than_it_asks_for() -> None:
+    """MLflow loads it in an environment with the packages of `promote.PACKAGES` alone."""
+    own = ["cnnstudy.serving.registered", "cnnstudy.training.environment", "cnnstudy.nets.specs"]
+    assert not {"cv2", "sklearn", "scipy", "dvc", "yaml", "psutil", "filelock", "matplotlib"} & imported(own)

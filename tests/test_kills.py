@@ -5,7 +5,9 @@ from pathlib import Path
 
 import soak
 
+RUNS = ("xray-aug0",)
+
 
 def test_three_kills_change_nothing(tmp_path: Path) -> None:
-    expected = soak.undisturbed(soak.prepare(tmp_path / "undisturbed", ("alexnet",)))
-    soak.disturb(soak.prepare(tmp_path / "disturbed", ("alexnet",)), random.Random(0), 3, expected)
+    expected = soak.undisturbed(soak.prepare(tmp_path / "undisturbed", RUNS))
+    soak.disturb(soak.prepare(tmp_path / "disturbed", RUNS), random.Random(0), 3, expected)

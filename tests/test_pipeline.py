@@ -4,21 +4,27 @@ import json
 import resource
 import sqlite3
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import ssh_server
+import stored
 from workspace import Workspace, clone
 
-from cnnstudy import paths
+from cnnstudy import files, paths
+from cnnstudy.data import synth
+from cnnstudy.export.litert import PRECISIONS
 
 RUNS = ("alexnet", "xray-aug0", "xray-depth6")
 
 
 @pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def rebuilt(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Workspace:
     """A clone in which `dvc repro` has rebuilt three runs of both studies."""
-    workspace = clone(tmp_path_factory.mktemp("clone"))
+    workspace = clone(tmp_path_factory.mktemp("clone"), data_cache)
     workspace.compose("profile=smoke", "xray.widths=reshi")
     workspace.select(RUNS)
     workspace.run("dvc", "repro")
@@ -41,7 +47,7 @@ def test_a_second_repro_does_nothing(rebuilt: Workspace) -> None:
 def test_done_again_each_stage_gives_the_same_bytes(rebuilt: Workspace) -> None:
     lock = (rebuilt.path / "dvc.lock").read_bytes()
     stages = ["ingest@faces", "audit@faces", "augment@faces", "ablate@nets"]
-    stages += [f"{stage}@alexnet" for stage in ("train", "finetune", "evaluate")] + ["report"]
+    stages += [f"{stage}@alexnet" for stage in ("train", "finetune", "evaluate", "export")] + ["report"]
     said = rebuilt.run("dvc", "repro", "--force", "--single-item", *stages)
     assert all(f"Running stage '{stage}'" in said for stage in stages)
     assert (rebuilt.path / "dvc.lock").read_bytes() == lock
@@ -91,6 +97,17 @@ def test_an_augmented_plan_has_five_copies_of_each_training_film(rebuilt: Worksp
     assert len(pd.read_csv(rebuilt.path / paths.history(paths.seed("xray-aug0", "base", 0)))) == 1
 
 
+def test_a_net_for_phones_answers_as_the_trained_one_does(rebuilt: Workspace) -> None:
+    exported = json.loads((rebuilt.path / paths.export_metrics("alexnet")).read_text())
+    trained = json.loads((rebuilt.path / paths.run_metrics("alexnet")).read_text())["tuned"]["val"]
+    assert exported["float32"]["accuracy"] == exported["keras"]["accuracy"] == trained["accuracy"]
+    assert exported["float32"]["agreement"] == 1
+    sizes = [exported[precision]["bytes"] for precision in PRECISIONS]
+    assert sizes == [(rebuilt.path / paths.lite("alexnet", each)).stat().st_size for each in PRECISIONS]
+    assert sizes[0] > 1.9 * sizes[1] > 3.4 * sizes[2]
+    assert (rebuilt.path / paths.lite_labels("alexnet")).read_text().split() == list(synth.FACES)
+
+
 def test_plots_show_draws_curves_roc_and_confusion(rebuilt: Workspace) -> None:
     rebuilt.run("dvc", "plots", "show", "--out", "shown")
     page = (rebuilt.path / "shown" / "index.html").read_text()
@@ -112,6 +129,103 @@ def test_the_store_has_a_run_for_each_training_and_ablation(rebuilt: Workspace) 
         "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like '%epoch%'"
     )
     assert {name for name, _ in store(rebuilt, curves)} == set(RUNS)
+
+
+def test_the_store_has_the_page_with_its_numbers_and_data(rebuilt: Workspace) -> None:
+    (page,) = (run for run in stored.record(rebuilt.path) if run["tags"]["kind"] == "page")
+    summary = json.loads((rebuilt.path / paths.SUMMARY).read_text())
+    numbers = {f"{run}/{name}": value for run, values in summary.items() for name, value in values.items()}
+    assert {name: value for name, value, _ in page["series"]} == numbers
+    assert page["artifacts"]["index.html"] == files.md5(rebuilt.path / paths.REPORT)
+    assert {name for name, _ in page["data"]} == {"faces", "xray"}
+
+
+def cloned(rebuilt: Workspace, folder: Path) -> Workspace:
+    """A clone of what was rebuilt, which is committed first; that changes nothing for other tests."""
+    rebuilt.run("git", "add", "--all")
+    if rebuilt.run("git", "status", "--porcelain"):
+        rebuilt.run("git", "commit", "--quiet", "--message=rebuilt")
+    rebuilt.run("git", "clone", "--quiet", str(rebuilt.path), str(folder))
+    return Workspace(folder, rebuilt.environment)
+
+
+def test_a_clone_that_pulls_has_everything_without_training(rebuilt: Workspace, tmp_path: Path) -> None:
+    rebuilt.run("dvc", "remote", "add", "--local", "--default", "--force", "shelf", str(tmp_path / "remote"))
+    rebuilt.run("dvc", "push")
+    clone = cloned(rebuilt, tmp_path / "clone")
+    clone.compose("profile=smoke")  # no longer HEAD, whose files aren't here
+    elsewhere = {"MLFLOW_TRACKING_URI": f"sqlite:///{rebuilt.path}/mlflow.db"}
+    assert "MLflow has 0 of 0" in replace(clone, environment=clone.environment | elsewhere).run("cnnstudy", "track")
+    clone.run("git", "checkout", "--quiet", "params.yaml")
+    clone.run("dvc", "remote", "add", "--local", "--default", "shelf", str(tmp_path / "remote"))
+    clone.run("dvc", "pull")
+    assert "Data and pipelines are up to date." in clone.run("dvc", "repro")
+    assert "MLflow has 7 of 7 runs, ablations and pages" in clone.run("cnnstudy", "track")
+    assert stored.record(clone.path) == stored.record(rebuilt.path)
+
+
+def test_a_remote_behind_ssh_holds_data_and_models(rebuilt: Workspace, tmp_path: Path) -> None:
+    with ssh_server.running(tmp_path) as server:
+        clone = cloned(rebuilt, tmp_path / "clone")
+        for workspace in (rebuilt, clone):
+            workspace.run("dvc", "remote", "add", "--local", "--force", "far", server.address(tmp_path / "remote"))
+            workspace.run("dvc", "remote", "modify", "--local", "far", "keyfile", str(server.key))
+        rebuilt.run("dvc", "push", "--remote", "far")
+        clone.run("dvc", "pull", "--remote", "far")
+        assert "Data and pipelines are up to date." in clone.run("dvc", "repro")
+
+
+def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
+    """That before the rebuilding, which has the metrics that the project comes with, and that after it."""
+    cloned(rebuilt, tmp_path / "clone")
+    said = rebuilt.run("cnnstudy", "compare", "HEAD~1", "HEAD")
+    parts = {part.splitlines()[0]: part for part in said.strip().split("\n\n")}
+    assert list(parts) == ["Data", "Files", "Parameters", "Metrics", "Pictures"]
+    images = len(pd.read_csv(rebuilt.path / paths.samples("faces")))
+    assert f"  faces: 0 images, then {images}: {images} added" in parts["Data"]
+    assert "report/index.html" in parts["Files"]
+    assert "faces.image_size" in parts["Parameters"]
+    assert "vggnet.val_accuracy" in parts["Metrics"]
+
+
+def test_a_picture_that_differs_is_shown_beside_the_other(rebuilt: Workspace, tmp_path: Path) -> None:
+    cloned(rebuilt, tmp_path / "clone")
+    page = rebuilt.path / paths.COMPARED / "index.html"
+    assert rebuilt.run("cnnstudy", "compare", "HEAD").endswith("Pictures\n  none differs\n")
+    assert not page.exists()
+    figures = paths.run_plots("xray-aug0") / "figures"
+    figure = rebuilt.path / figures / "base-curves.png"
+    other = (figure.parent / "base-test-roc.png").read_bytes()
+    figure.unlink()  # it may be one file with that in DVC's cache
+    figure.write_bytes(other)
+    try:
+        assert f"modified {figures}/ (1 file)" in rebuilt.run("cnnstudy", "compare", "HEAD")
+        assert str(figures / "base-curves.png") in page.read_text()
+        assert len(list(page.parent.rglob("*base-curves.png"))) == 2
+    finally:
+        rebuilt.run("dvc", "checkout", "--force")
+
+
+def test_a_model_is_fetched_by_its_name(rebuilt: Workspace, tmp_path: Path) -> None:
+    cloned(rebuilt, tmp_path / "clone")
+    rebuilt.run("gto", "register", "alexnet")
+    rebuilt.run("dvc", "artifacts", "get", str(rebuilt.path), "alexnet", "--out", str(tmp_path / "alexnet"))
+    weights = paths.weights(paths.seed("alexnet", "tuned", 0))
+    found = tmp_path / "alexnet" / weights.relative_to(paths.phase("alexnet", "tuned"))
+    assert found.read_bytes() == (rebuilt.path / weights).read_bytes()
+
+
+def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace) -> None:
+    pictures = [f"docs/{name}.jpg" for name in ("faces", "films")]
+
+    def said(*options: str) -> list[dict[str, Any]]:
+        output = rebuilt.run("cnnstudy", "predict", *pictures, "--run", "alexnet", "--json", "--top", "8", *options)
+        return [json.loads(line) for line in output.splitlines()]
+
+    for one, other in zip(said(), said("--litert", "float32"), strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
+    refused = rebuilt.run("cnnstudy", "predict", *pictures, "--run", "xray-aug0", "--litert", "int8", code=2)
+    assert refused.startswith("error: exports/xray-aug0/int8.tflite: no such file")
 
 
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
@@ -141,19 +255,3 @@ def test_a_wrong_value_stops_before_any_output_is_touched(rebuilt: Workspace) ->
 def test_dvc_refuses_an_unknown_choice_and_lists_the_valid_ones(rebuilt: Workspace) -> None:
     refused = rebuilt.run("dvc", "exp", "run", "--temp", "-S", "model=resnet", code=255)
     assert all(choice in refused for choice in ("alexnet", "mobilenet", "vggnet", "xraynet"))
-
-
-def test_a_queued_experiment_runs_the_code_it_was_queued_with(tmp_path: Path) -> None:
-    workspace = clone(tmp_path)
-    workspace.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "model=mobilenet", "-S", "profile=smoke")
-    for script in (workspace.path / "src").glob("*.py"):
-        script.write_text("raise SystemExit('edited after queueing')\n")
-    (workspace.path / "src/cnnstudy/params.py").write_text("raise SystemExit('edited after queueing')\n")
-    workspace.run("dvc", "exp", "run", "--run-all")
-    shown = json.loads(workspace.run("dvc", "exp", "show", "--json"))
-    experiments = [run["revs"][0] for commit in shown for run in commit["experiments"] or []]
-    assert [(run["name"], run["error"]) for run in experiments] == [("queued", None)]
-    assert set(experiments[0]["data"]["metrics"][str(paths.SUMMARY)]["data"]) == {"mobilenet"}
-    assert store(workspace, TAGGED.format("run")) == [("mobilenet", "mobilenet")]
-    names = ("ablation: nets", "mobilenet", "queued")  # the last is their parent
-    assert store(workspace, TAGGED.format("dvc_experiment")) == [(name, "queued") for name in names]

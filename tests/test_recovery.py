@@ -1,5 +1,6 @@
 """DVC's files, torn by a kill, are mended so that `dvc repro` starts."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from soak import guardians
 from workspace import Workspace, clone
@@ -111,7 +113,7 @@ def test_a_guardian_mends_when_dvc_is_killed(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "made"
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -127,6 +129,21 @@ def test_a_lock_that_git_has_is_put_back(workspace: Workspace) -> None:
     (workspace.path / LOCK).write_bytes(whole[:-9])
     assert "put back as git has it" in workspace.run("cnnstudy", "check")
     assert (workspace.path / LOCK).read_bytes() == whole
+
+
+def test_a_process_that_ended_and_was_not_waited_for_holds_nothing(workspace: Workspace) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    wait_until(lambda: psutil.Process(ended.pid).status() == psutil.STATUS_ZOMBIE)
+    user = {"pid": ended.pid, "cmd": "cnnstudy repro"}
+    mine = {"pid": os.getpid(), "cmd": "pytest"}
+    out, dep = str(workspace.path / "data" / "check.ok"), str(workspace.path / "params.yaml")
+    held = {"read": {dep: [user, mine]}, "write": {out: user}}
+    (workspace.path / RWLOCK).write_text(json.dumps(held))
+    assert "blocked by" in workspace.run("dvc", "repro", "check", code=255)
+    assert "processes that have ended" in workspace.run("cnnstudy", "check")
+    assert json.loads((workspace.path / RWLOCK).read_text()) == {"read": {dep: [mine]}, "write": {}}
+    workspace.run("dvc", "repro", "check")
+    ended.wait()
 
 
 def test_bad_params_stop_it(workspace: Workspace) -> None:

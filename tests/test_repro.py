@@ -117,7 +117,7 @@ def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     workspace.run("cnnstudy", "repro", "split@xray")
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

@@ -52,8 +52,8 @@ class Workspace:
         (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-def clone(target: Path) -> Workspace:
-    """Copy every file that git tracks or would track, and commit it there."""
+def clone(target: Path, cache: Path | None = None) -> Workspace:
+    """Copy every file that git tracks or would track, and commit it there; DVC's cache starts as a copy of `cache`."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -64,6 +64,8 @@ def clone(target: Path) -> Workspace:
         if name and name != "dvc.lock" and (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
+    if cache:
+        shutil.copytree(cache, target / ".dvc/cache")
     own = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW", "GIT", "PYTEST"))}
     author = {
         f"GIT_{role}_{field}": "test@localhost" for role in ("AUTHOR", "COMMITTER") for field in ("NAME", "EMAIL")

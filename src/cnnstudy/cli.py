@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from cnnstudy.errors import UserError
@@ -29,16 +30,49 @@ def main() -> None:
     command.add_argument("--seed", type=int, default=0, help="of the choices, not of the trainings; 0 if not given")
     command.add_argument("--storage", help="the address of a database; optuna.db in the root if not given")
     command.set_defaults(action=search)
+    command = commands.add_parser("promote", help="register a run's net in MLflow as the champion of its study")
+    command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
+    _add_training(command)
+    command.set_defaults(action=promote)
+    command = commands.add_parser("predict", help="what a net says of pictures")
+    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
+    nets = command.add_mutually_exclusive_group(required=True)
+    nets.add_argument("--run", metavar="RUN", help="the net of a run: a key of runs in params.yaml")
+    nets.add_argument("--champion", choices=("faces", "xray"), help="the net that was promoted last in a study")
+    _add_training(command)
+    precisions = ("float32", "float16", "int8")
+    command.add_argument("--litert", choices=precisions, help="the run's net for phones, of the stage export")
+    command.add_argument("--top", type=int, default=3, help="how many classes are shown, the likeliest; 3 if not given")
+    command.add_argument("--json", action="store_true", help="a line of JSON for each picture")
+    command.set_defaults(action=predict)
+    command = commands.add_parser("compare", help="what differs between two commits, pictures included")
+    command.add_argument("a", metavar="A", help="a branch, tag, commit or experiment")
+    command.add_argument("b", metavar="B", nargs="?", help="the same; the working tree if not given")
+    command.set_defaults(action=lambda arguments: compare(arguments.a, arguments.b))
+    command = commands.add_parser("latency", help="time the nets for phones on this machine, for the page and MLflow")
+    command.set_defaults(action=lambda arguments: latency())
+    command = commands.add_parser("recipes", help="compare the recipes report, best and fast on the same images")
+    command.add_argument("runs", metavar="RUN", nargs="+", help="of one study; keys of runs in params.yaml")
+    command.add_argument("--seeds", type=int, default=3, help="how many; 3 if not given")
+    command.set_defaults(action=lambda arguments: recipes(arguments.runs, arguments.seeds))
     command = commands.add_parser("doctor", help="what stands between this machine and the result")
     command.set_defaults(action=lambda arguments: doctor())
-    command = commands.add_parser("track", help="record in MLflow what the workspace holds and MLflow does not")
+    command = commands.add_parser("track", help="record in MLflow what DVC holds and MLflow does not")
     command.set_defaults(action=lambda arguments: track())
     command = commands.add_parser("ui", help="record, then serve the MLflow UI on this machine")
     command.add_argument("--port", type=int, default=5000, help="5000 if not given")
     command.set_defaults(action=lambda arguments: serve(arguments.port))
+    command = commands.add_parser("app", help="try a net in the browser, on this machine; `make app` has what it needs")
+    command.add_argument("--port", type=int, default=7860, help="7860 if not given")
+    command.set_defaults(action=lambda arguments: app(arguments.port))
     arguments = parser.parse_args()
     with reported_errors():
         arguments.action(arguments)
+
+
+def _add_training(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--phase", choices=("base", "tuned"), help="of the run; its last one if not given")
+    command.add_argument("--seed", type=int, help="of the run; the first one if not given")
 
 
 def write_params(overrides: list[str]) -> None:
@@ -71,11 +105,12 @@ def check() -> None:
         UserError: params.yaml holds a value that is not allowed.
     """
     from cnnstudy.params import read_params
-    from cnnstudy.recovery import mend
+    from cnnstudy.recovery import dvc_lock, mend
 
     read_params()
-    for line in mend():
-        print(line, flush=True)
+    with suppress(TimeoutError), dvc_lock():  # another `dvc` that is at work has left nothing torn
+        for line in mend():
+            print(line, flush=True)
 
 
 def rebuild(targets: list[str], jobs: int) -> None:
@@ -108,6 +143,85 @@ def search(arguments: argparse.Namespace) -> None:
     start.search(job, arguments.trials)
 
 
+def promote(arguments: argparse.Namespace) -> None:
+    """Register a run's net as the champion of its study, and say so.
+
+    Raises:
+        UserError: a wrong argument, a net that may not be promoted, or a store that refuses.
+    """
+    from cnnstudy.params import read_params
+    from cnnstudy.serving import choice, promote
+
+    params = read_params()
+    print(promote.promote(params, choice.choose(params, arguments.run, arguments.phase, arguments.seed)))
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Print what a net says of pictures.
+
+    Raises:
+        UserError: a wrong argument, a net that is not there, or no picture that can be read.
+    """
+    from cnnstudy.serving.predict import predict
+
+    predict(arguments)
+
+
+def compare(a: str, b: str | None) -> None:
+    """Print what differs between two commits, and draw it.
+
+    Raises:
+        UserError: there is no such commit.
+    """
+    from cnnstudy.compare import compare
+    from cnnstudy.params import read_params
+
+    read_params()
+    compare(a, b)
+
+
+def latency() -> None:
+    """Time every net for phones on one thread, write metrics/export/latency.json, and print it.
+
+    Raises:
+        UserError: params.yaml holds a value that is not allowed, or a net is not exported.
+    """
+    from cnnstudy import paths
+    from cnnstudy.export.latency import write_latency
+    from cnnstudy.export.litert import PRECISIONS
+    from cnnstudy.params import read_params
+
+    for run, its in write_latency(read_params())["runs"].items():
+        for each in PRECISIONS:
+            print(f"{run} {each}: {its[each]['median_ms']:.2f} ms, 95 % within {its[each]['p95_ms']:.2f} ms")
+    print(f"{paths.LATENCY} is written; `dvc repro report` shows it")
+
+
+def recipes(runs: list[str], seeds: int) -> None:
+    """Bring the runs' data up to date, train them with each recipe, and write what came of it.
+
+    Raises:
+        UserError: params.yaml or an argument holds a value that is not allowed.
+        SystemExit: with code 1, where a stage failed.
+    """
+    from cnnstudy.params import read_params
+
+    params = read_params()
+    if wrong := [run for run in runs if run not in params.runs]:
+        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.runs)}")
+    studies = {params.runs[run].study for run in runs}
+    if len(studies) > 1:
+        raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
+    if seeds < 1:
+        raise UserError(f"--seeds: {seeds} found; allowed: 1 or more")
+    rebuild([f"augment@{params.runs[run].plan}" for run in runs], 0)
+    from cnnstudy.recipes import compare, train_once
+    from cnnstudy.training import environment
+
+    environment.configure(params.compute.threads)
+    compare(params, studies.pop(), runs, list(range(seeds)), train_once)
+
+
 def doctor() -> None:
     """Print what is right and what to do, a line a thing.
 
@@ -125,7 +239,7 @@ def doctor() -> None:
 
 
 def track() -> None:
-    """Record every run and ablation that params.yaml names and the workspace has the files of.
+    """Record every run, ablation and page of HEAD, of every experiment of `dvc exp list`, and of the workspace.
 
     Raises:
         SystemExit: with code 1, where the store could not take all of them.
@@ -142,9 +256,11 @@ def serve(port: int) -> None:
         UserError: the store is behind a server, which has a UI of its own.
     """
     from cnnstudy.tracking import store
+    from cnnstudy.tracking.record import without_password
 
     if store.is_server():
-        raise UserError(f"MLFLOW_TRACKING_URI: {store.uri()} is a server; open it in a browser, or unset the variable")
+        address = without_password(store.uri())
+        raise UserError(f"MLFLOW_TRACKING_URI: {address} is a server; open it in a browser, or unset the variable")
     _record_all()
     store.configure()
     print("MLflow UI (Ctrl-C ends it):")
@@ -160,14 +276,22 @@ def serve(port: int) -> None:
     os.execv(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())])
 
 
-def _record_all() -> tuple[int, int]:
-    import yaml
+def app(port: int) -> None:
+    """Serve a page that shows what the trained nets say about a picture.
 
-    from cnnstudy import paths
+    Raises:
+        UserError: Gradio is not installed, no run is trained, or the port is taken.
+    """
+    from cnnstudy.app.page import serve
     from cnnstudy.params import read_params
-    from cnnstudy.tracking.record import record_all
 
-    lock = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
-    stored, total = record_all(read_params(), lock)
-    print(f"MLflow has {stored} of {total} runs and ablations in the workspace", flush=True)
+    serve(read_params(), port)
+
+
+def _record_all() -> tuple[int, int]:
+    from cnnstudy.tracking.revisions import record_everything
+
+    stored, total = record_everything()
+    what = "runs, ablations and pages of HEAD, its experiments and the workspace"
+    print(f"MLflow has {stored} of {total} {what}", flush=True)
     return stored, total

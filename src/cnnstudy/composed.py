@@ -12,7 +12,12 @@ GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
 
 
 def composed(overrides: list[str]) -> dict[str, Any]:
-    """What `dvc exp run -S` with some overrides would train with: {dotted key: value}.
+    """What `dvc exp run -S` with some overrides would train with: {dotted key: value}; errors as `composition`."""
+    return flat(composition(overrides).model_dump())
+
+
+def composition(overrides: list[str]) -> Params:
+    """The same as parameters.
 
     Raises:
         UserError: a value is not allowed.
@@ -22,7 +27,7 @@ def composed(overrides: list[str]) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         target = Path(folder, "params.yaml")
         compose_and_dump(str(target), str(paths.CONF.resolve()), None, "config", "", overrides)
-        return flat(read_params(target).model_dump())
+        return read_params(target)
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:

@@ -21,7 +21,9 @@ BatchNormMode = Literal["moving", "recalibrated"]
 Remedy = Literal["drop", "keep"]
 ClassWeight = Literal["none", "balanced"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-Rate = Literal["constant", "cosine"]
+Jit = Literal["auto", "on", "off"]
+Rate = Literal["constant", "cosine", "trapezoid"]
+Optimizer = Literal["adam", "muon"]
 Selection = Literal["last", "best"]
 Frozen = Literal["none", "features"]
 
@@ -47,6 +49,7 @@ class Compute(Section):
 
     threads: Annotated[int, Field(ge=1, le=1024)]
     precision: Precision
+    jit: Jit
     checkpoint_seconds: Annotated[float, Field(ge=0)]
 
 
@@ -54,6 +57,25 @@ class Audit(Section):
     """Which severe findings of the audit, on the data as it is used, stop everything before training."""
 
     fail_on: list[Literal["leak", "conflict", "shortcut"]]
+
+
+class Tracking(Section):
+    """How long a training lasts, in seconds, before MLflow shows it as it goes on."""
+
+    live_after: Annotated[float, Field(ge=0)]
+
+
+class Minimum(Section):
+    """The accuracy on its headline split that a net of each study has at least when it is promoted."""
+
+    faces: Annotated[float, Field(ge=0, le=1)]
+    xray: Annotated[float, Field(ge=0, le=1)]
+
+
+class Promotion(Section):
+    """What `cnnstudy promote` asks of a net."""
+
+    minimum: Minimum
 
 
 class Source(Section):
@@ -140,8 +162,13 @@ class XrayStudy(Section):
 class Training(Section):
     """Adam's settings (Kingma and Ba 2015), and what else a recipe sets.
 
+    `optimizer` is adam, or muon (Jordan 2024): Adam for all but the kernels of dense layers and convolutions, which
+    are turned by `kernel_factor` times the learning rate a step. `augmentation` multiplies the ranges of a plan's
+    rotations and shifts.
+
     `schedule` keeps the learning rate, or lets it rise over the first tenth of the steps and fall to 0 along a cosine
-    (Loshchilov and Hutter 2017); `dropout` multiplies the rates of a net's dropout layers. `label_smoothing` is the
+    (Loshchilov and Hutter 2017), or (trapezoid) stay at its peak and fall along a line over the last four tenths;
+    `dropout` multiplies the rates of a net's dropout layers. `label_smoothing` is the
     share of every label that is spread over all classes alike (Szegedy et al. 2016).
 
     `selection` is which epoch's weights are kept: the last, or the best. `patience` stops a phase after that many
@@ -150,12 +177,15 @@ class Training(Section):
     (see cnnstudy.training.selection). A figure for `val` is then that of the best of many.
     """
 
+    optimizer: Optimizer
+    kernel_factor: Annotated[float, Field(gt=0, le=100)]
     learning_rate: LearningRate
     beta_1: Fraction
     beta_2: Fraction
     epsilon: Annotated[float, Field(gt=0, le=1)]
     schedule: Rate
     dropout: Annotated[float, Field(ge=0, le=1)]
+    augmentation: Annotated[float, Field(ge=0, le=1)]
     label_smoothing: Fraction
     selection: Selection
     patience: Annotated[int, Field(ge=0)]
@@ -230,6 +260,8 @@ class Params(Section):
     data_seed: Seed
     split_seed: Seed
     compute: Compute
+    tracking: Tracking
+    promotion: Promotion
     batchnorm: BatchNormMode
     sources: Sources
     audit: Audit

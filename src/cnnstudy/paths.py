@@ -13,6 +13,12 @@ SUMMARY = Path("metrics/summary.json")
 REPORT = Path("report/index.html")
 FACTS = Path("training.json")
 ENVIRONMENT = Path("environment.json")
+# How long nets in LiteRT files take, and on what machine: no output of DVC.
+LATENCY = Path("metrics/export/latency.json")
+# What `cnnstudy recipes` found.
+RECIPES = Path("metrics/recipes")
+# Pictures of two commits side by side.
+COMPARED = Path("compared")
 # DVC's list of the files that its processes read and write.
 RWLOCK = Path(".dvc/tmp/rwlock")
 # What DVC locks while it reads and writes its files.
@@ -21,6 +27,16 @@ DVC_LOCK = Path(".dvc/tmp/lock")
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
 # Which `dvc` has a guardian, see cnnstudy.recovery.
 GUARDED = Path(".dvc/tmp/stages/guarded")
+
+
+def recipes(name: str) -> Path:
+    """Two recipes compared on the data of `<study>-<its choice of data>`, see cnnstudy.recipes."""
+    return RECIPES / f"{name}.json"
+
+
+def recipes_figure(name: str) -> Path:
+    """Their curves."""
+    return RECIPES / f"{name}.png"
 
 
 def root() -> Path:
@@ -97,7 +113,7 @@ def seed(run: str, phase_name: str, seed: int) -> Path:
 
 
 def facts(run: str, phase_name: str) -> Path:
-    """What a training took from the machine: {precision: a Keras policy}."""
+    """What a training took from the machine: {precision: a policy, jit, deterministic, replicas}."""
     return phase(run, phase_name) / FACTS
 
 
@@ -121,6 +137,21 @@ def gradcam(folder: Path) -> Path:
     return folder / "gradcam.npz"
 
 
+def exported(run: str) -> Path:
+    """A net for phones: a LiteRT file a precision, and labels.txt, a class a line."""
+    return Path("exports", run)
+
+
+def lite(run: str, precision: str) -> Path:
+    """The LiteRT file of a precision (see cnnstudy.export.litert)."""
+    return exported(run) / f"{precision}.tflite"
+
+
+def lite_labels(run: str) -> Path:
+    """The classes of the LiteRT files' outputs, a line each."""
+    return exported(run) / "labels.txt"
+
+
 def audit(study: str) -> Path:
     """What the audit found."""
     return Path("metrics/audit", f"{study}.json")
@@ -139,6 +170,11 @@ def audit_plots(study: str) -> Path:
 def run_metrics(run: str) -> Path:
     """{phase: {split: {metric: value}}}."""
     return Path("metrics/runs", f"{run}.json")
+
+
+def export_metrics(run: str) -> Path:
+    """What the LiteRT files of a run take, and how they answer (see cnnstudy.export.run)."""
+    return Path("metrics/export/runs", f"{run}.json")
 
 
 def answers(run: str) -> Path:

@@ -53,6 +53,20 @@ def reported_errors() -> Iterator[None]:
         _end(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else _line(error)[:300], 1)
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Drop what is written to stderr, by libraries that don't go through Python too."""
+    sys.stderr.flush()
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+
+
 def find_starter() -> "psutil.Process | None":
     """The `dvc` that started this process: its first ancestor that is no shell."""
     import psutil

@@ -34,7 +34,8 @@ def mend(started: float = inf) -> Iterator[str]:
     dvc.lock is put back as it was when the last stage began, if that was after the time `started` (of the `dvc` that
     was killed), else as git has it, or removed: what has run since is restored from DVC's run cache. It is torn where
     DVC can't read it, or where it ends too early, between two lines: it is then a beginning of such a copy. The list of
-    files in use is removed: an unreadable one names no process.
+    files in use is removed: an unreadable one names no process. From a readable one go the processes that have ended
+    and that nobody has waited for, as happens in a container: DVC would wait for these for ever.
     """
     is_recent = paths.KEPT_LOCK.exists() and paths.KEPT_LOCK.stat().st_mtime >= started
     if not lock_is_whole() or (is_recent and _is_cut_off()):
@@ -43,6 +44,17 @@ def mend(started: float = inf) -> Iterator[str]:
     if not rwlock_is_whole():
         files.remove(paths.RWLOCK)
         yield f"{paths.RWLOCK}: torn by a killed dvc; removed"
+    elif ended := _ended():
+        held = json.loads(paths.RWLOCK.read_text(encoding="utf-8"))
+        kept = {
+            "read": {
+                path: [user for user in users if user["pid"] not in ended]
+                for path, users in held.get("read", {}).items()
+            },
+            "write": {path: user for path, user in held.get("write", {}).items() if user["pid"] not in ended},
+        }
+        files.write_text(paths.RWLOCK, json.dumps(kept))
+        yield f"{paths.RWLOCK}: named processes that have ended; removed"
 
 
 def _put_back(is_recent: bool) -> str:
@@ -114,6 +126,22 @@ def rwlock_is_whole() -> bool:
     return True
 
 
+def _ended() -> set[int]:
+    """The processes in DVC's list of the files in use that have ended, but are there until somebody waits for them."""
+    if not paths.RWLOCK.exists():
+        return set()
+    import psutil
+
+    held = json.loads(paths.RWLOCK.read_text(encoding="utf-8"))
+    users = [user for users in held.get("read", {}).values() for user in users] + [*held.get("write", {}).values()]
+    ended = set()
+    for pid in {user["pid"] for user in users}:
+        with suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                ended.add(pid)
+    return ended
+
+
 def leave_guardian(dvc: int) -> None:
     """Start the guardian of a process, of `dvc` or of one that runs several, unless it has one.
 
@@ -149,6 +177,7 @@ def dvc_lock() -> Iterator[None]:
 
     from zc.lockfile import LockError, LockFile
 
+    paths.DVC_LOCK.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

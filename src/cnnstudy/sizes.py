@@ -33,6 +33,8 @@ def disk_bytes(params: Params) -> int:
     for run in params.runs:
         weights = WEIGHT_BYTES * _parameters_of(params, run)
         total += weights * len(params.phases(run)) * len(params.seeds)
+        if run in params.finetuned:  # LiteRT files with 32, 16 and 8 bits a weight
+            total += weights * 7 // 4
         # A checkpoint holds the weights, Adam's two moments, and perhaps the best epoch's weights.
         largest = max(largest, (3 + _keeps_best(params, run)) * weights)
     return total + largest

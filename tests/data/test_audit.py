@@ -84,17 +84,26 @@ def test_a_clean_set_has_nothing_to_warn_of(faces: Folder, tmp_path: Path) -> No
     assert content["not used"] == []
 
 
-def test_files_shared_by_train_and_tune_are_found_and_taken_out(faces: Folder, tmp_path: Path) -> None:
+def test_copies_are_found_and_what_they_spoil_is_taken_out(faces: Folder, tmp_path: Path) -> None:
+    """In two splits, byte for byte and saved again; under two classes; and twice in one split."""
     faces.copy("TUNE/happy/00.jpg", "TRAIN/happy/x.jpg")
     faces.copy("TUNE/sad/01.jpg", "TRAIN/sad/y.jpg", again=True)
+    faces.copy("TRAIN/happy/00.jpg", "TRAIN/sad/x.jpg")
+    faces.copy("TUNE/happy/02.jpg", "TUNE/happy/x.jpg")
     content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
     assert checks(content, CAME)["leak"] == ("severe", 4)
     kind = next(each["kind"] for each in content["findings"][CAME] if each["check"] == "leak")
     assert kind == "the same picture in two splits (2 of them byte-identical)"
-    assert "leak" not in checks(content, USED)
-    assert content["dropped"] == 2
-    assert [each["kind"] for each in content["not used"]] == ["dropped: a copy, or the same person, is in tune"]
-    assert audit.failures(content, ["leak"]) == []
+    assert checks(content, CAME)["conflict"] == ("severe", 2)
+    used = checks(content, USED)
+    assert not {"leak", "conflict"} & set(used)
+    assert used["copies"] == ("warning", 2)
+    assert content["dropped"] == 4
+    assert {each["kind"] for each in content["not used"]} == {
+        "dropped: a copy, or the same person, is in tune",
+        "dropped: the same picture is under another class too",
+    }
+    assert audit.failures(content, ["leak", "conflict"]) == []
 
 
 def test_what_is_kept_on_request_can_stop_the_training(faces: Folder, tmp_path: Path) -> None:
@@ -104,20 +113,6 @@ def test_what_is_kept_on_request_can_stop_the_training(faces: Folder, tmp_path: 
         "leak: the same picture in two splits (2 of them byte-identical), 2 images"
     ]
     assert audit.failures(content, ["shortcut", "conflict"]) == []
-
-
-def test_files_under_two_classes_are_found_and_taken_out(faces: Folder, tmp_path: Path) -> None:
-    faces.copy("TRAIN/happy/00.jpg", "TRAIN/sad/x.jpg")
-    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
-    assert checks(content, CAME)["conflict"] == ("severe", 2)
-    assert "conflict" not in checks(content, USED)
-    assert content["dropped"] == 2
-
-
-def test_copies_within_a_split_are_a_warning(faces: Folder, tmp_path: Path) -> None:
-    faces.copy("TUNE/happy/00.jpg", "TUNE/happy/x.jpg")
-    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
-    assert checks(content, USED)["copies"] == ("warning", 2)
 
 
 def test_a_class_of_one_file_type_is_a_shortcut(tmp_path: Path) -> None:

@@ -16,7 +16,12 @@ NETS = [("alexnet", 8, None, None), ("vggnet", 7, None, None), ("mobilenet", 8, 
 @pytest.mark.parametrize("size", [64, 75])
 def test_keras_builds_what_the_table_says(net: str, classes: int, depth: int, widths: str, size: int) -> None:
     layers = specs.layers_of(net, classes, depth, widths)
+    keras.backend.clear_session()
     model = build.build(layers, size)
+    keras.backend.clear_session()
+    plain = build.build_plain(layers, size)
+    assert [layer.path for layer in model.weights] == [layer.path for layer in plain.weights]
+    assert all(type(layer).__module__.startswith("keras.") for layer in plain.layers)
     rows = specs.layer_table(layers, size)
     assert [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers] == [
         (row.type, row.shape, row.parameters) for row in rows
@@ -39,3 +44,12 @@ def test_every_weight_gets_a_gradient(net: str) -> None:
 def test_max_pooling_comes_before_batchnorm_in_the_xray_net() -> None:
     kinds = [row.type for row in specs.layer_table(specs.layers_of("xraynet", 2, 1, "report"), 64)]
     assert kinds[:5] == ["Conv2D", "MaxPooling2D", "BatchNormalization", "Activation", "Dropout"]
+
+
+def test_mobilenet_trains_by_the_faster_operations() -> None:
+    model = build.build(specs.layers_of("mobilenet", 8), 32)
+    step = tf.function(lambda images: model(images, training=True), jit_compile=False)
+    used = [
+        each.type for each in step.get_concrete_function(tf.TensorSpec((None, None, None, 3))).graph.get_operations()
+    ]
+    assert [used.count(name) for name in ("FusedBatchNormV3", "Conv2D", "MatMul")] == [27, 1, 13 + 1]

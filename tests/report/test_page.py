@@ -165,6 +165,17 @@ def test_large_pictures_are_made_smaller(html: str) -> None:
     assert html.count("data:image/webp") >= 2 + 6
 
 
+def test_nets_for_phones_stand_beside_the_papers_size_and_time(html: str) -> None:
+    section = html.split('<section id="phone">')[1].split("</section>")[0]
+    assert "one thread of A processor" in section
+    rows = {(run, precision): row.split("</tr>")[0]
+            for run in ("alexnet", "mobilenet") for precision in ("float32", "int8")
+            for row in [section.split(f'{run}</th><td class="text">{precision}</td>')[1]]}  # fmt: skip
+    cells = ["3.48", "15", "0.743", "−0.007", "0.980", "0.050", "1.25", "1.50", "22.4"]
+    assert rows["mobilenet", "int8"] == "".join(f"<td>{cell}</td>" for cell in cells)
+    assert "<td>–</td><td>–</td><td>22.4</td>" in rows["alexnet", "float32"]
+
+
 def test_the_same_files_give_the_same_page(workspace: Params, html: str) -> None:
     assert render(workspace) == html
 
@@ -177,6 +188,7 @@ def test_only_runs_of_params_are_shown(workspace: Params) -> None:
     assert "run-vggnet" not in html
     assert "run-mobilenet" not in html
     assert 'id="ablations"' not in html
+    assert 'id="phone"' not in html
 
 
 def test_the_summary_holds_a_headline_or_two_a_run(workspace: Params) -> None:

@@ -46,10 +46,10 @@ def test_values_go_where_their_keys_say() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "None found; allowed: some of the keys learning_rate, beta_1"),
+        ("", "None found; allowed: some of the keys optimizer, kernel_factor"),
         ("[1]", "[1] found; allowed: some of the keys"),
         ("a: [", "not YAML: "),
-        ("image_size: [64]", "image_size: [64] found, an unknown key; allowed: learning_rate, "),
+        ("image_size: [64]", "image_size: [64] found, an unknown key; allowed: optimizer, "),
         (
             "learning_rate: 0.1",
             "learning_rate: 0.1 found; allowed: {low: ..., high: ..., log: true or false} or a",
@@ -66,7 +66,7 @@ def test_values_go_where_their_keys_say() -> None:
         ("dropout: {low: 0.0, step: 1.0}", "dropout: {'low': 0.0, 'step': 1.0} found; allowed: {low: ..., high: ..."),
         ("dropout: {low: 0.1, high: 1.0, log: 2}", "dropout: {'low': 0.1, 'high': 1.0, 'log': 2} found; allowed: {low"),
         ("schedule: {low: 0, high: 1}", "schedule: {'low': 0, 'high': 1} found; allowed: a list of choices"),
-        ("schedule: [linear]", "schedule: 'linear' found; allowed: 'constant' or 'cosine'"),
+        ("schedule: [linear]", "schedule: 'linear' found; allowed: 'constant', 'cosine' or 'trapezoid'"),
     ],
 )
 def test_a_wrong_space_is_one_line_with_file_key_value_and_what_is_allowed(

@@ -33,7 +33,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 @pytest.fixture
 def small(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
     """The same with a small net, bright and dark films, and two epochs."""
-    monkeypatch.setattr(trainer.specs, "layers_of", lambda *_: LAYERS)
+    monkeypatch.setattr(phases.specs, "layers_of", lambda *_: LAYERS)
     labels = np.load(paths.images("xray")).shape[0]
     images = np.random.default_rng(0).integers(0, 120, (labels, 64, 64, 3))
     images[1::2] += 120  # the classes take turns
@@ -53,7 +53,7 @@ def test_reporting_changes_no_byte_of_a_training() -> None:
     data = training(dataset, rotation=20)
     usual, history = trained(dataset, data, checkpoint=unkept())
     epochs: list[Epoch] = []
-    watched, rows = trained(dataset, data, checkpoint=trainer.Reporting(epochs.append, 40), settings=COMPARED)
+    watched, rows = trained(dataset, data, checkpoint=trainer.reporting(epochs.append, 40), settings=COMPARED)
     assert digest(watched) == digest(usual)
     assert rows[list(history.columns)].equals(history)
     assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5, 6]
@@ -66,7 +66,7 @@ def test_a_report_may_end_a_training() -> None:
             raise KeyboardInterrupt
 
     dataset = doubtful()
-    reporting = trainer.Reporting(stop, 40)
+    reporting = trainer.reporting(stop, 40)
     with pytest.raises(KeyboardInterrupt):
         trained(dataset, training(dataset), checkpoint=reporting, settings=COMPARED)
     assert reporting.progress.epoch == 2
@@ -75,7 +75,7 @@ def test_a_report_may_end_a_training() -> None:
 def test_epochs_are_told_in_the_mode_that_counts() -> None:
     dataset, epochs = doubtful(), list[Epoch]()
     schedule = dataclasses.replace(SCHEDULE, epochs=2, batchnorm="recalibrated")
-    reporting = trainer.Reporting(epochs.append, 40)
+    reporting = trainer.reporting(epochs.append, 40)
     _, history = trained(dataset, training(dataset), checkpoint=reporting, settings=COMPARED, schedule=schedule)
     assert [epoch.loss for epoch in epochs] == history["selection_loss"].tolist()
     assert [epoch.loss for epoch in epochs] != history["val_loss"].tolist()
@@ -96,7 +96,7 @@ def test_a_trial_starts_as_the_stage_does(search: Search, monkeypatch: pytest.Mo
     for module in (phases, trainer):
         monkeypatch.setattr(module, "fit", fit)
     with pytest.raises(KeyboardInterrupt):
-        phases.train_phase(small_enough, RUN, phases.base(small_enough, RUN))
+        phases.train_phase(small_enough, RUN, phases.base(small_enough, RUN), lambda seed, row: None)
     with pytest.raises(KeyboardInterrupt):
         trainer.train(small_enough, RUN, unrecorded)
     stage, trial = started

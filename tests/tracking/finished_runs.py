@@ -3,7 +3,7 @@
 import json
 
 import pandas as pd
-from synthetic_runs import params_with, write_run, write_samples
+from synthetic_runs import params_with, write_export, write_run, write_samples
 
 from cnnstudy import paths
 from cnnstudy.params import Params
@@ -22,6 +22,8 @@ def finish(runs: tuple[str, ...] = RUNS, seeds: tuple[int, ...] = (0,)) -> Param
         write_run(params, run)
         write_metrics(params, run, METRICS)
         _write_figures(params, run)
+        if run in params.finetuned:
+            write_export(run, side=64)
     for name, ablation in params.ablations.items():
         _write_ablation(name, ablation.runs)
     return params

@@ -17,7 +17,7 @@ from tracking.finished_runs import METRICS, RUNS, finish, write_metrics
 
 from cnnstudy import paths
 from cnnstudy.params import Params
-from cnnstudy.tracking import record, store
+from cnnstudy.tracking import facts, record, store
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -96,10 +96,20 @@ def datasets(run: Run) -> list[Dataset]:
     return [each.dataset for each in run.inputs.dataset_inputs]
 
 
+def record_all(params: Params) -> tuple[int, int]:
+    return record.record_all(params, record.Source(facts.environment_tags(), has_models=True), set())
+
+
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     run = only(client, "tags.run = 'xray-aug4'")
     settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "4"}
-    settings |= {"image_size": "64", "batchnorm": "recalibrated", "seeds": "0", "precision": "float32"}
+    settings |= {
+        "image_size": "64",
+        "batchnorm": "recalibrated",
+        "seeds": "0",
+        "precision": "float32",
+        "deterministic": "True",
+    }
     settings |= {"training.learning_rate": "0.001", "training.schedule": "cosine"}
     assert settings.items() <= run.data.params.items()
     assert run.data.params["source"] == "drawn"
@@ -122,7 +132,17 @@ def test_a_run_has_its_final_metrics_of_every_phase_and_split(client: MlflowClie
         for split in ("train", "val", "tune")
         for name in ("n", "accuracy", "loss", "auc")
     }
-    assert {name: value for name, value in metrics.items() if "/epoch/" not in name} == expected
+    finals = {name: value for name, value in metrics.items() if "/epoch/" not in name}
+    assert {name: value for name, value in finals.items() if not name.startswith("export/")} == expected
+
+
+def test_a_run_says_what_it_takes_on_a_phone(client: MlflowClient) -> None:
+    metrics = only(client, "tags.run = 'alexnet'").data.metrics
+    expected = {"size_mb": 3.48, "accuracy": 0.7425, "accuracy_change": 0.7425 - 0.75, "agreement": 0.98}
+    expected |= {"largest_difference": 0.05, "latency_ms": 1.25, "latency_p95_ms": 1.5}
+    found = {name.removeprefix("export/int8/"): value for name, value in metrics.items() if "/int8/" in name}
+    assert found == expected
+    assert not any("export/" in name for name in only(client, "tags.run = 'xray-aug4'").data.metrics)
 
 
 def test_a_run_has_a_curve_of_every_phase(client: MlflowClient, params: Params) -> None:
@@ -152,6 +172,18 @@ def test_a_run_shows_its_figures_by_phase_and_its_data(client: MlflowClient) -> 
     assert len(data.digest) == 12
 
 
+def test_a_run_is_described_by_the_pictures_that_stand_for_it(client: MlflowClient) -> None:
+    run = only(client, "tags.run = 'alexnet'")
+    links, *pictures = run.data.tags["mlflow.note.content"].split("\n\n")
+    address = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/artifacts/tuned"
+    names = ("tuned-val-confusion", "tuned-curves")  # the stand-ins have no ROC
+    assert links == " · ".join(f"[{name}]({address}/{name}.png)" for name in names)
+    source = f"get-artifact?run_uuid={run.info.run_id}&path=tuned"
+    assert pictures == [f"![{name}]({source}/{name}.png)" for name in names]
+    ablation = only(client, "tags.ablation = 'augmentation'")
+    assert ablation.data.tags["mlflow.note.content"].startswith("[curve](#/experiments/")
+
+
 def test_an_ablation_is_a_run_with_table_curve_and_values_along_the_axis(client: MlflowClient) -> None:
     run = only(client, "tags.ablation = 'augmentation'")
     assert run.info.run_name == "ablation: augmentation"
@@ -177,7 +209,7 @@ def test_recording_again_changes_nothing(root: Path, params: Params) -> None:
         record.record_run(params, run)
     for name in params.ablations:
         record.record_ablation(params, name)
-    assert record.record_all(params, {}) == (6, 6)
+    assert record_all(params) == (6, 6)
     assert dump(root) == before
 
 
@@ -288,13 +320,13 @@ def test_what_is_not_there_is_left_out(params: Params, capsys: pytest.CaptureFix
     paths.run_metrics("xray-aug3").unlink()
     shutil.rmtree(paths.phase("alexnet", "tuned"))
     shutil.rmtree(paths.ablation_plots("depth"))
-    assert record.record_all(params, {}) == (3, 3)
+    assert record_all(params) == (3, 3)
     assert capsys.readouterr().err == ""
 
 
 def test_a_damaged_file_costs_its_own_record_alone(params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     paths.run_metrics("alexnet").write_text("{")
-    assert record.record_all(params, {}) == (5, 6)
+    assert record_all(params) == (5, 6)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: alexnet: not recorded in MLflow (Expecting property name")
 
@@ -305,7 +337,7 @@ def test_a_server_that_is_down_costs_a_line_and_little_time(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:1")
     start = time.monotonic()
     record.record_run(params, "alexnet")
-    assert record.record_all(params, {}) == (0, 6)
+    assert record_all(params) == (0, 6)
     assert time.monotonic() - start < 5
     output = capfd.readouterr()
     assert output.out == ""

@@ -16,6 +16,7 @@ from cnnstudy.training import loop, pipeline
 from cnnstudy.training.checkpoint import Checkpoint
 
 ADAM = Training(
+    optimizer="adam", kernel_factor=5.0, augmentation=1.0,
     learning_rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0,
     label_smoothing=0.0, selection="last", patience=0,
 )  # fmt: skip

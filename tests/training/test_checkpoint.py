@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import math
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,22 @@ def dataset() -> Dataset:
     return doubtful()
 
 
+Undisturbed = Callable[[Training, str], tuple[bytes, str]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A training that nobody stops, made once for the same settings."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+
+    @cache
+    def made(settings: Training, policy: str) -> tuple[bytes, str]:
+        data = training(dataset, rotation=20)
+        return result(*trained(dataset, data, WITH_NOISE, None, settings, policy, RECALIBRATED), folder)
+
+    return made
+
+
 def result(model: keras.Sequential, history: pd.DataFrame, folder: Path) -> tuple[bytes, str]:
     model.save_weights(folder / "model.weights.h5")
     return (folder / "model.weights.h5").read_bytes(), history.to_csv()
@@ -68,24 +86,24 @@ RECALIBRATED = dataclasses.replace(SCHEDULE, batchnorm="recalibrated")
 )
 def test_a_stopped_training_ends_with_the_same_bytes(
     dataset: Dataset,
+    undisturbed: Undisturbed,
     tmp_path: Path,
     stores: tuple[int, ...],
     progress: tuple[int, int],
     settings: Training,
     policy: str,
 ) -> None:
-    def train(checkpoint: Checkpoint | None = None) -> tuple[bytes, str]:
+    def train(checkpoint: Checkpoint) -> tuple[bytes, str]:
         return result(*trained(dataset, data, WITH_NOISE, checkpoint, settings, policy, RECALIBRATED), tmp_path)
 
     data, file = training(dataset, rotation=20), tmp_path / "seed1.npz"
-    undisturbed = train()
     for number in stores:
         with pytest.raises(KeyboardInterrupt):
             train(Stopping(file, number))
     kept = Checkpoint(file, math.inf)
     assert (kept.progress.epoch, kept.progress.batch) == progress
     assert [row["epoch"] for row in kept.progress.rows] == list(range(1, progress[0] + 1))
-    assert train(kept) == undisturbed
+    assert train(kept) == undisturbed(settings, policy)
 
 
 def test_a_training_is_stored_by_time(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +131,7 @@ def test_a_full_disk_costs_the_checkpoint_not_the_training(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(np.lib.format, "write_array", full)
     file = tmp_path / "seed1.npz"
     _, history = trained(dataset, training(dataset), checkpoint=Checkpoint(file, 0))
     assert len(history) == 6

@@ -41,19 +41,30 @@ def test_the_same_seed_gives_the_same_bits(dataset: Dataset, tmp_path: Path) -> 
 def test_order_and_augmentation_follow_seed_and_epoch(dataset: Dataset) -> None:
     data = training(dataset, rotation=20)
     first, again, later, other = (
-        [images.numpy() for images, _ in pipeline.training_batches(data, 16, *key)]
+        [[part.numpy() for part in inputs] for inputs, _ in pipeline.training_batches(data, 16, *key)]
         for key in ((0, 0), (0, 0), (0, 1), (1, 0))
     )
-    assert [len(batch) for batch in first] == [16, 16, 8]
-    np.testing.assert_array_equal(np.concatenate(first), np.concatenate(again))
-    for different in (later, other):
-        assert not np.array_equal(np.concatenate(first), np.concatenate(different))
+    assert [len(images) for images, _ in first] == [14, 13, 13]
+    for part in (0, 1):
+        whole = np.concatenate([batch[part] for batch in first])
+        np.testing.assert_array_equal(whole, np.concatenate([batch[part] for batch in again]))
+        for different in (later, other):
+            assert not np.array_equal(whole, np.concatenate([batch[part] for batch in different]))
+
+
+def test_a_training_taken_up_sees_the_batches_that_are_left(dataset: Dataset) -> None:
+    data = training(dataset, rotation=20)
+    whole, left = (list(pipeline.training_batches(data, 16, 0, 0, first)) for first in (0, 2))
+    assert len(left) == len(whole) - 2
+    for (inputs, labels), (same, also) in zip(left, whole[2:], strict=True):
+        for one, other in ((inputs[0], same[0]), (inputs[1], same[1]), (labels, also)):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_every_training_image_is_seen_once_an_epoch_with_its_label(dataset: Dataset) -> None:
     data = training(dataset, level=4)
     batches = list(pipeline.training_batches(data, 64, 0, 0))
-    means = np.concatenate([images.numpy().mean(axis=(1, 2, 3)) for images, _ in batches])
+    means = np.concatenate([images.numpy().mean(axis=(1, 2, 3)) / 255 for (images, _), _ in batches])
     labels = np.concatenate([labels.numpy().ravel() for _, labels in batches])
     assert len(means) == len(data) == 5 * 40
     np.testing.assert_array_equal(labels, means > 0.46)
@@ -123,11 +134,20 @@ def test_the_bytes_of_predictions_follow_from_the_arrays_alone(tmp_path: Path) -
 
 
 def test_a_cosine_schedule_rises_and_falls_to_nothing() -> None:
-    rate = loop._adam(ADAM.model_copy(update={"schedule": "cosine"}), 100)._learning_rate
+    rate = loop._optimizer(ADAM.model_copy(update={"schedule": "cosine"}), 100)._learning_rate
     rates = [float(rate(step)) for step in range(101)]
     assert max(rates) == pytest.approx(ADAM.learning_rate)
     assert rates.index(max(rates)) == 10
     assert rates[0] == pytest.approx(ADAM.learning_rate / 20)
     assert rates[55] == pytest.approx(ADAM.learning_rate / 2, rel=1e-3)
     assert rates[-1] == pytest.approx(0, abs=1e-9)
-    assert float(loop._adam(ADAM, 100).learning_rate) == pytest.approx(ADAM.learning_rate)
+    assert float(loop._optimizer(ADAM, 100).learning_rate) == pytest.approx(ADAM.learning_rate)
+
+
+def test_a_trapezoid_rises_stays_and_falls_to_nothing() -> None:
+    rate = loop._optimizer(ADAM.model_copy(update={"schedule": "trapezoid"}), 100)._learning_rate
+    rates = np.array([float(rate(step)) for step in range(101)]) / ADAM.learning_rate
+    assert rates[0] == pytest.approx(0.1)
+    np.testing.assert_allclose(rates[9:61], 1, rtol=1e-5)
+    assert rates[80] == pytest.approx(0.5)
+    assert rates[100] == 0

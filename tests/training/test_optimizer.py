@@ -1,4 +1,4 @@
-"""Our Adam against Keras's."""
+"""Our Adam against Keras's, and Muon against the formulas."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnstudy.training.optimizer import Adam
+from cnnstudy.training.optimizer import Adam, Muon, is_matrix, orthogonal
 
 
 def steps(optimizer: keras.optimizers.Optimizer, n: int = 20) -> list[np.ndarray]:
@@ -39,3 +39,45 @@ def test_its_loss_can_be_scaled() -> None:
     scaled = steps(keras.optimizers.LossScaleOptimizer(Adam(0.01), initial_scale=1.0, dynamic_growth_steps=10**6))
     for ours, plain in zip(scaled, steps(Adam(0.01)), strict=True):
         assert ours == pytest.approx(plain)
+
+
+@pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
+def test_a_matrix_is_made_orthogonal(shape: tuple[int, int]) -> None:
+    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    left, values, right = np.linalg.svd(orthogonal(tf.constant(matrix), "float32").numpy(), full_matrices=False)
+    assert 0.6 < values.min() <= values.max() < 1.3
+    whole = np.linalg.svd(matrix, full_matrices=False)
+    np.testing.assert_allclose(left @ right, whole.U @ whole.Vh, atol=1e-3)
+    half = orthogonal(tf.constant(matrix), "bfloat16").numpy()
+    assert np.abs(half - left * values @ right).max() < 0.1
+
+
+def test_kernels_are_turned_and_all_else_is_adam_s() -> None:
+    shapes = (3, 3, 4, 6), (4, 6), (3, 3, 5, 1), (6,)
+    assert [is_matrix(shape) for shape in shapes] == [True, True, False, False]
+    rng = np.random.default_rng(0)
+    first = [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    gradients = [tf.constant(rng.normal(size=shape), tf.float32) for shape in shapes]
+    after = []
+    for optimizer in (Adam(0.01, 0.9, 0.99, 1e-3), Muon(0.01, 0.9, 0.99, 1e-3, 5.0)):
+        variables = [keras.Variable(value) for value in first]
+        optimizer.build(variables)
+        optimizer.apply(gradients, variables)
+        after.append([each.numpy() for each in variables])
+    for shape, start, gradient, adam, muon in zip(shapes, first, gradients, *after, strict=True):
+        if is_matrix(shape):
+            step = orthogonal(tf.reshape(gradient, (-1, shape[-1])), "float32").numpy().reshape(shape)
+            expected = start - 0.05 * np.linalg.norm(start) * step / np.linalg.norm(step)
+            np.testing.assert_allclose(muon, expected, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(muon, adam)
+
+
+def test_it_makes_a_function_small() -> None:
+    target = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    kernel = keras.Variable(np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32))
+    optimizer = Muon(keras.optimizers.schedules.CosineDecay(0.02, 100), 0.9, 0.99, 1e-3, 5.0)
+    optimizer.build([kernel])
+    for _ in range(100):
+        optimizer.apply([tf.constant(kernel.numpy() - target)], [kernel])
+    assert np.abs(kernel.numpy() - target).max() < 0.1

@@ -8,7 +8,7 @@ import pytest
 from training.small_net import LAYERS, SCHEDULE, bright_or_dark, trained, training
 
 from cnnstudy.nets import build
-from cnnstudy.training import precision, predict
+from cnnstudy.training import pipeline, precision, predict
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -22,6 +22,9 @@ def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy
     assert model.layers[-1].compute_dtype == "float32"
     plain = build.build(LAYERS, 12)
     plain.set_weights(model.get_weights())
+    build.set_float32(model)
+    images = pipeline.scaled(dataset.images[:10])
+    np.testing.assert_array_equal(model(images, training=False), plain(images, training=False))
     arrays = predict.predict_splits(plain, dataset, data, SCHEDULE, "recalibrated")
     assert {array.dtype for name, array in arrays.items() if name.endswith("recalibrated")} == {np.dtype(np.float32)}
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9

@@ -36,17 +36,26 @@ class Decoded:
 
 
 def read_image(path: Path, size: int, box: Box | None = None) -> Decoded:
-    """Read the first frame of an image file, upright, over black, as RGB, resized without keeping its ratio.
-
-    `box` (left, top, right, bottom, in pixels of the upright image) is the part to take.
+    """Read an image file, as `read_content` does its bytes.
 
     Raises:
-        UnreadableError: no such file, empty, no image, truncated, too large, or nothing of it in `box`.
+        UnreadableError: no such file, and what `read_content` raises it for.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UnreadableError(error.strerror or "unreadable") from None
+    return read_content(content, size, box)
+
+
+def read_content(content: bytes, size: int, box: Box | None = None) -> Decoded:
+    """The first frame of an image file, upright, over black, as RGB, resized without keeping its ratio.
+
+    `box` (left, top, right, bottom, in pixels of the upright image) is the part to take.
+
+    Raises:
+        UnreadableError: empty, no image, truncated, too large, or nothing of it in `box`.
+    """
     if not content:
         raise UnreadableError("empty file")
     try:

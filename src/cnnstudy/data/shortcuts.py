@@ -12,6 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from sklearn.tree import DecisionTreeClassifier
 
 # Enough for an interval of 0.03 to either side at most.
 LARGEST_SAMPLE = 2_000
@@ -19,6 +20,8 @@ FOLDS = 5
 # An audit asks several questions of a data set, and 95 % would often find something where there is nothing.
 CONFIDENCE = 0.99
 STRETCHES = 4
+# Of every tree.
+LIMITS: dict[str, int] = {"max_depth": 8, "min_samples_leaf": 2, "random_state": 0}
 
 Features = dict[str, np.ndarray]
 
@@ -72,8 +75,9 @@ def score(features: Features, answers: np.ndarray, families: np.ndarray) -> Scor
     folds = StratifiedGroupKFold(min(FOLDS, int(fewest)), shuffle=True, random_state=0)
 
     def right(columns: np.ndarray) -> np.ndarray:
-        model = RandomForestClassifier(50, max_depth=8, min_samples_leaf=2, random_state=0)
-        return cross_val_predict(model, columns[chosen], answers, groups=families, cv=folds) == answers
+        # Of one column the trees of a forest are all much the same.
+        trees = RandomForestClassifier(50, **LIMITS) if columns.shape[1] > 1 else DecisionTreeClassifier(**LIMITS)
+        return cross_val_predict(trees, columns[chosen], answers, groups=families, cv=folds) == answers
 
     chance = float(pd.Series(answers).value_counts(normalize=True).max())
     varied = {name: columns for name, columns in features.items() if (columns[chosen] != columns[chosen[0]]).any()}

@@ -281,6 +281,31 @@ def draw_trainings(trainings: list[Training], title: str, path: Path) -> None:
     _save(figure, path)
 
 
+def draw_recipes(curves: dict[str, dict[str, dict[str, list]]], title: str, path: Path) -> None:
+    """Accuracy on val against the images seen, by net and recipe: a thin line a seed, and their mean.
+
+    The curves are {net: {recipe: {images: [epochs], val: [seeds, epochs]}}}; "report" is one of the recipes.
+    """
+    figure = Figure(figsize=(1.2 + 2.6 * len(curves), 3.2), dpi=DPI)
+    grid = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    for axes, (net, recipes) in zip(grid, curves.items(), strict=True):
+        for (recipe, its), colour in zip(recipes.items(), (TRAIN, HELD_OUT, OTHER_MODE), strict=True):
+            images, val = its["images"], np.array(its["val"])
+            axes.plot(images, val.T, color=colour, linewidth=0.6, alpha=0.5)
+            axes.plot(images, val.mean(axis=0), color=colour, linewidth=2, label=recipe, marker=_marker(images))
+        goal = np.mean([seed[-1] for seed in recipes["report"]["val"]])
+        axes.axhline(goal, color=FAINT, linewidth=0.9, linestyle="--", zorder=0)
+        _dress(axes, "images seen", "val accuracy, statistics of batches" if axes is grid[0] else "")
+        axes.set_title(net, loc="left", fontsize=9, color=INK)
+        axes.set_ylim(0, 1.02)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    grid[-1].legend(frameon=False, fontsize=8, loc="lower right")
+    figure.suptitle(title, x=0.02, y=0.98, ha="left", fontsize=10, color=INK)
+    figure.subplots_adjust(left=0.75 / figure.get_figwidth(), right=0.98, bottom=0.15, top=0.84, wspace=0.12)
+    _save(figure, path)
+
+
 def draw_differences(pairs: list[Difference], title: str, path: Path) -> None:
     """Differences in accuracy with 95 % intervals, a row a pair; those that are more than chance are dark."""
     height = 0.9 + 0.24 * len(pairs)
@@ -332,4 +357,4 @@ def _save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     picture = picture.quantize(colours, dither=Image.Dither.NONE) if colours else picture
-    picture.save(path, optimize=True)
+    picture.save(path)

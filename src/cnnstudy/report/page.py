@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from cnnstudy import files, locked, paths
 from cnnstudy.data import synth
+from cnnstudy.export import results as export
 from cnnstudy.params import HEADLINE, Params, Plan, StudyName
 from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
 from cnnstudy.report.claims import Findings
@@ -38,8 +39,8 @@ class Picture:
 def render(params: Params, metrics: dict[str, RunMetrics], folder: Path, lock: Path) -> str:
     """The page as HTML; `folder` holds the published numbers (see cnnstudy.report.reference), `lock` the versions."""
     foreign = {study: note for study in params.studies if (note := _not_comparable(study))}
-    numbers = reference.read(folder)
-    numbers = numbers[~numbers["study"].isin(list(foreign))]
+    published = reference.read(folder)
+    numbers = published[~published["study"].isin(list(foreign))]
     findings = Findings(params, metrics, numbers, reference.read_layers(folder), results.read_differences(params))
     judged = {study: claims.claims(findings, study) for study in params.studies if study not in foreign}
     runs = [_run(findings, run) for run in metrics]
@@ -58,6 +59,11 @@ def render(params: Params, metrics: dict[str, RunMetrics], folder: Path, lock: P
         claims={STUDY_TITLES[study]: tables.claims_table(found) for study, found in judged.items()},
         contents=contents.entries(params, reference.read_contents(folder)),
         batchnorm=tables.batchnorm_table(params, metrics),
+        phone=tables.phone_table(
+            {run: export.read_numbers(run) for run in metrics if run in params.finetuned}, published
+        ),
+        recipes=[found for study in params.studies if (found := _recipes(params, study))],
+        timed_on=export.read_machine().get("cpu", ""),
         runs=runs,
         nets=[(run["name"], run["parameters"]) for run in runs],
         hashes=_hashes(params, lock),
@@ -83,6 +89,21 @@ def _not_comparable(study: str) -> str:
     if set(present) == set(published):
         return ""
     return f"{len(published)} classes ({', '.join(published)}), this data has {len(present)} ({', '.join(present)})"
+
+
+def _recipes(params: Params, study: str) -> dict[str, Any]:
+    """What `cnnstudy recipes` found on data of this kind and size for the nets of this page; {} where it found none."""
+    name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
+    if not paths.recipes(name).exists():
+        return {}
+    content = json.loads(paths.recipes(name).read_text(encoding="utf-8"))
+    runs = {run: its for run, its in content["runs"].items() if run in params.runs}
+    if not runs or content["profile"] != params.profile:
+        return {}
+    drawn = [paths.recipes_figure(name)] if paths.recipes_figure(name).exists() else []
+    text = f"Accuracy by images seen, {study}"
+    pictures = [Picture(f"recipes-{study}", text, results.picture(path)) for path in drawn]
+    return content | {"title": STUDY_TITLES[study], "table": tables.recipes_table(runs), "pictures": pictures}
 
 
 def _audit(study: str) -> dict[str, Any]:

@@ -132,6 +132,49 @@ def _share_of_seeds(its: dict[str, Any]) -> str:
     return f" ({its['constant_seeds']} of {seeds} seeds)" if seeds > 1 else ""
 
 
+def phone_table(numbers: dict[str, dict[str, dict[str, float]]], published: pd.DataFrame) -> Table:
+    """What each run's nets for phones take and answer, by run and precision, beside Hewitt and Gunes'."""
+    head = ["run", "precision", "MB", "Hewitt & Gunes, at most", "accuracy on val", "difference to Keras",
+            "share of Keras's answers", "largest difference of a probability", "ms, median", "ms, 95 % within",
+            "Hewitt & Gunes, on an iPhone 6S"]  # fmt: skip
+    paper = {"source": "hewitt_gunes_2018", "split": ""}
+    time = _printed(find(published, run="", metric="milliseconds_an_image", **paper), least=1)
+    rows = []
+    for run, precisions in numbers.items():
+        storage = _printed(find(published, run=run, metric="storage_mb_at_most", **paper), least=0)
+        for precision, its in precisions.items():
+            taken = [Cell(f"{its['size_mb']:.2f}"), storage]
+            answers = [number(its["accuracy"]), Cell(f"{its['accuracy_change']:+.3f}".replace("-", "−")),
+                       number(its["agreement"]), number(its["largest_difference"])]  # fmt: skip
+            times = [Cell(f"{its[name]:.2f}" if name in its else NONE) for name in ("latency_ms", "latency_p95_ms")]
+            rows.append([Cell(run), Cell(precision, "text"), *taken, *answers, *times, time])
+    return Table(head, rows)
+
+
+def recipes_table(runs: dict[str, dict[str, Any]]) -> Table:
+    """Where two recipes end, by run, as cnnstudy.recipes writes it."""
+    head = [
+        "run",
+        "recipe",
+        "images seen",
+        "accuracy, mean of the seeds",
+        "95 % interval",
+        "minus the report's recipe",
+        "",
+    ]
+    rows = []
+    for run, its in runs.items():
+        gains = {each["first"]: each for each in its["differences"]}
+        for kind in (name for name in its if name != "differences"):
+            row = [Cell(run), Cell(kind, "text"), Cell(f"{its[kind]['images_seen']:,}"), number(its[kind]["accuracy"])]
+            row.append(Cell(f"{its[kind]['low']:.3f}–{its[kind]['high']:.3f}"))
+            gain = gains.get(kind)
+            text = "" if gain is None else f"{gain['difference']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
+            verdict = "" if gain is None else "more than chance" if gain["real"] else "could be chance"
+            rows.append([*row, Cell(text.replace("-", "−")), Cell(verdict, "text")])
+    return Table(head, rows)
+
+
 def layer_table(layers: pd.DataFrame) -> Table:
     """Layers as the report prints them, with the sums."""
     rows = [
@@ -228,12 +271,13 @@ def _compared(its: dict[str, Any], report: Published | None) -> list[Cell]:
     return [_accuracy(its), _interval(its), _printed(report), _difference(its, report)]
 
 
-def _printed(published: Published | None) -> Cell:
-    """A published number with the digits it has, but at least two."""
+def _printed(published: Published | None, least: int = 2) -> Cell:
+    """A published number with the decimals it has, but at least some."""
     if published is None:
         return Cell(NONE)
     whole, decimals = f"{published.value:.4f}".split(".")
-    return Cell(f"{whole}.{decimals.rstrip('0'):0<2}", "doubtful" if published.table in DOUBTFUL else "")
+    text = f"{whole}.{decimals.rstrip('0'):0<{least}}".rstrip(".")
+    return Cell(text, "doubtful" if published.table in DOUBTFUL else "")
 
 
 def _accuracy(its: dict[str, Any]) -> Cell:

@@ -8,33 +8,29 @@ import pandas as pd
 
 from cnnstudy import paths
 from cnnstudy.data import samples
-from cnnstudy.nets import build, specs
+from cnnstudy.nets import build
 from cnnstudy.params import Params
 from cnnstudy.search.trials import DivergedError, Epoch, Report
-from cnnstudy.training import phases, precision, selection
+from cnnstudy.training import devices, phases, selection
 from cnnstudy.training.checkpoint import Checkpoint
-from cnnstudy.training.loop import Schedule, fit
+from cnnstudy.training.loop import fit
 from cnnstudy.training.pipeline import training_set
 
 # A patience that compares epochs and never stops.
 ENDLESS = sys.maxsize
 
 
-class Reporting(Checkpoint):
-    """Reports each epoch when it ends, and stores nothing.
+def reporting(report: Report, images: int) -> Checkpoint:
+    """Reports each epoch when it ends, and stores nothing; the loss of a row that is no number is the training's.
 
     The history's rows must have what epochs are compared by. `images` is the size of the split `val`.
     """
 
-    def __init__(self, report: Report, images: int) -> None:
-        super().__init__(paths.checkpoints() / "none.npz", math.inf)
-        self.report, self.images = report, images
-
-    def end_epoch(self, row: dict[str, float]) -> None:
-        """Take the epoch's row, and report it; the loss of a row that is no number is left to the training."""
-        super().end_epoch(row)
+    def finite(row: dict[str, float]) -> None:
         if math.isfinite(row["loss"]):
-            self.report(epoch_of(row, self.images))
+            report(epoch_of(row, images))
+
+    return Checkpoint(paths.checkpoints() / "none.npz", math.inf, finite)
 
 
 def epoch_of(row: dict[str, float], images: int) -> Epoch:
@@ -54,20 +50,19 @@ def train(params: Params, run: str, report: Report) -> Epoch:
     if not selection.compares(recipe):
         recipe = recipe.model_copy(update={"patience": ENDLESS})
     dataset = samples.load(settings.study, study.classes)
-    data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
-    layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
-    layers = specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
-    policy, seed = precision.policy(params.compute.precision, settings.net), params.seeds[0]
-    schedule = Schedule(params.batch_size(run), phase.epochs, study.class_weight, seed, policy, params.batchnorm)
-    reporting = Reporting(report, len(dataset.ids(selection.SPLIT)))
+    data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split, recipe.augmentation)
+    seed = params.seeds[0]
+    how = phases.schedule(params, run, phase, seed)
+    images = len(dataset.ids(selection.SPLIT))
+    kept = reporting(report, images)
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
-    model = build.build(layers, study.image_size, policy)
-    with phases.user_errors(phase):
+    with phases.user_errors(phase), devices.strategy().scope():
+        model = build.build(phases.table(params, run, len(dataset.classes)), study.image_size, how.policy)
         try:
-            history = fit(model, data, dataset, recipe, schedule, reporting)
+            history = fit(model, data, dataset, recipe, how, kept)
         except FloatingPointError as error:
             raise DivergedError(str(error)) from None
-    best = reporting.progress.best
+    best = kept.progress.best
     row = best.epoch - 1 if recipe.selection == "best" and best else -1
-    return epoch_of(history.iloc[row].to_dict(), reporting.images)
+    return epoch_of(history.iloc[row].to_dict(), images)

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from cnnstudy import paths
-from cnnstudy.params import Params, StudyName
-from cnnstudy.tracking.keys import text_md5
+from cnnstudy.export import results
+from cnnstudy.params import HEADLINE, Params, StudyName
+from cnnstudy.tracking.keys import md5_tags, read_lock, text_md5
 
 PHASES = ("base", "tuned")
 
@@ -31,9 +32,11 @@ class Record:
     """One MLflow run.
 
     `finals` are metrics without steps, `series` are (metric, value, step). `artifacts` maps a file to the folder it is
-    shown in ('' for none). `key` says which run it is, `digest` what is recorded of it. `parent` is the key of the run
-    it lies under: '' for none, None for that of its branch or DVC experiment. `experiment` is MLflow's, '' for the
-    study's own; `status` is what the run ended with, in MLflow's words.
+    shown in ('' for none). `data` are the data sets that it comes from. `key` says which run it is, `digest` what is
+    recorded of it. `parent` is the key of the run it lies under: '' for none, None for that of its branch or DVC
+    experiment. `experiment` is MLflow's, '' for the study's own; `status` is what the run ended with, in MLflow's
+    words. `where` are tags that say where it ran, and no part of what is recorded of it. `shown` are the artifacts that
+    the run's description shows, as MLflow calls them.
     """
 
     name: str
@@ -44,17 +47,19 @@ class Record:
     finals: dict[str, float]
     series: list[tuple[str, float, int]]
     artifacts: dict[Path, str]
-    data: Data
+    data: tuple[Data, ...]
+    where: dict[str, str]
     parent: str | None = None
     experiment: str = ""
     status: str = "FINISHED"
+    shown: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
         """A hash of everything but `model`: the same run may belong to several selections of models."""
         tags = {name: value for name, value in self.tags.items() if name != "model"}
         files = [(path.as_posix(), folder, path.read_bytes().hex()) for path, folder in self.artifacts.items()]
-        content = [self.params, tags, self.finals, self.series, files, self.data.digest]
+        content = [self.params, tags, self.finals, self.series, files, *(data.digest for data in self.data), self.shown]
         return text_md5(json.dumps(content, sort_keys=True))
 
 
@@ -69,26 +74,54 @@ def has_ablation(name: str) -> bool:
     return (paths.ablation_plots(name) / "curve.csv").exists() and paths.ablation_metrics(name).exists()
 
 
-def run_record(params: Params, run: str, key: str) -> Record:
-    """What is recorded of a run, from params.yaml, metrics, histories and figures."""
+def has_page() -> bool:
+    """Whether the workspace has the page and its numbers."""
+    return paths.REPORT.exists() and paths.SUMMARY.exists()
+
+
+def run_record(params: Params, run: str, key: str, where: dict[str, str]) -> Record:
+    """What is recorded of a run, from params.yaml, dvc.lock, metrics, histories and figures."""
     settings = params.runs[run]
     metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))
     figures = sorted(_figures(run).iterdir())
+    artifacts = {path: _folder(path) for path in figures} | {paths.run_metrics(run): ""}
     return Record(
         name=run,
         study=settings.study,
         key=key,
         # What a run says itself, such as its batch, stands over the study's.
         params=_study_settings(params, settings.study) | _run_settings(params, run) | _taken(run),
-        tags=_run_tags(params, run) | {"constant": str(_is_constant(metrics)).lower()},
-        finals=_finals(metrics),
-        series=[row for phase in params.phases(run) for row in _curves(params, run, phase)],
-        artifacts={path: _folder(path) for path in figures} | {paths.run_metrics(run): ""},
-        data=data_of(params, settings.study),
+        tags=_run_tags(params, run)
+        | md5_tags(read_lock(), run, params)
+        | {"constant": str(_is_constant(metrics)).lower()},
+        finals=_finals(metrics) | _export_finals(params, run),
+        series=[row for phase in params.phases(run) for row in curves(params, run, phase)],
+        artifacts=artifacts,
+        data=(data_of(params, settings.study),),
+        where=where,
+        shown=_shown(artifacts, params.phases(run)[-1], HEADLINE[settings.study]),
     )
 
 
-def ablation_record(params: Params, name: str) -> Record:
+def training_record(params: Params, run: str) -> Record:
+    """What is recorded of a run while it is trained: all that is known before its first epoch."""
+    study = params.runs[run].study
+    return Record(
+        name=run,
+        study=study,
+        key="",
+        params=_study_settings(params, study) | _run_settings(params, run),
+        tags=_run_tags(params, run),
+        finals={},
+        series=[],
+        artifacts={},
+        data=(data_of(params, study),),
+        where=environment_tags(),
+        status="RUNNING",
+    )
+
+
+def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
     """What is recorded of an ablation: its tables and figures, and each column of its table along the axis.
 
     Those of the phase `tuned` are named tuned_<column>.
@@ -112,23 +145,61 @@ def ablation_record(params: Params, name: str) -> Record:
             if pd.notna(value)
         ],
         artifacts=dict.fromkeys(files, ""),
-        data=data_of(params, ablation.study),
+        data=(data_of(params, ablation.study),),
+        where=where,
+        shown=tuple(file.name for file in files if file.name in ("curve.png", "differences.png")),
+    )
+
+
+def page_record(params: Params, where: dict[str, str]) -> Record:
+    """What is recorded of a page: the page itself, and the headline numbers of its runs. Every page is a run."""
+    summary = json.loads(paths.SUMMARY.read_text(encoding="utf-8"))
+    names = ("model", "profile", "recipe", "faces_data", "xray_data", "batchnorm")
+    settings = {name: str(getattr(params, name)) for name in names}
+    return Record(
+        name="page",
+        study=next(iter(params.studies)),
+        key=text_md5(f"page {paths.REPORT.read_text(encoding='utf-8')}"),
+        params=settings | {"runs": ", ".join(params.runs), "seeds": ", ".join(map(str, params.seeds))},
+        tags={"kind": "page"} | settings,
+        finals={f"{run}/{name}": float(value) for run, values in summary.items() for name, value in values.items()},
+        series=[],
+        artifacts={paths.REPORT: "", paths.SUMMARY: ""},
+        data=tuple(data_of(params, study) for study in params.studies),
+        where=where,
+        parent="",
+        experiment="page",
+        shown=(paths.REPORT.name,),
     )
 
 
 def environment_tags() -> dict[str, str]:
-    """Where a run ran: commit, branch, whether its code was committed, and the name that `dvc exp` gave it."""
-    commit = _git("rev-parse", "HEAD")
+    """Where a run of the workspace ran: commit, branch, whether its code was committed, DVC's experiment and device."""
     # Not params.yaml, which every experiment changes, nor what stages write while they run.
-    edited = _git("status", "--porcelain", "--", "src", "dvc.yaml")
+    edited = git("status", "--porcelain", "--", "src", "dvc.yaml")
+    branch, experiment = git("branch", "--show-current"), os.environ.get("DVC_EXP_NAME", "")
+    return place_tags(git("rev-parse", "HEAD"), branch, experiment) | ({"git_dirty": "true"} if edited else {})
+
+
+def place_tags(commit: str, branch: str, experiment: str) -> dict[str, str]:
+    """The same of a commit; '' for what there is none of. The device is that of environment.json."""
     tags = {
         "git_commit": commit,
         "mlflow.source.git.commit": commit,
-        "git_branch": _git("branch", "--show-current"),
-        "git_dirty": str(bool(edited)).lower() if commit else "",
-        "dvc_experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "git_branch": branch,
+        "git_dirty": "false" if commit else "",
+        "dvc_experiment": experiment,
+        "device": _device(),
     }
     return {name: value for name, value in tags.items() if value}
+
+
+def _device() -> str:
+    """The GPUs, or else the CPU, that environment.json says the nets were trained on."""
+    if not paths.ENVIRONMENT.is_file():
+        return ""
+    found = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8"))
+    return ", ".join(found["gpus"]) or str(found["cpu"] or found["machine"])
 
 
 def parent_name(where: dict[str, str]) -> str:
@@ -136,7 +207,8 @@ def parent_name(where: dict[str, str]) -> str:
     return where.get("dvc_experiment") or where.get("git_branch") or "no branch"
 
 
-def _git(*arguments: str) -> str:
+def git(*arguments: str) -> str:
+    """What git prints, or '' where it can't."""
     try:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # no git
@@ -145,6 +217,13 @@ def _git(*arguments: str) -> str:
 
 def _figures(run: str) -> Path:
     return paths.run_plots(run) / "figures"
+
+
+def _shown(artifacts: dict[Path, str], phase: str, split: str) -> tuple[str, ...]:
+    """The pictures that stand for a run."""
+    wanted = (f"{split}-confusion", f"{split}-roc", "curves")
+    present = {path.name for path in artifacts}
+    return tuple(f"{phase}/{phase}-{name}.png" for name in wanted if f"{phase}-{name}.png" in present)
 
 
 def _folder(figure: Path) -> str:
@@ -163,19 +242,35 @@ def _finals(metrics: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
     }
 
 
-def _curves(params: Params, run: str, phase: str) -> list[tuple[str, float, int]]:
+def _export_finals(params: Params, run: str) -> dict[str, float]:
+    """export/<precision>/<metric> of a run's nets for phones, as far as the workspace has them."""
+    if run not in params.finetuned or not paths.export_metrics(run).is_file():
+        return {}
+    numbers = results.read_numbers(run)
+    return {f"export/{each}/{name}": value for each, its in numbers.items() for name, value in its.items()}
+
+
+def curves(params: Params, run: str, phase: str) -> list[tuple[str, float, int]]:
     """Per-epoch values: the mean over the seeds and, of several, each."""
     each = {seed: pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds}
     mean = pd.DataFrame(pd.concat(each.values()).groupby("epoch", as_index=False).mean())
-    tables = {f"{phase}/epoch": mean}
-    if len(each) > 1:
-        tables |= {f"{phase}/epoch/seed{seed}": table for seed, table in each.items()}
-    return [
-        (f"{section}/{name}", float(value), int(epoch))
-        for section, table in tables.items()
-        for name in table.columns.drop("epoch")
-        for epoch, value in zip(table["epoch"], table[name], strict=True)
-    ]
+    tables = {f"{phase}/epoch": mean} | {seed_section(params, phase, seed): table for seed, table in each.items()}
+    return [point for section, table in tables.items() for row in _rows(table) for point in epoch_points(section, row)]
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = table.to_dict("records")
+    return rows
+
+
+def seed_section(params: Params, phase: str, seed: int) -> str:
+    """What the names of one training's per-epoch metrics begin with; where it is the only one, they are the mean's."""
+    return f"{phase}/epoch" if len(params.seeds) == 1 else f"{phase}/epoch/seed{seed}"
+
+
+def epoch_points(section: str, row: dict[str, float]) -> list[tuple[str, float, int]]:
+    """An epoch of a history as (metric, value, step)."""
+    return [(f"{section}/{name}", float(value), int(row["epoch"])) for name, value in row.items() if name != "epoch"]
 
 
 def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
@@ -185,8 +280,8 @@ def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
 
 def _taken(run: str) -> dict[str, str]:
     """What the base phase's training took from its machine, such as its precision."""
-    content: dict[str, str] = json.loads(paths.facts(run, "base").read_text(encoding="utf-8"))
-    return content
+    content: dict[str, Any] = json.loads(paths.facts(run, "base").read_text(encoding="utf-8"))
+    return {name: str(value) for name, value in content.items()}
 
 
 def _run_settings(params: Params, run: str) -> dict[str, str]:

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cnnstudy import paths
 from cnnstudy.params import Params
 
@@ -18,11 +20,33 @@ def run_key(run: str, params: Params) -> str:
 
 def lock_key(lock: dict[str, Any], run: str, params: Params) -> str | None:
     """The same from dvc.lock's content, or None where it does not hold every phase."""
-    md5s = []
+    md5s = [locked(lock, f"{STAGES[phase]}@{run}", paths.phase(run, phase)) for phase in params.phases(run)]
+    return _key(run, [md5 for md5 in md5s if md5]) if all(md5s) else None
+
+
+def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
+    """What DVC calls a run's images, its splits and the model of each phase, as far as dvc.lock's content has them."""
+    study = params.runs[run].study
+    found = {
+        "data_md5": locked(lock, f"ingest@{study}", paths.images(study)),
+        "splits_md5": locked(lock, f"split@{study}", paths.splits(study)),
+    }
     for phase in params.phases(run):
-        stage = lock.get("stages", {}).get(f"{STAGES[phase]}@{run}", {})
-        md5s += [out["md5"] for out in stage.get("outs", []) if out["path"] == paths.phase(run, phase).as_posix()]
-    return _key(run, md5s) if len(md5s) == len(params.phases(run)) else None
+        found[f"model_md5.{phase}"] = locked(lock, f"{STAGES[phase]}@{run}", paths.phase(run, phase))
+    return {name: md5 for name, md5 in found.items() if md5}
+
+
+def read_lock() -> dict[str, Any]:
+    """dvc.lock's content; {} where there is none."""
+    content: dict[str, Any] = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
+    return content
+
+
+def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:
+    """The md5 of what a stage wrote or read, or None where dvc.lock's content has none."""
+    its = lock.get("stages", {}).get(stage, {})
+    entries = (*its.get("outs", []), *its.get("deps", []))
+    return next((entry["md5"] for entry in entries if entry["path"] == path.as_posix()), None)
 
 
 def directory_md5(folder: Path) -> str:

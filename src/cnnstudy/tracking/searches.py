@@ -53,7 +53,8 @@ def search_record(search: "Search", study: "Study", ended: "list[FrozenTrial]") 
         finals=finals,
         series=[],
         artifacts={},
-        data=facts.data_of(search.params, search.params.runs[search.run].study),
+        data=(facts.data_of(search.params, search.params.runs[search.run].study),),
+        where=facts.environment_tags(),
         parent="",
         experiment=EXPERIMENT,
     )
@@ -87,7 +88,8 @@ def trial_record(search: "Search", study: "Study", trial: "FrozenTrial") -> fact
             if name != "epoch"
         ],
         artifacts={},
-        data=facts.data_of(search.params, search.params.runs[search.run].study),
+        data=(facts.data_of(search.params, search.params.runs[search.run].study),),
+        where=facts.environment_tags(),
         parent=_search_key(study),
         experiment=EXPERIMENT,
         status="FAILED" if state == "failed" else "FINISHED",

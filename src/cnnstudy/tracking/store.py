@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
-# A training must not wait for its record: one retry, few seconds, no chatter. What is set already stands.
+# A training must not wait for its record: one retry, no chatter. What is set already stands.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "3",
+    # Eight processes of a server for jobs on language models, which nobody starts here.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 
 
@@ -47,9 +49,9 @@ def lock(timeout: float) -> FileLock:
     return FileLock(database.with_name(f"{database.name}.lock"), timeout=timeout)
 
 
-def configure() -> None:
-    """Set MLflow's environment; it is read when mlflow is imported."""
-    for name, value in ENVIRONMENT.items():
+def configure(timeout: str = "3") -> None:
+    """Set MLflow's environment, which is read when mlflow is imported; `timeout` is a server's for an answer."""
+    for name, value in {**ENVIRONMENT, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}.items():
         os.environ.setdefault(name, value)
 
 

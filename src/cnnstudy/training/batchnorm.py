@@ -14,6 +14,8 @@ Batches = Callable[[], Iterator[np.ndarray | tf.Tensor]]
 
 # Activations of the whole training set are kept between layers where they take at most this much, else computed anew.
 KEPT_BYTES = 1 << 30
+# How many are squared at once, in float64.
+SUMMED_VALUES = 1 << 22
 
 
 def recalibrate(model: keras.Sequential, batches: Batches) -> None:
@@ -37,6 +39,22 @@ def recalibrate(model: keras.Sequential, batches: Batches) -> None:
         layer.moving_variance.assign(moments.variance)
         if kept is not None:
             batches, start = kept.__iter__, index
+
+
+def statistics(model: keras.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mean and variance of every BatchNorm."""
+    return [(each.moving_mean.numpy(), each.moving_variance.numpy()) for each in _norms(model)]
+
+
+def put_statistics(model: keras.Sequential, moments: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Set mean and variance of every BatchNorm."""
+    for layer, (mean, variance) in zip(_norms(model), moments, strict=True):
+        layer.moving_mean.assign(mean)
+        layer.moving_variance.assign(variance)
+
+
+def _norms(model: keras.Sequential) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def forward(layers: list[keras.Layer], inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
@@ -76,6 +94,10 @@ class _Moments:
 
     def add(self, batch: tf.Tensor) -> None:
         values = batch.numpy().reshape(-1, batch.shape[-1])
+        for part in np.array_split(values, -(-values.size // SUMMED_VALUES)):
+            self._add(part)
+
+    def _add(self, values: np.ndarray) -> None:
         mean = values.mean(axis=0, dtype=np.float64)
         squares = np.square(values - mean).sum(axis=0)
         delta, total = mean - self.mean, self.count + len(values)

@@ -7,15 +7,17 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import keras
 import numpy as np
+import tensorflow as tf
 from filelock import FileLock, Timeout
 
 from cnnstudy import files
@@ -25,6 +27,8 @@ LIBRARY = Path(__file__).parents[1]
 # What a training's result depends on beside its parameters and data.
 CODE = ("nets", "training", "data/plans.py", "data/regions.py", "data/samples.py")
 PACKAGES = ("tensorflow", "keras", "numpy")
+# What is done with the history's row of an epoch that has ended.
+Report = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -40,21 +44,28 @@ class Progress:
     best: Score | None = None
 
 
+def _ignore(row: dict[str, float]) -> None:
+    """Do nothing with an epoch."""
+
+
 class Checkpoint(keras.callbacks.Callback):
     """Stores a training in `file` every `seconds` seconds, and takes up the one that is stored there.
 
     Stored are weights, optimizer, BatchNorm's statistics, dropout's seeds, the sums of the epoch's metrics, and the
     best epoch with its weights. The order of the images needs no storing: it follows from seed, epoch and batch.
+    `report` is given the history's row of every epoch, those first that were stored.
     """
 
-    def __init__(self, file: Path, seconds: float) -> None:
+    def __init__(self, file: Path, seconds: float, report: Report = _ignore) -> None:
         super().__init__()
-        self.file, self.seconds = file, seconds
+        self.file, self.seconds, self.report = file, seconds, report
         self.metrics: list[keras.metrics.Metric] = []
         self.batches = 0
         self.progress, self.best_weights = _stored(file)
         self.taken_up = self.progress == Progress()
         self.last = time.monotonic()
+        for row in self.progress.rows:
+            report(row)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Put the stored state in place, when Keras has reset the metrics."""
@@ -90,20 +101,29 @@ class Checkpoint(keras.callbacks.Callback):
         if self._is_time():
             self.model.reset_metrics()
             self._store()
+        self.report(row)
 
     def _is_time(self) -> bool:
         return time.monotonic() - self.last >= self.seconds
 
     def _store(self) -> None:
-        arrays = {name: variable.numpy() for name, variable in self._variables().items()}
-        arrays |= {f"best{i}": weight for i, weight in enumerate(self.best_weights)}
         try:
-            with files.replacing(self.file) as aside, aside.open("wb") as file:
-                np.savez(file, allow_pickle=False, progress=np.array(json.dumps(asdict(self.progress))), **arrays)
+            with files.replacing(self.file) as aside, ZipFile(aside, "w") as archive:
+                for name, array in self._arrays():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                        np.lib.format.write_array(file, array, allow_pickle=False)
         except OSError as error:  # a training that can't be taken up is better than none
             cause = error.strerror or error
             print(f"warning: {self.file}: {cause}; the training goes on without", file=sys.stderr, flush=True)
         self.last = time.monotonic()
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        yield "progress", np.array(json.dumps(asdict(self.progress)))
+        for name, variable in self._variables().items():
+            # The memory that TensorFlow has it in: the largest nets leave no room for a copy.
+            yield name, np.asarray(memoryview(tf.convert_to_tensor(variable.value)))
+        for i, weight in enumerate(self.best_weights):
+            yield f"best{i}", weight
 
     def _variables(self) -> dict[str, Any]:
         found = [*self.model.variables, *self.model.optimizer.variables]

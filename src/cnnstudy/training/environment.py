@@ -28,10 +28,30 @@ def configure(threads: int) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # What stops a training is raised as an exception too; the rest is noise of every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     with _silence():
         import tensorflow as tf
 
+    # A GPU's memory as it is needed: by default TensorFlow takes all there is.
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+
+
+def allow_nondeterminism() -> None:
+    """Take back that operations must be deterministic, for a net with one that can't be on this device."""
+    from tensorflow.python.framework import config  # TensorFlow's public API has no way back
+
+    config.disable_op_determinism()
+
+
+def is_deterministic() -> bool:
+    """Whether operations must be deterministic."""
+    from tensorflow.python.framework import config
+
+    return bool(config.is_op_determinism_enabled())
 
 
 @contextmanager

@@ -9,22 +9,28 @@ import pandas as pd
 import tensorflow as tf
 
 from cnnstudy.data.samples import Dataset
+from cnnstudy.errors import UserError
 from cnnstudy.params import BatchNormMode, ClassWeight, Training
-from cnnstudy.training import precision, selection
+from cnnstudy.training import devices, precision, selection
+from cnnstudy.training.augment import Augmentation
 from cnnstudy.training.checkpoint import Checkpoint
-from cnnstudy.training.optimizer import Adam
-from cnnstudy.training.pipeline import TrainingSet, labelled_batches, training_batches
+from cnnstudy.training.optimizer import Adam, Muon
+from cnnstudy.training.pipeline import TrainingSet, labelled_batches, steps_of, training_batches
 
 VALIDATION_BATCH = 100
-# Of a cosine schedule: the share of the steps in which the rate rises, and what it starts from, as a share of its peak.
+# Of a schedule: the share of the steps in which the rate rises, and what it starts from, as a share of its peak.
 WARM_UP, WARM_START = 0.1, 0.05
+# Of a trapezoid: the share of the steps in which it falls.
+COOL_DOWN = 0.4
 
 
 @dataclass(frozen=True)
 class Schedule:
     """How long, in what portions and with which class weights a phase trains; its order's and augmentation's seed.
 
-    `policy` is the Keras policy that the model was built under, `batchnorm` the mode that it will predict in.
+    `policy` is the policy that the model was built under (see cnnstudy.nets.build), `batchnorm` the mode that it will
+    predict in, `is_compiled` says whether XLA compiles the steps, and `moves_images` whether the device that trains
+    also moves the images.
     """
 
     batch_size: int
@@ -33,6 +39,8 @@ class Schedule:
     seed: int
     policy: str = "float32"
     batchnorm: BatchNormMode = "moving"
+    is_compiled: bool = False
+    moves_images: bool = False
 
 
 def fit(
@@ -54,9 +62,15 @@ def fit(
 
     Raises:
         FloatingPointError: the loss is no longer a number.
+        UserError: batches are too small for so many devices.
     """
-    steps = -(-len(data) // schedule.batch_size)
-    twin, checkpoint.metrics, sources = _compiled(model, settings, schedule, steps)
+    steps = steps_of(len(data), schedule.batch_size)
+    replicas, smallest = tf.distribute.get_strategy().num_replicas_in_sync, len(data) // steps
+    if not devices.leaves_none_out(smallest, replicas):
+        raise UserError(
+            f"batch_size: a batch of {smallest} images found; allowed: an image for each of {replicas} GPUs"
+        )
+    twin, checkpoint.metrics, sources = _compiled(_augmented(model, data, schedule), settings, schedule, steps)
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
     validation = labelled_batches(dataset, selection.SPLIT, VALIDATION_BATCH)
     is_compared = selection.compares(settings)
@@ -67,7 +81,9 @@ def fit(
             break
         checkpoint.begin_epoch(steps)
         logs = twin.fit(
-            training_batches(data, schedule.batch_size, schedule.seed, epoch, checkpoint.progress.batch),
+            training_batches(
+                data, schedule.batch_size, schedule.seed, epoch, checkpoint.progress.batch, not schedule.moves_images
+            ),
             initial_epoch=epoch,
             epochs=epoch + 1,
             validation_data=validation,
@@ -96,24 +112,33 @@ def fit(
     return pd.DataFrame(checkpoint.progress.rows)
 
 
-def _compiled(
-    model: keras.Sequential, settings: Training, schedule: Schedule, steps: int
-) -> tuple[keras.Sequential, list[keras.metrics.Metric], dict[str, str]]:
-    """A model that shares the layers, its metrics, and what Keras calls each of the history's columns.
+def _augmented(model: keras.Sequential, data: TrainingSet, schedule: Schedule) -> keras.Model:
+    """A model of the pipeline's batches that shares the layers, whose weights can be saved without the optimizer's."""
+    side = model.input_shape[1]
+    images, transforms = keras.Input((side, side, 3), dtype="uint8"), keras.Input((8,))
+    outputs = Augmentation(data.is_random and schedule.moves_images, schedule.is_compiled)([images, transforms])
+    for layer in model.layers:
+        outputs = layer(outputs)
+    return keras.Model([images, transforms], outputs)
 
-    The weights of the shared layers can then be saved without the optimizer's. `steps` are those of an epoch.
-    """
-    twin = keras.Sequential(model.layers)
+
+def _compiled(
+    twin: keras.Model, settings: Training, schedule: Schedule, steps: int
+) -> tuple[keras.Model, list[keras.metrics.Metric], dict[str, str]]:
+    """The model, its metrics, and what Keras calls each of the history's columns; `steps` are those of an epoch."""
     # What training makes small is no cross-entropy with the labels where these are smoothed.
-    exact = [_cross_entropy(model)] if settings.label_smoothing else []
-    accuracy = _accuracy(model)
+    exact = [_cross_entropy(twin)] if settings.label_smoothing else []
+    accuracy = _accuracy(twin)
     twin.compile(
-        precision.scaled(_adam(settings, schedule.epochs * steps), schedule.policy),
-        loss=_loss(model, settings.label_smoothing),
+        precision.scaled(_optimizer(settings, schedule.epochs * steps, schedule.policy), schedule.policy),
+        loss=_loss(twin, settings.label_smoothing),
         metrics=[accuracy],
         weighted_metrics=exact or None,
         jit_compile=False,
     )
+    # Not given to Keras, which compiles nothing where operations must be deterministic, since not all can be. Those of
+    # the nets that devices.compiles chooses can.
+    twin._jit_compile = schedule.is_compiled
     # So that there are moments to take up before the first step.
     twin.optimizer.build(twin.trainable_variables)
     loss = exact[0].name if exact else "loss"
@@ -121,7 +146,7 @@ def _compiled(
     return twin, [twin.metrics[0], accuracy, *exact], sources  # the first is the loss
 
 
-def _loss(model: keras.Sequential, smoothing: float) -> str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+def _loss(model: keras.Model, smoothing: float) -> str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """The cross-entropy that training makes small; labels are [B, 1], and Keras smooths no sparse ones."""
     classes = model.output_shape[-1]
     if not smoothing:
@@ -136,22 +161,42 @@ def _loss(model: keras.Sequential, smoothing: float) -> str | Callable[[tf.Tenso
     return smoothed
 
 
-def _adam(settings: Training, steps: int) -> keras.optimizers.Optimizer:
+def _optimizer(settings: Training, steps: int, policy: str = "float32") -> keras.optimizers.Optimizer:
     rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
     if settings.schedule == "cosine":
         rising = max(1, round(WARM_UP * steps))
         rate = keras.optimizers.schedules.CosineDecay(
             rate * WARM_START, max(1, steps - rising), warmup_target=rate, warmup_steps=rising
         )
-    return Adam(rate, settings.beta_1, settings.beta_2, settings.epsilon)
+    if settings.schedule == "trapezoid":
+        rate = Trapezoid(settings.learning_rate, steps)
+    adam = rate, settings.beta_1, settings.beta_2, settings.epsilon
+    if settings.optimizer == "adam":
+        return Adam(*adam)
+    # Where convolutions gain by it, so do the products of kernels.
+    return Muon(*adam, settings.kernel_factor, "bfloat16" if "bfloat16" in policy else "float32")
 
 
-def _accuracy(model: keras.Sequential) -> keras.metrics.Metric:
+class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises from nothing to its peak, stays there, and falls to nothing, each time along a line."""
+
+    def __init__(self, peak: float, steps: int) -> None:
+        self.peak, self.steps = peak, steps
+
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
+        """The rate of a step, counted from 0."""
+        done = tf.cast(step, tf.float32)
+        rising = (done + 1) / max(1, round(WARM_UP * self.steps))
+        falling = (self.steps - done) / max(1, round(COOL_DOWN * self.steps))
+        return self.peak * tf.clip_by_value(tf.minimum(rising, falling), 0.0, 1.0)
+
+
+def _accuracy(model: keras.Model) -> keras.metrics.Metric:
     is_binary = model.output_shape[-1] == 1
     return (keras.metrics.BinaryAccuracy if is_binary else keras.metrics.SparseCategoricalAccuracy)(name="accuracy")
 
 
-def _cross_entropy(model: keras.Sequential) -> keras.metrics.Metric:
+def _cross_entropy(model: keras.Model) -> keras.metrics.Metric:
     """The loss without smoothing."""
     kinds = keras.metrics.BinaryCrossentropy, keras.metrics.SparseCategoricalCrossentropy
     return kinds[model.output_shape[-1] > 1](name="cross_entropy")

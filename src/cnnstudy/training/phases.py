@@ -2,9 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -18,7 +20,7 @@ from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
 from cnnstudy.params import HEADLINE, FacesStudy, Frozen, Params, StudyName
-from cnnstudy.training import checkpoint, environment, gradcam, precision
+from cnnstudy.training import checkpoint, devices, environment, gradcam, precision
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
@@ -57,10 +59,10 @@ def tuned(params: Params, run: str) -> Phase:
     return Phase("tuned", "tune", settings.plan, study.tuned_epochs, study.tuned_learning_rate, key, study.tuned_frozen)
 
 
-def train_phase(params: Params, run: str, phase: Phase) -> None:
+def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, dict[str, float]], None]) -> None:
     """Train every seed of a phase in order, and write its weights, history and predictions when all are there.
 
-    The first seed also says where it looks.
+    The first seed also says where it looks. `report` is given the seed and the history's row of every epoch.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -71,12 +73,57 @@ def train_phase(params: Params, run: str, phase: Phase) -> None:
         for seed in params.seeds:
             if not (folder / "done" / f"seed{seed}").exists():
                 with user_errors(phase):
-                    _train_seed(params, run, phase, seed, folder)
-        facts = {"precision": precision.policy(params.compute.precision, params.runs[run].net)}
+                    _deterministically(partial(_train_seed, params, run, phase, seed, folder, partial(report, seed)))
+        facts = _of_the_machine(params, run) | {"deterministic": environment.is_deterministic()}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
         with files.replacing(paths.phase(run, phase.name)) as aside:
             shutil.move(folder / "done", aside)
     environment.write_facts(params.compute.threads)
+
+
+def _deterministically(train: Callable[[], None]) -> None:
+    """Train, again if an operation has no deterministic kind on this device and must then be allowed to differ."""
+    try:
+        train()
+    except tf.errors.UnimplementedError as error:
+        if "determin" not in str(error):
+            raise
+        cause = next(line for line in str(error).splitlines() if "determin" in line)
+        print(f"warning: {cause.strip()} Trains without: the same again may give other bits.", file=sys.stderr)
+        environment.allow_nondeterminism()
+        train()
+
+
+def _of_the_machine(params: Params, run: str) -> dict[str, str | bool | int]:
+    """What a training's bits depend on that is chosen by the machine."""
+    return {
+        "precision": precision.policy(params.compute.precision, params.runs[run].net),
+        "jit": devices.compiles(params.compute.jit, table(params, run, 2)),
+        "replicas": devices.strategy().num_replicas_in_sync,
+    }
+
+
+def table(params: Params, run: str, classes: int) -> tuple[specs.Layer, ...]:
+    """A run's layers, with the recipe's dropout."""
+    settings = params.runs[run]
+    layers = specs.layers_of(settings.net, classes, settings.depth, settings.widths)
+    recipe = params.recipe_of(settings.study)
+    return specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
+
+
+def schedule(params: Params, run: str, phase: Phase, seed: int) -> Schedule:
+    """How a phase of a run trains a seed on this machine."""
+    machine = _of_the_machine(params, run)
+    return Schedule(
+        params.batch_size(run),
+        phase.epochs,
+        params.study(params.runs[run].study).class_weight,
+        seed,
+        str(machine["precision"]),
+        params.batchnorm,
+        bool(machine["jit"]),
+        bool(tf.config.list_logical_devices("GPU")),
+    )
 
 
 @contextmanager
@@ -92,34 +139,30 @@ def user_errors(phase: Phase) -> Iterator[None]:
         raise MemoryError(next((line.strip() for line in lines if "OOM" in line), lines[0])) from None
 
 
-def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path) -> None:
+def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path, report: checkpoint.Report) -> None:
     """Train one seed, into folder/done/seed<k>; its checkpoint is folder/seed<k>.npz."""
     settings = params.runs[run]
     study = params.study(settings.study)
     dataset = samples.load(settings.study, study.classes)
-    data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split)
-    layers = specs.layers_of(settings.net, len(dataset.classes), settings.depth, settings.widths)
     recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
-    layers = specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
-    policy = precision.policy(params.compute.precision, settings.net)
-    schedule = Schedule(params.batch_size(run), phase.epochs, study.class_weight, seed, policy, params.batchnorm)
+    data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split, recipe.augmentation)
+    layers, how = table(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
     frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
-    model = build.build(layers, study.image_size, policy, frozen)
-    if phase.name == "tuned":
-        model.load_weights(paths.weights(paths.seed(run, "base", seed)))
-    kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds)
-    history = fit(model, data, dataset, recipe, schedule, kept)
-    trained = model.get_weights()
-    keras.backend.clear_session()
-    model = build.build(layers, study.image_size, frozen=frozen)  # float32, as whoever loads the weights builds it
-    model.set_weights(trained)
-    predictions = predict_splits(model, dataset, data, schedule, params.batchnorm)
+    kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds, report)
+    with devices.strategy().scope():
+        model = build.build(layers, study.image_size, how.policy, frozen)
+        if phase.name == "tuned":
+            model.load_weights(paths.weights(paths.seed(run, "base", seed)))
+        history = fit(model, data, dataset, recipe, how, kept)
+    keras.backend.clear_session()  # collects the optimizer, which is twice the net
+    build.set_float32(model)
+    predictions = predict_splits(model, dataset, data, how, params.batchnorm)
     looks = _explain(params, settings.study, model, dataset, predictions) if seed == params.seeds[0] else {}
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
-        files.reserve(paths.weights(done), 2 * sum(weight.nbytes for weight in trained))
+        files.reserve(paths.weights(done), 2 * 4 * model.count_params())
         model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)
         write_arrays(paths.predictions(done), predictions)
@@ -151,7 +194,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "training": params.recipe_of(settings.study).model_dump(),
         "batchnorm": params.batchnorm,
         "threads": params.compute.threads,
-        "policy": precision.policy(params.compute.precision, settings.net),
+        "machine": _of_the_machine(params, run),
     }
     data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits, paths.specifications)] + [
         paths.plan(phase.plan)

@@ -1,14 +1,18 @@
-"""Training images as the net sees them: from the memory map, through the plan, to batches."""
+"""Training images from the memory map, through the plan, to batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from cnnstudy.data import plans
 from cnnstudy.data.samples import Dataset
+
+# ((images, transforms), labels)
+Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -45,46 +49,64 @@ class TrainingSet:
         return plans.random_transforms((seed, epoch), (rotation, shift, flip), self.images.shape[1])
 
 
-def training_set(dataset: Dataset, plan: pd.DataFrame, split: str) -> TrainingSet:
-    """The part of a plan that trains on `split`."""
+def training_set(dataset: Dataset, plan: pd.DataFrame, split: str, strength: float = 1.0) -> TrainingSet:
+    """The part of a plan that trains on `split`, its ranges of rotations and shifts multiplied by `strength`."""
     rows = plan[plan["split"] == split].reset_index(drop=True)
+    rows = rows.assign(rotation=rows["rotation"] * strength, shift=rows["shift"] * strength)
     ids = rows["id"].to_numpy(np.int64)
     return TrainingSet(dataset.images, ids, dataset.labels[ids], rows)
 
 
-def training_batches(data: TrainingSet, batch_size: int, seed: int, epoch: int, first: int = 0) -> tf.data.Dataset:
-    """One epoch's shuffled, augmented batches, from batch `first` on: float32 [B, H, W, 3] in [0, 1], labels [B, 1].
+def steps_of(count: int, batch_size: int) -> int:
+    """How many batches an epoch of `count` images has."""
+    return -(-count // batch_size)
 
-    Order and augmentation depend on (seed, epoch, row) alone, so that a training can be taken up at any batch.
+
+def training_batches(
+    data: TrainingSet, batch_size: int, seed: int, epoch: int, first: int = 0, is_moved: bool = True
+) -> tf.data.Dataset:
+    """One epoch's shuffled batches, from batch `first` on: ((uint8 [B, H, W, 3], transforms [B, 8]), labels [B, 1]).
+
+    The transforms, float32, are those of cnnstudy.data.plans; zeros where nothing is random. `is_moved` says whether
+    they have been applied, which on a CPU is quicker here than in the net. Order and transforms depend on (seed,
+    epoch, row) alone, so that a training can be taken up at any batch. Batches are of one size, to within an image:
+    BatchNorm would take poor statistics from the few that an epoch may have left over.
     """
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def batches() -> Iterator[Batch]:
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(data))
         transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
-        for start in range(first * batch_size, len(data), batch_size):
-            rows = order[start : start + batch_size]
-            yield data.copies(rows), transforms[rows], data.labels[rows, None].astype(np.float32)
+        for rows in np.array_split(order, steps)[first:]:
+            images = data.copies(rows)
+            if data.is_random and is_moved:
+                move(images, transforms[rows])
+            yield (images, transforms[rows]), data.labels[rows, None].astype(np.float32)
 
-    side = data.images.shape[1]
-    transforms = tf.TensorSpec((None, 8), tf.float32)
-    images, labels = _signature(side)
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=(images, transforms, labels))
-    count = tf.data.experimental.assert_cardinality(-(-len(data) // batch_size) - first)
-    return dataset.map(_augmented if data.is_random else _unchanged).apply(count).prefetch(2)
+    steps = steps_of(len(data), batch_size)
+    return _dataset(batches, steps - first, data.images.shape[1])
+
+
+def move(images: np.ndarray, transforms: np.ndarray) -> None:
+    """Move uint8 images [B, H, W, 3] in place, each by its transform; outside of an image is its nearest pixel."""
+    size = images.shape[2], images.shape[1]
+    for i, transform in enumerate(transforms):
+        matrix = transform[:6].reshape(2, 3)  # from output to input pixels
+        images[i] = cv2.warpAffine(
+            images[i], matrix, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
+        )
 
 
 def labelled_batches(dataset: Dataset, split: str, batch_size: int) -> tf.data.Dataset:
-    """A split's unchanged images, float32 [B, H, W, 3] in [0, 1], with float32 labels [B, 1]."""
+    """A split's images as `training_batches` has them, in order."""
     ids = dataset.ids(split)
 
-    def batches() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def batches() -> Iterator[Batch]:
         for start in range(0, len(ids), batch_size):
             some = ids[start : start + batch_size]
-            yield dataset.images[some], dataset.labels[some, None].astype(np.float32)
+            images = dataset.images[some]
+            yield (images, np.zeros((len(some), 8), np.float32)), dataset.labels[some, None].astype(np.float32)
 
-    raw = tf.data.Dataset.from_generator(batches, output_signature=_signature(dataset.images.shape[1]))
-    count = tf.data.experimental.assert_cardinality(-(-len(ids) // batch_size))
-    return raw.map(lambda images, labels: (tf.cast(images, tf.float32) / 255.0, labels)).apply(count).prefetch(2)
+    return _dataset(batches, steps_of(len(ids), batch_size), dataset.images.shape[1])
 
 
 def copy_batches(data: TrainingSet, batch_size: int) -> Iterator[np.ndarray]:
@@ -98,22 +120,8 @@ def scaled(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / np.float32(255)
 
 
-def _signature(side: int) -> tuple[tf.TensorSpec, tf.TensorSpec]:
-    images = tf.TensorSpec((None, side, side, 3), tf.uint8)
-    return images, tf.TensorSpec((None, 1), tf.float32)
-
-
-def _unchanged(images: tf.Tensor, transforms: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.cast(images, tf.float32) / 255.0, labels
-
-
-def _augmented(images: tf.Tensor, transforms: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    moved = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32) / 255.0,
-        transforms=transforms,
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-    )
-    return moved, labels
+def _dataset(batches: Callable[[], Iterator[Batch]], count: int, side: int) -> tf.data.Dataset:
+    images, transforms = tf.TensorSpec((None, side, side, 3), tf.uint8), tf.TensorSpec((None, 8), tf.float32)
+    signature = ((images, transforms), tf.TensorSpec((None, 1), tf.float32))
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)

@@ -7,10 +7,11 @@ from cnnstudy.nets.build import CONVOLUTIONS
 from cnnstudy.params import Net, Precision
 from cnnstudy.training.environment import cpu_features
 
-# Nets whose convolutions a CPU with this feature trains faster in bfloat16. Milliseconds of a gradient for 16 images of
-# 64 px on one core with AMX: float32, convolutions in bfloat16, all in it: alexnet 52, 34, 37; vggnet 72, 51, 53;
-# mobilenet 93, 83, 137; xraynet of five layers 197, 100, 98. With AVX-512 BF16 alone, on two cores, float32 and all in
-# bfloat16: xraynet 254 and 102; alexnet 56 and 63, vggnet 127 and 105, mobilenet 127 and 127.
+# Nets whose convolutions a CPU with this feature trains faster in bfloat16. Milliseconds of a step for 16 images of
+# 64 px on one core with AMX, in float32 and with convolutions in bfloat16: alexnet 47 and 30; vggnet 63 and 45;
+# mobilenet 82 and 62; xraynet of five layers 210 and 100. With AVX-512 BF16 alone, on two cores, before BatchNorm and
+# pointwise convolutions were faster, float32 and all in bfloat16: xraynet 254 and 102; alexnet 56 and 63, vggnet 127
+# and 105, mobilenet 127 and 127.
 FASTER_IN_BFLOAT16 = {"amx_bf16": {"alexnet", "vggnet", "mobilenet", "xraynet"}, "avx512_bf16": {"xraynet"}}
 
 

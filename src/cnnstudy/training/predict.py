@@ -46,17 +46,27 @@ def predict_splits(
         arrays |= {f"{split}/id": ids, f"{split}/label": dataset.labels[ids]}
         arrays[f"{split}/batch"] = _batch_statistics(infer_by_batch, dataset.images, ids, schedule)
         arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, ids))
-    moving = model.get_weights()
+    moving = batchnorm.statistics(model)
     batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
     for split, ids in splits.items():
         arrays[f"{split}/recalibrated"] = _infer(infer, _batches(dataset.images, ids))
     if mode == "moving":
-        model.set_weights(moving)
+        batchnorm.put_statistics(model, moving)
     if not data.is_random:
         name = f"{data.rows['split'][0]}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
         arrays[f"{name}/{mode}"] = _infer(infer, copy_batches(data, BATCH))
     return arrays
+
+
+def predict_one_split(
+    model: keras.Sequential, dataset: Dataset, data: TrainingSet, split: str, mode: BatchNormMode
+) -> np.ndarray:
+    """Predict a split in one mode, and leave the model in it: float32 [n, classes], in the order of its ids."""
+    if mode == "recalibrated":
+        batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
+    infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
+    return _infer(infer, _batches(dataset.images, dataset.ids(split)))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,89 @@
+"""What the benchmarks share: alternating rounds, medians, processes with a memory peak, and results as JSON."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+# Seconds between two looks at a process's memory.
+LOOK = 0.05
+
+
+def alternate(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median of what each task returns, all of them run once a round, in turn."""
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    for _ in range(rounds):
+        for name, task in tasks.items():
+            found[name].append(task())
+    return {name: median(values) for name, values in found.items()}
+
+
+def seconds(task: Callable[[], object]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    task()
+    return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a process took: seconds, those of its processors, and at most how much memory, in MB.
+
+    `anonymous` leaves out what is mapped from files, as the images are, which the system may drop at any time.
+    """
+
+    wall: float
+    cpu: float
+    anonymous: float
+    resident: float
+
+
+def measured(command: list[str], folder: Path, **environment: str) -> Used:
+    """Run a command to its end, with the interpreter and the packages of this process."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    before, start = os.times(), time.perf_counter()
+    anonymous = resident = 0.0
+    with subprocess.Popen(
+        command, cwd=folder, env=os.environ | {"PATH": path} | environment, stdout=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            memory = _memory(process.pid)
+            anonymous, resident = max(anonymous, memory[0]), max(resident, memory[1])
+            time.sleep(LOOK)
+    assert process.returncode == 0, command
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Used(time.perf_counter() - start, cpu, anonymous, resident)
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    """MB of a process that no file stands behind, and all it has in memory; 0 where it has ended."""
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.NoSuchProcess:
+        return 0.0, 0.0
+    return (memory.rss - getattr(memory, "shared", 0)) / 1e6, memory.rss / 1e6
+
+
+def save(name: str, content: dict[str, Any]) -> None:
+    """Write a benchmark's result, with the machine it was made on."""
+    machine = {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": machine, **content}, indent=2) + "\n")
+
+
+def _cpu() -> str:
+    from cnnstudy.training.environment import facts
+
+    return str(facts(1)["cpu"])

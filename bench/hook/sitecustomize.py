@@ -1,0 +1,80 @@
+"""Where a stage's processor time goes, found by looking at its stack each 20 ms; bench/overhead.py puts it in.
+
+What a call into C takes counts for the line of Python that made it. A thread looks: signals would reach TensorFlow's
+threads in the middle of their work.
+"""
+
+import atexit
+import json
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from pathlib import Path
+from types import FrameType
+
+INTERVAL = 0.02
+# The first that matches any function on the stack, the innermost first: (part of a file's path, function, what it is).
+KINDS = (
+    ("importlib", "", "imports"),
+    ("polymorphic_function/tracing_compilation.py", "trace_function", "tracing"),
+    ("cnnstudy/tracking", "", "MLflow"),
+    ("/mlflow/", "", "MLflow"),
+    ("cnnstudy/training/predict.py", "", "predictions and BatchNorm's statistics"),
+    ("cnnstudy/training/gradcam.py", "", "where a net looks"),
+    ("keras/src/backend/tensorflow/trainer.py", "evaluate", "following the validation split"),
+    ("keras/src/backend/tensorflow/trainer.py", "fit", "training steps"),
+    ("cnnstudy/training/", "", "rest of training"),
+    ("cnnstudy/nets/", "", "rest of training"),
+    ("cnnstudy/data/synth", "", "drawing and decoding"),
+    ("cnnstudy/data/ingest.py", "", "drawing and decoding"),
+    ("cnnstudy/data/", "", "splits, audits, plans"),
+    ("cnnstudy/evaluation/figures.py", "", "figures"),
+    ("cnnstudy/evaluation/", "", "evaluation"),
+    ("cnnstudy/export/", "", "export for phones"),
+    ("cnnstudy/report/", "", "the page"),
+)
+
+
+def kind_of(frame: FrameType | None) -> str:
+    """What the innermost function of ours, or of a library's that counts, was doing."""
+    while frame is not None:
+        file, function = frame.f_code.co_filename, frame.f_code.co_name
+        for part, name, kind in KINDS:
+            if part in file and name in ("", function):
+                return kind
+        frame = frame.f_back
+    return "the rest"
+
+
+def watch(folder: Path) -> None:
+    """Count from now on, and write what was found when the process ends."""
+    found: defaultdict[str, float] = defaultdict(float)
+    last = time.process_time()
+    main, ends = threading.main_thread().ident, threading.Event()
+    assert main is not None
+
+    def look() -> None:
+        nonlocal last
+        while not ends.wait(INTERVAL):
+            now = time.process_time()
+            found[kind_of(sys._current_frames().get(main))] += now - last
+            last = now
+
+    looker = threading.Thread(target=look, daemon=True)
+
+    def write() -> None:
+        ends.set()
+        looker.join()
+        found["the rest"] += time.process_time() - last
+        name = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:]])
+        (folder / f"{name}.json").write_text(json.dumps(found))
+
+    found["imports"] += last
+    looker.start()
+    atexit.register(write)
+
+
+if "DVC_STAGE" in os.environ and "cnnstudy.recovery" not in " ".join(sys.orig_argv):
+    watch(Path(os.environ["CNNSTUDY_BENCH"]))

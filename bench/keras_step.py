@@ -1,0 +1,42 @@
+"""A net's training step as cnnstudy makes it; a worker of bench/steps.py."""
+
+import sys
+
+import steps
+
+from cnnstudy.training import environment
+
+
+def main(net: str, dtype: str, batch: str, threads: str) -> None:
+    """Serve steps of a net in a precision."""
+    environment.configure(int(threads))
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from cnnstudy.nets import build, specs
+    from cnnstudy.training import devices, precision
+    from cnnstudy.training.optimizer import Adam
+
+    size, count = specs.REPORT_SIZE[net], int(batch)
+    layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
+    policy = precision.policy("float32" if dtype == "float32" else "bfloat16", net)  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.random((count, size, size, 3), np.float32))
+    labels = tf.constant(rng.integers(0, 2, (count, 1)).astype(np.float32))
+    keras.utils.set_random_seed(0)
+    model = build.build(layers, size, policy)
+    loss = "binary_crossentropy" if net == "xraynet" else "sparse_categorical_crossentropy"
+    model.compile(Adam(1e-3), loss, jit_compile=devices.compiles("auto", layers))
+    data = tf.data.Dataset.from_tensors((images, labels)).cache().repeat()
+    iterator = iter(data)
+    model.make_train_function()
+
+    side = 2048
+    square = tf.cast(tf.random.normal((side, side)), tf.float32 if dtype == "float32" else tf.bfloat16)
+    peak = steps.peak_of(lambda: (square @ square)[0, 0].numpy(), side)
+    steps.serve(lambda: float(model.train_function(iterator)["loss"]), peak)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

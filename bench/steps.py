@@ -1,0 +1,115 @@
+"""How fast a net trains: images a second against PyTorch, and as a share of what a matrix product reaches.
+
+Each framework runs in processes of its own, which take turns: `python bench/steps.py` asks them for rounds of steps.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+import common
+
+from cnnstudy.nets import specs
+
+NETS = {"alexnet": 100, "vggnet": 100, "mobilenet": 100, "xraynet": 32}
+ROUNDS, STEPS = 7, 2
+HERE = Path(__file__).parent
+
+
+class Worker:
+    """A process that trains one net one way, whenever it is asked for a round of steps."""
+
+    def __init__(self, script: str, *arguments: str) -> None:
+        command = [sys.executable, "-W", "ignore", str(HERE / script), *arguments]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.asks: IO[str] = self.process.stdin
+        self.answers: IO[str] = self.process.stdout
+        self.peak = float(self.answers.readline())  # operations a second of a large matrix product, 0 for unknown
+
+    def seconds(self) -> float:
+        """Seconds of one step, the mean of a round."""
+        self.asks.write(f"{STEPS}\n")
+        self.asks.flush()
+        return float(self.answers.readline()) / STEPS
+
+    def end(self) -> None:
+        """Let it end."""
+        self.asks.close()
+        self.process.wait()
+
+
+def operations(layers: tuple[specs.Layer, ...], size: int) -> float:
+    """Multiplications and additions of one image's training step: the forward pass, and twice that for gradients."""
+    total, channels = 0.0, 3
+    for layer, row in zip(layers, specs.layer_table(layers, size), strict=True):
+        places = row.shape[0] * row.shape[1] if len(row.shape) == 3 else 1
+        match layer:
+            case specs.Conv(filters, kernel):
+                total += places * kernel**2 * channels * filters
+            case specs.Depthwise():
+                total += places * 9 * channels
+            case specs.Dense(units):
+                total += channels * units
+        channels = row.shape[-1]
+    return 3 * 2 * total
+
+
+def main(threads: str = "1", *nets: str) -> None:
+    """Measure nets on some threads, all four where none is named."""
+    found: dict[str, dict[str, Any]] = {}
+    for net in nets or NETS:
+        batch, size = NETS[net], specs.REPORT_SIZE[net]
+        kinds = {
+            f"{name}, {precision}": partial(Worker, script, net, precision, str(batch), threads, *more)
+            for precision in ("float32", "bfloat16")
+            for name, script, more in (
+                ("cnnstudy", "keras_step.py", ()),
+                ("PyTorch, channels first", "torch_step.py", ("first",)),
+                ("PyTorch, channels last", "torch_step.py", ("last",)),
+            )
+        }
+        workers = {name: start() for name, start in kinds.items()}
+        seconds = common.alternate({name: worker.seconds for name, worker in workers.items()}, ROUNDS)
+        layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
+        found[net] = {"images a second": {name: round(batch / value, 1) for name, value in seconds.items()}}
+        for precision in ("float32", "bfloat16"):
+            ours = f"cnnstudy, {precision}"
+            theirs = min(value for name, value in seconds.items() if name.startswith("PyTorch") and precision in name)
+            found[net][f"times PyTorch, {precision}"] = round(theirs / seconds[ours], 2)
+            reached = operations(layers, size) * batch / seconds[ours]
+            found[net][f"share of a matrix product, {precision}"] = round(reached / workers[ours].peak, 3)
+        for worker in workers.values():
+            worker.end()
+        print(net, found[net], flush=True)
+    common.save("steps", {"threads": int(threads), "nets": found})
+
+
+def serve(step: Callable[[], object], peak: float) -> None:
+    """What a worker does: print the peak, then the seconds of every round it is asked for."""
+    for _ in range(2):
+        step()
+    print(peak, flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(int(line)):
+            step()
+        print(time.perf_counter() - start, flush=True)
+
+
+def peak_of(product: Callable[[], object], side: int, rounds: int = 5) -> float:
+    """Operations a second of a product of two square matrices."""
+    product()
+    return 2 * side**3 / median(common.seconds(product) for _ in range(rounds))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Nets for phones: LiteRT files, how they answer, and how long they take."""

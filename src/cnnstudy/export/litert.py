@@ -1,0 +1,56 @@
+"""A net in a LiteRT file, run without TensorFlow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnstudy.errors import UserError
+from cnnstudy.process import silenced
+
+# What is stored and computed: all in float32; weights stored in float16, computed in float32 or what the phone has;
+# weights and activations as integers of 8 bits.
+PRECISIONS = ("float32", "float16", "int8")
+
+
+@dataclass(frozen=True)
+class Net:
+    """An opened file: pictures of `side` x `side` pixels in, probabilities of `classes` classes out."""
+
+    interpreter: Any
+    side: int
+    classes: int
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Answers to images, uint8 [n, side, side, 3], one after the other: float32 [n, classes]."""
+        assert images.shape[1:] == (self.side, self.side, 3), images.shape
+        source, target = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
+        outputs = np.empty((len(images), self.classes), target["dtype"])
+        for image, output in zip(images, outputs, strict=True):
+            self.interpreter.set_tensor(source["index"], image[None].astype(source["dtype"]))
+            self.interpreter.invoke()
+            output[:] = self.interpreter.get_tensor(target["index"])[0]
+        scale, zero = target["quantization"]  # 0 where the output is no integer
+        return np.float32(scale) * (outputs.astype(np.float32) - zero) if scale else outputs
+
+
+def open_net(path: Path, threads: int = 1) -> Net:
+    """Open a file of the stage `export`.
+
+    Raises:
+        UserError: there is no such file, or it is none of LiteRT.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; `cnnstudy repro` makes it, `dvc pull` fetches it")
+    try:
+        with silenced():
+            interpreter = Interpreter(str(path), num_threads=threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: no LiteRT file: {' '.join(str(error).split())}") from None
+    assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer is a pixel
+    side, classes = interpreter.get_input_details()[0]["shape"][1], interpreter.get_output_details()[0]["shape"][1]
+    return Net(interpreter, int(side), int(classes))

@@ -1,0 +1,154 @@
+"""Recipes on the same images: how far the report's and the best one come, and the fast one in a third of the epochs."""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from cnnstudy import files, paths
+from cnnstudy.composed import composition
+from cnnstudy.evaluation import intervals
+from cnnstudy.params import HEADLINE, Params, StudyName
+
+# What is compared: the recipe, and what its epochs are divided by.
+KINDS = {"report": 1, "best": 1, "fast": 3}
+PAIRS = [("best", "report"), ("fast", "report")]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training: images seen and accuracy epoch by epoch, and which images of the split that counts it got right.
+
+    `curve` has the columns images and val, bool `correct` is [n].
+    """
+
+    curve: pd.DataFrame
+    correct: np.ndarray
+
+
+Train = Callable[[Params, str, int], Trained]
+
+
+def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
+    """The same data and sizes with a recipe of conf/, and that part of the epochs."""
+    other = composition([f"recipe={recipe}"])
+    sections: dict[str, Any] = {
+        name: params.study(name).model_copy(
+            update={
+                "class_weight": other.study(name).class_weight,
+                "epochs": max(1, params.study(name).epochs // divisor),
+            }
+        )
+        for name in HEADLINE
+    }
+    return params.model_copy(update={"recipe": recipe, "training": other.training, **sections})
+
+
+def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int], train: Train) -> None:
+    """Train runs of one study each way with each seed; write metrics/recipes/<study>-<data>.json and its figure.
+
+    Runs that were trained with the same seeds and epochs before stay there.
+    """
+    name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
+    content: dict[str, Any] = {
+        "profile": params.profile,
+        "split": HEADLINE[study],
+        "seeds": seeds,
+        "epochs": params.study(study).epochs,
+    }
+    found: dict[str, Any] = {}
+    for run in runs:
+        done = {
+            kind: [train(with_recipe(params, kind, divisor), run, seed) for seed in seeds]
+            for kind, divisor in KINDS.items()
+        }
+        found[run] = _compared({kind: [each.correct for each in its] for kind, its in done.items()})
+        for kind, its in done.items():
+            images = its[0].curve["images"].tolist()
+            val = [[round(value, 4) for value in each.curve["val"]] for each in its]
+            found[run][kind] |= {"images_seen": images[-1], "curve": {"images": images, "val": val}}
+        print(f"{run}: {_words(found[run])}", flush=True)
+    found = _earlier(paths.recipes(name), content) | found
+    content["runs"] = {run: found[run] for run in params.runs if run in found}
+    files.write_text(paths.recipes(name), json.dumps(content) + "\n")
+    if study == "faces":  # of chest films the val split has too few for a curve
+        from cnnstudy.evaluation import figures
+
+        curves = {run: {kind: its[kind]["curve"] for kind in KINDS} for run, its in content["runs"].items()}
+        figures.draw_recipes(curves, f"{study}: the report's recipe and ours", paths.recipes_figure(name))
+
+
+def _earlier(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """The runs of a file that was written with the same settings."""
+    content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    runs: dict[str, Any] = content.pop("runs", {})
+    return runs if content == wanted else {}
+
+
+def _compared(correct: dict[str, list[np.ndarray]]) -> dict[str, Any]:
+    stacked = {kind: np.stack(its) for kind, its in correct.items()}
+    count = stacked["report"].shape[1]
+    found: dict[str, Any] = {}
+    for kind, its in stacked.items():
+        accuracies = its.mean(axis=1).tolist()
+        low, high = intervals.accuracy_interval(accuracies, count)
+        found[kind] = {
+            "accuracies": [round(each, 4) for each in accuracies],
+            "accuracy": round(float(np.mean(accuracies)), 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+        }
+    compared = intervals.differences(stacked, np.arange(count), PAIRS)
+    return found | {"differences": [_rounded(asdict(each)) for each in compared]}
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+
+
+def _words(its: dict[str, Any]) -> str:
+    parts = [f"{kind} {its[kind]['accuracy']:.3f}" for kind in KINDS]
+    gains = [
+        f"{each['first']} minus {each['second']} {each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})"
+        for each in its["differences"]
+    ]
+    return "; ".join([*parts, *gains])
+
+
+def train_once(params: Params, run: str, seed: int) -> Trained:
+    """The base phase of a run, predicted in the mode that counts. Needs its data, split and plan.
+
+    The accuracies on val after each epoch are with the statistics of its batches (see cnnstudy.training.selection).
+    """
+    import keras
+
+    from cnnstudy.data import samples
+    from cnnstudy.nets import build
+    from cnnstudy.training import checkpoint, devices, loop, phases, pipeline, predict, selection
+
+    settings, phase = params.runs[run], phases.base(params, run)
+    study, recipe = params.study(settings.study), params.recipe_of(settings.study)
+    if not selection.compares(recipe):
+        recipe = recipe.model_copy(update={"patience": sys.maxsize})
+    dataset = samples.load(settings.study, study.classes)
+    data = pipeline.training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split, recipe.augmentation)
+    how = phases.schedule(params, run, phase, seed)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    unkept = checkpoint.Checkpoint(Path("none.npz"), math.inf)
+    with devices.strategy().scope():
+        model = build.build(phases.table(params, run, len(dataset.classes)), study.image_size, how.policy)
+        history = loop.fit(model, data, dataset, recipe, how, unkept)
+    keras.backend.clear_session()
+    build.set_float32(model)
+    split = HEADLINE[settings.study]
+    answers = predict.predict_one_split(model, dataset, data, split, params.batchnorm).argmax(axis=1)
+    correct = answers == dataset.labels[dataset.ids(split)]
+    curve = {"images": history["epoch"] * len(data), "val": history["selection_accuracy"]}
+    return Trained(pd.DataFrame(curve), correct)

@@ -1,0 +1,201 @@
+"""A trained net in MLflow's registry, as what people are to use: the alias `champion` of the model of its study."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cnnstudy
+from cnnstudy import files, locked, paths, trained
+from cnnstudy.errors import UserError
+from cnnstudy.params import HEADLINE, Params, StudyName
+from cnnstudy.serving import registered
+from cnnstudy.serving.choice import Choice
+from cnnstudy.serving.gate import pass_gate
+from cnnstudy.tracking import facts, keys, record, store, upsert
+from cnnstudy.training import environment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+CHAMPION, PREVIOUS = "champion", "previous"
+# What the registered code imports, beside what these ask for; of all of it the lock has the versions.
+PACKAGES = ("keras", "mlflow", "numpy", "pandas", "pillow", "tensorflow")
+# Seconds that a user waits for one answer of a server, which may have a large file to store.
+PATIENCE = "120"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is registered: a training of a study, its classes, and the tags of its version; `key` says which it is."""
+
+    study: StudyName
+    choice: Choice
+    classes: tuple[str, ...]
+    requirements: list[str]
+    tags: dict[str, str]
+
+    @property
+    def key(self) -> str:
+        """The same for the same weights, classes and packages."""
+        md5 = files.md5(paths.weights(self.choice.folder))
+        return keys.text_md5(json.dumps([md5, self.classes, self.requirements]))
+
+
+def promote(params: Params, choice: Choice) -> str:
+    """Register a training, unless it is, and make it the champion; returns what there is to say, in a line.
+
+    Raises:
+        UserError: it does not pass the gate, or MLflow refuses.
+    """
+    accuracy = pass_gate(params, choice)
+    study = params.runs[choice.run].study
+    run_key = keys.run_key(choice.run, params)
+    figure = f"{HEADLINE[study]}_accuracy"
+    tags = {"run": choice.run, "phase": choice.phase, "seed": str(choice.seed), figure: f"{accuracy:.4f}"}
+    tags |= {"run_key": run_key} | _origin(params, choice.run)
+    entry = Entry(study, choice, trained.classes(params, choice.run), _requirements(), tags)
+    store.configure(PATIENCE)
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version, is_new = _registered(params, entry)
+    except MlflowException as error:
+        raise UserError(f"{record.without_password(store.uri())}: {record.cause(error)}") from None
+    said = f"{study} version {version} is the champion{'' if is_new else ' already'}"
+    return f"{said}: {choice}, {HEADLINE[study]} accuracy {accuracy:.3f}"
+
+
+def fetch_champion(study: StudyName, folder: Path) -> Path:
+    """Bring what `registered.read_net` reads of a study's champion into a folder, and say where it lies.
+
+    Raises:
+        UserError: there is none, or MLflow refuses.
+    """
+    where, allowed = record.without_password(store.uri()), f"what `cnnstudy promote RUN` registers as {study}"
+    if store.is_new():
+        raise UserError(f"{where}: no such store; allowed: {allowed}")
+    store.configure(PATIENCE)
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(store.uri())
+    try:
+        uri = f"models:/{study}@{CHAMPION}/{registered.FOLDER.as_posix()}"
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
+    except MlflowException as error:
+        raise UserError(f"{where}: no {CHAMPION} of {study} ({record.cause(error)}); allowed: {allowed}") from None
+
+
+def _origin(params: Params, run: str) -> dict[str, str]:
+    """Where it comes from: the commit, and what DVC calls the data and the models."""
+    tags = facts.environment_tags()
+    if facts.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)):
+        tags["git_dirty"] = "true"
+    wanted = ("git_commit", "git_branch", "git_dirty", "dvc_experiment")
+    return {name: tags[name] for name in wanted if name in tags} | keys.md5_tags(keys.read_lock(), run, params)
+
+
+def _requirements() -> list[str]:
+    pinned = locked.versions(paths.REQUIREMENTS)
+    return [f"{name}=={pinned[name]}" for name in PACKAGES]
+
+
+def _registered(params: Params, entry: Entry) -> tuple[str, bool]:
+    """The version that holds an entry, made where it is missing, now the champion; and whether it was not before."""
+    from mlflow.exceptions import MlflowException
+
+    source = upsert.upsert(
+        facts.run_record(params, entry.choice.run, entry.tags["run_key"], facts.environment_tags()), record.USER_LIMIT
+    )
+    with store.lock(record.USER_LIMIT):
+        client = store.client()
+        try:
+            client.create_registered_model(entry.study, description=f"The nets of the study {entry.study}.")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    version = _find(client, entry) or _upload(params, entry, client, source.info.run_id, source.info.experiment_id)
+    return version, _crown(client, entry.study, version)
+
+
+def _find(client: "MlflowClient", entry: Entry) -> str | None:
+    found = client.search_model_versions(f"name = '{entry.study}'")
+    return next((str(each.version) for each in found if each.tags.get("model_key") == entry.key), None)
+
+
+def _upload(params: Params, entry: Entry, client: "MlflowClient", run_id: str, experiment_id: str) -> str:
+    """A new version; its tags come last with it, so that one that broke off is not taken for it."""
+    from mlflow.models import Model
+
+    logged = client.create_logged_model(experiment_id, name=entry.choice.run, source_run_id=run_id, tags=entry.tags)
+    with tempfile.TemporaryDirectory(prefix="cnnstudy-") as name:
+        about = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
+        client.log_model_artifacts(logged.model_id, str(_package(params, entry, about, Path(name))))
+    client.finalize_logged_model(logged.model_id, "READY")
+    tags = entry.tags | {"model_key": entry.key}
+    made = client.create_model_version(
+        entry.study, logged.artifact_location, run_id, tags, description=str(entry.choice), model_id=logged.model_id
+    )
+    return str(made.version)
+
+
+def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
+    """The folder that MLflow loads the model from."""
+    environment.configure(params.compute.threads)
+    import mlflow
+
+    data = folder / registered.FOLDER.name
+    data.mkdir()
+    trained.load(params, entry.choice.run, entry.choice.folder).save(data / registered.KERAS)
+    files.write_text(data / registered.CLASSES, json.dumps(entry.classes) + "\n")
+    pinned = locked.versions(paths.REQUIREMENTS)
+    constraints = folder / "constraints.txt"
+    files.write_text(constraints, "".join(f"{name}=={version}\n" for name, version in pinned.items()))
+    mlflow.pyfunc.save_model(
+        folder / "model",
+        loader_module=registered.__name__,
+        data_path=str(data),
+        code_paths=[str(Path(cnnstudy.__file__).parent)],
+        mlflow_model=about,
+        signature=_signature(entry.classes),
+        input_example=_example(),
+        pip_requirements=[*entry.requirements, f"-c {constraints}"],
+    )
+    return folder / "model"
+
+
+def _signature(classes: tuple[str, ...]) -> "ModelSignature":
+    """A column of pictures to the likeliest class and the probability of each."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Object, Property
+
+    probabilities = Object([Property(name, DataType.double) for name in classes])
+    outputs = Schema([ColSpec(DataType.string, "class"), ColSpec(probabilities, "probabilities")])
+    return ModelSignature(Schema([ColSpec(DataType.binary, registered.COLUMN)]), outputs)
+
+
+def _example() -> "pd.DataFrame":
+    """What a request looks like: one grey picture."""
+    import pandas as pd
+    from PIL import Image
+
+    file = BytesIO()
+    Image.new("RGB", (8, 8), (128, 128, 128)).save(file, "PNG")
+    return pd.DataFrame({registered.COLUMN: [file.getvalue()]})
+
+
+def _crown(client: "MlflowClient", name: str, version: str) -> bool:
+    """Make a version the champion, and the one before the previous one; False where it is the champion already."""
+    before = client.get_registered_model(name).aliases.get(CHAMPION)
+    if before is not None and str(before) == version:
+        return False
+    if before is not None:
+        client.set_registered_model_alias(name, PREVIOUS, str(before))
+    client.set_registered_model_alias(name, CHAMPION, version)
+    return True

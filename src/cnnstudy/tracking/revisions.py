@@ -1,0 +1,146 @@
+"""What git and DVC hold beside the workspace, recorded as the workspace is: HEAD, and the experiments made on it."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnstudy import paths
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params, read_params
+from cnnstudy.tracking import facts
+from cnnstudy.tracking.record import Source, close_abandoned, record_all
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
+
+# Of a run's models: the history of each training, and what it took from its machine.
+OF_MODELS = ("history.csv", paths.FACTS.name)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A commit, and the name of the experiment that DVC keeps it as, '' for none."""
+
+    commit: str
+    experiment: str
+
+
+def record_everything() -> tuple[int, int]:
+    """Record HEAD, every experiment of `dvc exp list`, and what the workspace has beyond them.
+
+    Where several have a run, it is recorded as that of the first in this order: HEAD, experiments by age, workspace.
+
+    Returns:
+        How many runs, ablations and pages are in the store now, and how many there are.
+
+    Raises:
+        UserError: the workspace's params.yaml can't be read.
+    """
+    params = read_params()
+    with _named_root():
+        return _record_in_order(params)
+
+
+@contextmanager
+def _named_root() -> Iterator[None]:
+    """The store lies in the repository, while experiments are read elsewhere."""
+    before = os.environ.get("DVC_ROOT")
+    os.environ["DVC_ROOT"] = str(paths.root())
+    try:
+        yield
+    finally:
+        del os.environ["DVC_ROOT"]
+        if before is not None:
+            os.environ["DVC_ROOT"] = before
+
+
+def _record_in_order(params: Params) -> tuple[int, int]:
+    recorded: set[str] = set()
+    stored = total = 0
+    for revision in _revisions():
+        if stored == total:
+            more = _record_revision(revision, recorded)
+            stored, total = stored + more[0], total + more[1]
+    if stored == total:
+        more = record_all(params, Source(facts.environment_tags(), has_models=True), recorded)
+        stored, total = stored + more[0], total + more[1]
+    if stored == total:
+        close_abandoned()
+    return stored, total
+
+
+def _revisions() -> list[Revision]:
+    head = facts.git("rev-parse", "HEAD")
+    if not head:
+        return []
+    changed = facts.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK))
+    # An unchanged workspace is HEAD, and quicker to read.
+    return [Revision(head, "")] * bool(changed) + _experiments()
+
+
+def _experiments() -> list[Revision]:
+    """The experiments on HEAD, the oldest first."""
+    if not facts.git("for-each-ref", "refs/exps"):
+        return []
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        found = [Revision(commit, name) for each in repo.experiments.ls().values() for name, commit in each]
+    return sorted(
+        found, key=lambda each: (facts.git("show", "--no-patch", "--format=%ct", each.commit), each.experiment)
+    )
+
+
+def _record_revision(revision: Revision, recorded: set[str]) -> tuple[int, int]:
+    branch = "" if revision.experiment else facts.git("branch", "--show-current")
+    with _checked_out(revision) as folder, chdir(folder):
+        try:
+            params = read_params()
+        except UserError as error:  # of another version of this program
+            print(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({error})", file=sys.stderr)
+            return 0, 0
+        where = facts.place_tags(revision.commit, branch, revision.experiment)
+        return record_all(params, Source(where, has_models=False), recorded)
+
+
+@contextmanager
+def _checked_out(revision: Revision) -> Iterator[Path]:
+    """A folder with what is recorded of a commit, as far as it is in git, in DVC's cache or in its remote."""
+    from dvc.api import DVCFileSystem
+
+    with tempfile.TemporaryDirectory(prefix="cnnstudy-") as name:
+        fs = DVCFileSystem(rev=revision.commit)
+        for path in _wanted(fs):
+            target = Path(name, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # a run without its files is not recorded
+                fs.get_file(path, str(target))
+        yield Path(name)
+
+
+def _wanted(fs: "DVCFileSystem") -> list[str]:
+    alone = [paths.PARAMS, paths.LOCK, paths.ENVIRONMENT, paths.REPORT]
+    alone += [path(study) for study in ("faces", "xray") for path in (paths.samples, paths.splits)]
+    found = [path for folder in ("metrics", "plots/runs", "plots/ablations") for path in _files(fs, folder)]
+    found += [path for path in _files(fs, "models") if path.endswith(OF_MODELS)]
+    return [path.as_posix() for path in alone if fs.exists(path.as_posix())] + found
+
+
+def _files(fs: "DVCFileSystem", folder: str) -> Iterator[str]:
+    """Every file below a folder; not those of a directory that is neither in the cache nor in a remote."""
+    from dvc_data.index import DataIndexDirError
+
+    try:
+        entries = fs.ls(folder, detail=True)
+    except (FileNotFoundError, DataIndexDirError):
+        return
+    for entry in entries:
+        if entry["type"] == "directory":
+            yield from _files(fs, entry["name"])
+        else:
+            yield entry["name"]

@@ -1,0 +1,58 @@
+"""Random rotation, shift and flip of a batch, each image by one transform, on a GPU that trains."""
+
+import keras
+import tensorflow as tf
+
+
+class Augmentation(keras.layers.Layer):
+    """uint8 images [B, H, W, 3] and their transforms [B, 8] to float32 images in [0, 1], moved while a net trains.
+
+    The transforms are those of cnnstudy.data.plans. What lies outside of an image is its nearest pixel's. XLA knows no
+    operation for it: where it compiles, the four neighbours of each point are gathered instead.
+    """
+
+    def __init__(self, moves: bool, is_compiled: bool) -> None:
+        super().__init__(dtype="float32", autocast=False)
+        self.moves = moves
+        self.move = moved_by_gathering if is_compiled else moved
+
+    def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        """Scale, and in training move."""
+        images, transforms = inputs
+        scaled = tf.cast(images, tf.float32) / 255.0
+        return self.move(scaled, transforms) if training and self.moves else scaled
+
+
+def moved(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+    """Float images [B, H, W, C], each read at the places that its transform [B, 8] takes its pixels from."""
+    outputs = tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=transforms,
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+    return tf.ensure_shape(outputs, images.shape)
+
+
+def moved_by_gathering(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+    """The same for affine transforms, from operations that XLA compiles."""
+    height, width, channels = images.shape[1:]
+    y, x = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
+    rows = transforms[:, :, None, None]
+    across = tf.clip_by_value(rows[:, 0] * x + rows[:, 1] * y + rows[:, 2], 0.0, width - 1.0)
+    down = tf.clip_by_value(rows[:, 3] * x + rows[:, 4] * y + rows[:, 5], 0.0, height - 1.0)
+    left, top = tf.floor(across), tf.floor(down)
+    pixels = tf.reshape(images, (-1, height * width, channels))
+
+    def row_at(row: tf.Tensor) -> tf.Tensor:
+        def at(column: tf.Tensor) -> tf.Tensor:
+            places = tf.cast(row * width + tf.minimum(column, width - 1.0), tf.int32)
+            return tf.gather(pixels, places, batch_dims=1)
+
+        share = (across - left)[..., None]
+        return (1 - share) * at(left) + share * at(left + 1)
+
+    share = (down - top)[..., None]
+    return (1 - share) * row_at(top) + share * row_at(tf.minimum(top + 1, height - 1.0))

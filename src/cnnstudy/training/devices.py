@@ -1,0 +1,34 @@
+"""On which devices a net trains, and whether XLA compiles its steps."""
+
+from functools import cache
+
+import tensorflow as tf
+
+from cnnstudy.nets import specs
+from cnnstudy.params import Jit
+
+
+@cache  # several in a process mistake one another's sums
+def strategy(devices: tuple[tf.config.LogicalDevice, ...] = ()) -> tf.distribute.Strategy:
+    """TensorFlow's default; where there are several devices (all GPUs that it sees), a copy of the net on each.
+
+    A copy takes its share of every batch, and BatchNorm's statistics from that share; the gradients are summed.
+    """
+    names = [each.name for each in devices or tf.config.list_logical_devices("GPU")]
+    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+
+
+def leaves_none_out(batch: int, replicas: int) -> bool:
+    """Whether each copy gets an image of a batch, as TensorFlow shares it out; BatchNorm of none is no number."""
+    return batch > (replicas - 1) * -(-batch // replicas)
+
+
+def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:
+    """Whether XLA compiles a net's steps.
+
+    `auto` never does on a CPU, where a step takes 4 to 7 times as long then. On a GPU it does for nets without max
+    pooling, whose gradient is not deterministic in XLA.
+    """
+    if setting != "auto":
+        return setting == "on"
+    return bool(tf.config.list_physical_devices("GPU")) and not any(isinstance(each, specs.MaxPool) for each in layers)

@@ -1,0 +1,99 @@
+"""A small trained net as LiteRT files: what they hold, and that they answer as Keras does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from training.small_net import bright_or_dark, trained, training
+
+from cnnstudy.errors import UserError
+from cnnstudy.evaluation.predictions import Answers
+from cnnstudy.export import run as export
+from cnnstudy.export.convert import convert
+from cnnstudy.export.litert import open_net
+from cnnstudy.training.pipeline import scaled
+
+DATA = bright_or_dark()
+SRC = Path(__file__).parents[2] / "src"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the net in each precision, and what Keras answers to the images of val."""
+    folder = tmp_path_factory.mktemp("exported")
+    model, _ = trained(DATA, training(DATA))
+    for precision, content in convert(model, DATA.images[DATA.ids("train")]).items():
+        (folder / f"{precision}.tflite").write_bytes(content)
+    np.save(folder / "keras.npy", model(scaled(DATA.images[DATA.ids("val")]), training=False).numpy())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keras(files: Path) -> np.ndarray:
+    """What Keras answers to the images of val: float32 [n, 2]."""
+    loaded: np.ndarray = np.load(files / "keras.npy")
+    return loaded
+
+
+@pytest.mark.parametrize(("precision", "difference"), [("float32", 1e-6), ("float16", 2e-3), ("int8", 0.03)])
+def test_it_answers_as_keras_does(files: Path, keras: np.ndarray, precision: str, difference: float) -> None:
+    found = open_net(files / f"{precision}.tflite").probabilities(DATA.images[DATA.ids("val")])
+    assert (found.dtype, found.shape) == (np.float32, keras.shape)
+    assert np.abs(found - keras).max() < difference
+    assert keras.std() > 0.1
+
+
+def test_what_it_is_worth_is_measured(files: Path, keras: np.ndarray) -> None:
+    ids = DATA.ids("val")
+    answers = Answers(ids, DATA.labels[ids], {"moving": keras})
+    found = export.measure(files / "float32.tflite", DATA.images, answers, keras)
+    assert found["bytes"] == (files / "float32.tflite").stat().st_size
+    assert found["accuracy"] == (keras.argmax(axis=1) == DATA.labels[ids]).mean()
+    assert found["agreement"] == 1
+    swapped = export.measure(files / "float32.tflite", DATA.images, answers, keras[:, ::-1])
+    assert swapped["agreement"] == 0
+    assert swapped["largest_difference"] == pytest.approx(np.abs(keras[:, 0] - keras[:, 1]).max(), abs=1e-5)
+
+
+def test_int8_takes_pixels_and_holds_integers_only(files: Path) -> None:
+    interpreter = open_net(files / "int8.tflite").interpreter
+    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert source["dtype"] == target["dtype"] == np.uint8
+    assert source["quantization"] == (1, 0)
+    assert {each["dtype"] for each in interpreter.get_tensor_details()} <= {np.uint8, np.int8, np.int32}
+    (kernel,) = [each for each in interpreter.get_tensor_details() if each["shape"].tolist() == [4, 3, 3, 3]]
+    assert len(kernel["quantization_parameters"]["scales"]) == 4  # a channel each
+
+
+def test_weights_are_stored_in_float16(files: Path) -> None:
+    kinds = {each["dtype"] for each in open_net(files / "float16.tflite").interpreter.get_tensor_details()}
+    assert np.float16 in kinds
+
+
+def test_a_file_runs_without_tensorflow(files: Path) -> None:
+    code = (
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom cnnstudy.export.litert import open_net\n"
+        "net = open_net(Path(sys.argv[1]))\nprint(net.probabilities(np.zeros((2, 12, 12, 3), np.uint8)).shape)\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(files / "int8.tflite")], cwd=SRC, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(2, 2)\n", "")
+
+
+def test_what_is_no_litert_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        open_net(tmp_path / "int8.tflite")
+    (tmp_path / "int8.tflite").write_text("something else")
+    with pytest.raises(UserError, match=r"int8\.tflite: no LiteRT file: [^\n]+$"):
+        open_net(tmp_path / "int8.tflite")
+
+
+def test_ranges_are_measured_on_images_of_every_class() -> None:
+    labels = np.repeat(np.arange(8), 150)
+    chosen = export.calibration(np.arange(1200) + 7) - 7
+    assert (len(chosen), len(set(chosen))) == (export.CALIBRATION, export.CALIBRATION)
+    assert np.bincount(labels[chosen]).min() >= export.CALIBRATION // 8 - 1
+    assert export.calibration(np.array([3, 5, 9])).tolist() == [3, 5, 9]

@@ -1,0 +1,77 @@
+"""A workspace whose runs may be promoted: of synthetic runs, with nets that were never trained."""
+
+import json
+import shutil
+from pathlib import Path
+
+import yaml
+from tracking.finished_runs import METRICS, finish, write_metrics
+
+from cnnstudy import files, paths
+from cnnstudy.nets import build, specs
+from cnnstudy.params import Params
+from cnnstudy.tracking import keys
+
+ROOT = Path(__file__).parents[2]
+GOOD = METRICS | {"accuracy": 0.9, "accuracy_seeds": [0.9, 0.8]}
+SEEDS = (0, 7)
+
+
+def make(runs: tuple[str, ...], has_nets: bool = True) -> Params:
+    """Write the files of some runs of two seeds, with a lock that holds them, into the working directory."""
+    params = finish(runs, SEEDS)
+    shutil.copy(ROOT / paths.REQUIREMENTS, paths.REQUIREMENTS)
+    for run in runs:
+        write_metrics(params, run, GOOD)
+        write_findings(params.runs[run].study, "balance", "info")
+        for phase in params.phases(run):
+            for seed in params.seeds:
+                file = paths.weights(paths.seed(run, phase, seed))
+                if has_nets:
+                    write_net(params, run, file)
+                else:
+                    file.write_text(f"{run} {phase} {seed}")
+    write_lock(params)
+    return params
+
+
+def write_net(params: Params, run: str, file: Path) -> None:
+    """New random weights."""
+    settings = params.runs[run]
+    study = params.study(settings.study)
+    layers = specs.layers_of(settings.net, len(study.classes), settings.depth, settings.widths)
+    layers = specs.with_dropout(layers, params.recipe_of(settings.study).dropout)
+    build.build(layers, study.image_size).save_weights(file)
+
+
+def write_findings(study: str, check: str, severity: str) -> None:
+    """An audit that found one thing."""
+    found = {"as it is used": [{"check": check, "kind": f"some {check}", "severity": severity}]}
+    paths.audit(study).write_text(json.dumps({"findings": found}))
+
+
+def write_lock(params: Params) -> None:
+    """The part of dvc.lock that says what the workspace holds."""
+    stages: dict[str, dict[str, list[dict[str, str]]]] = {}
+
+    def add(stage: str, kind: str, path: Path) -> None:
+        md5 = keys.directory_md5(path) if path.is_dir() else files.md5(path)
+        stages.setdefault(stage, {}).setdefault(kind, []).append({"path": path.as_posix(), "md5": md5})
+
+    for study in params.studies:
+        add(f"ingest@{study}", "outs", paths.images(study))
+        add(f"split@{study}", "outs", paths.splits(study))
+        for path in (paths.images(study), paths.splits(study)):
+            add(f"audit@{study}", "deps", path)
+        add(f"audit@{study}", "outs", paths.audit(study))
+    for run, settings in params.runs.items():
+        for phase in params.phases(run):
+            stage = f"{keys.STAGES[phase]}@{run}"
+            for path in (paths.images(settings.study), paths.splits(settings.study)):
+                add(stage, "deps", path)
+            add(stage, "outs", paths.phase(run, phase))
+        if "tuned" in params.phases(run):
+            add(f"finetune@{run}", "deps", paths.phase(run, "base"))
+        add(f"evaluate@{run}", "deps", paths.model(run))
+        add(f"evaluate@{run}", "outs", paths.run_metrics(run))
+    paths.LOCK.write_text(yaml.safe_dump({"stages": stages}))

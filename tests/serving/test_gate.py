@@ -1,0 +1,116 @@
+"""What is not promoted, and why: a line that names the file, what is in it and what is allowed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from serving import promotable
+from tracking.finished_runs import write_metrics
+
+from cnnstudy import paths
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params
+from cnnstudy.serving import choice
+from cnnstudy.serving.gate import pass_gate
+
+RUNS = ("alexnet", "xray-aug4")
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    monkeypatch.chdir(tmp_path)
+    return promotable.make(RUNS, has_nets=False)
+
+
+def test_a_good_net_passes_with_the_accuracy_of_its_own_seed(params: Params) -> None:
+    for run in RUNS:
+        assert pass_gate(params, choice.choose(params, run)) == 0.9
+        assert pass_gate(params, choice.choose(params, run, seed=7)) == 0.8
+
+
+def worse(params: Params) -> None:
+    write_metrics(params, "alexnet", promotable.GOOD | {"accuracy_seeds": [0.25, 0.8]})
+    promotable.write_lock(params)
+
+
+def constant(params: Params) -> None:
+    content = json.loads(paths.run_metrics("alexnet").read_text())
+    content["tuned"]["tune"]["constant"] = True
+    paths.run_metrics("alexnet").write_text(json.dumps(content))
+    promotable.write_lock(params)
+
+
+def severe(params: Params) -> None:
+    promotable.write_findings("faces", "leak", "severe")
+    promotable.write_lock(params)
+
+
+def trained_again(params: Params) -> None:
+    (paths.phase("alexnet", "base") / "own").write_text("new")
+
+
+def evaluated_by_hand(params: Params) -> None:
+    paths.run_metrics("alexnet").write_text(paths.run_metrics("alexnet").read_text() + "\n")
+
+
+def never_rebuilt(params: Params) -> None:
+    paths.LOCK.unlink()
+
+
+def audited_before(params: Params) -> None:
+    text = paths.LOCK.read_text()
+    start = text.index("audit@faces")
+    splits = text.index("data/faces/splits.csv", start)
+    md5 = text.rindex("md5: ", start, splits) + len("md5: ")
+    paths.LOCK.write_text(text[:md5] + "0" * 32 + text[md5 + 32 :])
+
+
+def without(path: Path) -> Callable[[Params], None]:
+    return lambda params: path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "found", "allowed"),
+    [
+        (
+            worse,
+            "metrics/runs/alexnet.json: tuned.val.accuracy_seeds: 0.250 of seed 0 found",
+            "at least 0.6 (promotion.minimum.faces in params.yaml)",
+        ),
+        (constant, "metrics/runs/alexnet.json: tuned.tune.constant: true found", "more than one answer"),
+        (severe, "metrics/audit/faces.json: leak: some leak found", "nothing severe"),
+        (trained_again, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
+        (evaluated_by_hand, "metrics/runs/alexnet.json: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
+        (never_rebuilt, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
+        (audited_before, "dvc.lock: data/faces/splits.csv is not the same for split@faces, audit@faces", "repro"),
+        (without(paths.run_metrics("alexnet")), "metrics/runs/alexnet.json: no such file", "repro evaluate@alexnet"),
+        (without(paths.audit("faces")), "metrics/audit/faces.json: no such file", "repro audit@faces"),
+        (
+            without(paths.weights(paths.seed("alexnet", "tuned", 0))),
+            "models/alexnet/tuned/seed0/model.weights.h5: no such file",
+            "repro evaluate@alexnet",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_refused_says_why(params: Params, spoil: Callable[[Params], None], found: str, allowed: str) -> None:
+    spoil(params)
+    with pytest.raises(UserError) as caught:
+        pass_gate(params, choice.choose(params, "alexnet"))
+    said = str(caught.value)
+    assert said.startswith(found)
+    assert allowed in said.partition("; allowed: ")[2]
+    assert "\n" not in said
+
+
+def test_another_phase_seed_or_run_is_said_or_refused(params: Params) -> None:
+    assert str(choice.choose(params, "alexnet")) == "alexnet, tuned, seed 0"
+    assert str(choice.choose(params, "alexnet", "base", 7)) == "alexnet, base, seed 7"
+    assert str(choice.choose(params, "xray-aug4")) == "xray-aug4, base, seed 0"
+    for arguments, said in (
+        (("vggnet", None, None), "RUN: 'vggnet' found; allowed: alexnet, xray-aug4"),
+        (("xray-aug4", "tuned", None), "--phase: 'tuned' found; allowed: base"),
+        (("alexnet", None, 3), "--seed: 3 found; allowed: 0, 7"),
+    ):
+        with pytest.raises(UserError, match=f"^{said}$"):
+            choice.choose(params, *arguments)

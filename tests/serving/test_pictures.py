@@ -1,0 +1,108 @@
+"""From paths to lines, with a net that needs no TensorFlow."""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnstudy.data.decode import UnreadableError
+from cnnstudy.serving import pictures, predict
+from cnnstudy.serving.net import Net
+
+
+def by_brightness(images: np.ndarray) -> np.ndarray:
+    assert images.dtype == np.uint8
+    assert images.shape[1:] == (8, 8, 3)
+    bright = images.reshape(len(images), -1).mean(axis=1) / 255
+    return np.stack([1 - bright, bright, np.zeros(len(images))], axis=1).astype(np.float32)
+
+
+NET = Net(("dark", "bright", "none"), 8, by_brightness)
+
+
+def encoded(grey: int, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10), (grey, grey, grey)).save(file, kind)
+    return file.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Pictures, one of them below, and what is none."""
+    (tmp_path / "pictures" / "below").mkdir(parents=True)
+    root = tmp_path / "pictures"
+    (root / "b.png").write_bytes(encoded(255))
+    (root / "a.jpg").write_bytes(encoded(0, "JPEG"))
+    (root / "below" / "c.png").write_bytes(encoded(51))
+    (root / "notes.txt").write_text("no picture")
+    (root / "empty.png").touch()
+    (tmp_path / "outside.png").write_bytes(encoded(9))
+    (root / "link.png").symlink_to(tmp_path / "outside.png")
+    return root
+
+
+def test_a_folder_gives_a_line_a_file_in_order(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict.write(NET, [folder], 2, predict.as_text) == 3
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder}/a.jpg: dark 1.000, bright 0.000",
+        f"{folder}/b.png: bright 1.000, dark 0.000",
+        f"{folder}/below/c.png: dark 0.800, bright 0.200",
+        f"{folder}/empty.png: rejected: empty file",
+        f"{folder}/link.png: rejected: a link out of the folder",
+        f"{folder}/notes.txt: rejected: not an image",
+    ]
+
+
+def test_files_keep_the_order_in_which_they_are_given(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = [folder / "b.png", folder / "absent.png", folder / "a.jpg", folder / "link.png"]
+    assert predict.write(NET, given, 1, predict.as_json) == 3
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"path": f"{folder}/b.png", "class": "bright", "probabilities": {"bright": 1.0}},
+        {"path": f"{folder}/absent.png", "rejected": "No such file or directory"},
+        {"path": f"{folder}/a.jpg", "class": "dark", "probabilities": {"dark": 1.0}},
+        {"path": f"{folder}/link.png", "class": "dark", "probabilities": {"dark": 0.964706}},
+    ]
+
+
+def test_many_pictures_are_answered_in_order_whatever_lies_between() -> None:
+    count = 3 * pictures.BATCH + 5
+    contents = [encoded(i) if i % 7 else b"none" for i in range(count)]
+    found = list(pictures.answers(NET, map(pictures.in_bytes, contents)))
+    assert len(found) == count
+    for i, answer in enumerate(found):
+        if i % 7:
+            assert isinstance(answer, np.ndarray)
+            np.testing.assert_allclose(answer[1], i / 255, atol=1e-6)
+        else:
+            assert isinstance(answer, UnreadableError)
+
+
+def test_only_a_few_batches_are_decoded_ahead() -> None:
+    begun = 0
+
+    def endless() -> Iterator[pictures.Picture]:
+        nonlocal begun
+        while True:
+            begun += 1
+            yield pictures.in_bytes(encoded(1))
+
+    next(pictures.answers(NET, endless()))
+    assert begun <= (pictures.AHEAD + (os.cpu_count() or 1)) * pictures.BATCH
+
+
+def test_no_picture_is_no_call_of_the_net() -> None:
+    def never(images: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    assert list(pictures.answers(Net(("a",), 8, never), [])) == []
+    (answer,) = pictures.answers(Net(("a",), 8, never), [pictures.in_bytes(b"")])
+    assert str(answer) == "empty file"
+
+
+def test_equal_probabilities_are_in_the_order_of_the_classes() -> None:
+    assert list(predict.likeliest(("x", "y", "z"), np.array([0.2, 0.4, 0.4], np.float32), 5)) == ["y", "z", "x"]

@@ -1,0 +1,45 @@
+"""What differs between two states of the data; two commits are compared in test_pipeline.py."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from workspace import Workspace, clone
+
+from cnnstudy.compare import ASPECTS, NAME, difference
+
+
+def table(*rows: str) -> pd.DataFrame:
+    """Samples, each as 'path content label split'."""
+    return pd.DataFrame([["drawn", *row.split()] for row in rows], columns=[*NAME, *ASPECTS], dtype=str)
+
+
+BEFORE = table("a x happy train", "b y sad val", "c z sad train")
+
+
+@pytest.mark.parametrize(
+    ("after", "words"),
+    [
+        (BEFORE.iloc[::-1], "the same 3 images"),
+        (table("a x happy train", "b y sad val"), "3 images, then 2: 1 removed"),
+        (table(*["a x happy train", "b y sad val", "c z sad train", "d x sad val"]), "3 images, then 4: 1 added"),
+        (table("a v happy train", "b w sad val", "c z sad train"), "3 images: 2 other content"),
+        (
+            table("a x sad train", "b y sad train", "e z sad train"),
+            "3 images: 1 added, 1 removed, 1 another label, 1 another split",
+        ),
+        (table(), "3 images, then 0: 3 removed"),
+    ],
+)
+def test_samples_are_the_same_where_their_source_calls_them_so(after: pd.DataFrame, words: str) -> None:
+    assert difference(BEFORE, after) == words
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return clone(tmp_path)
+
+
+def test_an_unknown_commit_is_one_line_and_exit_code_2(workspace: Workspace) -> None:
+    refused = workspace.run("cnnstudy", "compare", "HEAD", "nowhere", code=2)
+    assert refused == "error: nowhere: no such commit; allowed: a branch, tag, commit or experiment\n"

@@ -1,0 +1,75 @@
+"""Two recipes compared: what is trained, and what is written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cnnstudy import paths, recipes
+from cnnstudy.params import Params, read_params
+from cnnstudy.recipes import Trained
+from cnnstudy.report import tables
+
+ROOT = Path(__file__).parents[1]
+RIGHT = {"report": 100, "best": 180, "fast": 120}
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    found = read_params(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").symlink_to(ROOT / "conf")
+    return found
+
+
+def test_a_recipe_changes_how_a_net_is_trained_and_nothing_else(params: Params) -> None:
+    third = recipes.with_recipe(params, "report", 3)
+    assert third.training.faces.optimizer == "adam"
+    assert third.training.faces.dropout == 1
+    assert third.faces.epochs == params.faces.epochs // 3
+    assert recipes.with_recipe(params, params.recipe, 1) == params
+    same = ("runs", "plans", "sources", "seeds", "batchnorm")
+    assert all(getattr(third, name) == getattr(params, name) for name in same)
+
+
+def test_what_is_found_is_written_and_shown(params: Params) -> None:
+    asked: list[tuple[str, int, str, int]] = []
+
+    def train(its: Params, run: str, seed: int) -> Trained:
+        asked.append((its.recipe, its.faces.epochs, run, seed))
+        epochs = its.faces.epochs
+        curve = pd.DataFrame({"images": 1200 * np.arange(1, epochs + 1), "val": np.linspace(0, 0.6, epochs)})
+        return Trained(curve, np.arange(200) < RIGHT[its.recipe] + seed)
+
+    recipes.compare(params, "faces", ["alexnet", "mobilenet"], [0, 1], train)
+    epochs = params.faces.epochs
+    ways = [("report", epochs), ("best", epochs), ("fast", epochs // 3)]
+    assert asked == [(*way, run, seed) for run in ("alexnet", "mobilenet") for way in ways for seed in (0, 1)]
+    content = json.loads(paths.recipes("faces-drawn").read_text())
+    mobilenet = content["runs"]["mobilenet"]
+    assert mobilenet["report"]["accuracies"] == [0.5, 0.505]
+    assert mobilenet["fast"]["images_seen"] == 1200 * (epochs // 3)
+    assert [each["difference"] for each in mobilenet["differences"]] == [0.4, 0.1]
+    assert all(each["real"] for each in mobilenet["differences"])
+    assert paths.recipes_figure("faces-drawn").stat().st_size > 5_000
+    table = tables.recipes_table(content["runs"])
+    assert [row[1].text for row in table.rows] == 2 * ["report", "best", "fast"]
+    assert table.rows[1][-1].text == "more than chance"
+
+
+def test_a_net_compared_before_stays_where_it_was_trained_alike(params: Params) -> None:
+    def train(its: Params, run: str, seed: int) -> Trained:
+        return Trained(
+            pd.DataFrame({"images": [100, 200], "val": [0.3, 0.5]}), np.arange(200) < RIGHT[its.recipe] + seed
+        )
+
+    def found() -> list[str]:
+        return list(json.loads(paths.recipes("faces-drawn").read_text())["runs"])
+
+    recipes.compare(params, "faces", ["vggnet"], [0, 1], train)
+    recipes.compare(params, "faces", ["alexnet"], [0, 1], train)
+    assert found() == ["alexnet", "vggnet"]
+    recipes.compare(params, "faces", ["mobilenet"], [0], train)
+    assert found() == ["mobilenet"]

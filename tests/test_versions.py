@@ -1,0 +1,54 @@
+"""Data that is imported from a git repository, and versioned by DVC."""
+
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+from workspace import Workspace, clone
+
+from cnnstudy import paths
+
+FOLDER = "data/raw/films"
+
+
+def publish(folder: Path, films: int, environment: dict[str, str]) -> None:
+    """Commit `films` films of each class to a git repository of its own."""
+    random = np.random.default_rng(films)
+    for label in ("normal", "covid"):
+        for number in range(films):
+            file = folder / "films" / label / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), random.integers(0, 256, (64, 64), np.uint8))
+    for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", f"--message={films} films")):
+        subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
+
+
+def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -> None:
+    for name in ("published", "workspace"):
+        (tmp_path / name).mkdir()
+    workspace = clone(tmp_path / "workspace")
+    publish(tmp_path / "published", 10, workspace.environment)
+    (workspace.path / FOLDER).parent.mkdir()
+    workspace.run("dvc", "import", str(tmp_path / "published"), "films", "--out", FOLDER)
+    workspace.compose("model=xraynet", "profile=smoke", "xray_data=folders", f"sources.xray.path={FOLDER}")
+    workspace.run("dvc", "repro", "split@xray")
+    assert len((workspace.path / paths.samples("xray")).read_text().splitlines()) == 1 + 20
+    workspace.run("git", "add", "--all")
+    assert f"{FOLDER}.dvc" in workspace.run("git", "diff", "--cached", "--name-only")
+    assert not workspace.run("git", "ls-files", FOLDER)
+    workspace.run("git", "commit", "--quiet", "--message=imported")
+
+    publish(tmp_path / "published", 12, workspace.environment)
+    assert "up to date" in workspace.run("dvc", "repro", "split@xray")
+    workspace.run("dvc", "update", f"{FOLDER}.dvc")
+    workspace.run("dvc", "repro", "split@xray")
+    assert len((workspace.path / paths.samples("xray")).read_text().splitlines()) == 1 + 24
+    said = workspace.run("cnnstudy", "compare", "HEAD")
+    assert "  xray: 20 images, then 24: 4 added, 20 other content" in said
+    assert "  modified data/raw/films/" in said
+
+    workspace.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    alone = Workspace(tmp_path / "clone", workspace.environment)
+    said = alone.run("cnnstudy", "compare", "HEAD~1", "HEAD")
+    assert "  xray: data/xray/samples.csv is not in DVC's cache; `dvc fetch --all-commits` brings it" in said

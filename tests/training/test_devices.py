@@ -1,0 +1,135 @@
+"""A net on several devices, compiled, and where an operation has no deterministic kind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from training.small_net import bright_or_dark, trained, training
+
+from cnnstudy.nets import specs
+from cnnstudy.training import devices, environment, loop, phases
+
+SEVERAL = """
+import sys
+from cnnstudy.training import environment
+environment.configure(1)
+import keras, numpy as np, tensorflow as tf
+cpu, = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from training.small_net import ADAM, bright_or_dark, training, unkept
+from cnnstudy.nets import build, specs
+from cnnstudy.training import devices, loop
+dataset = bright_or_dark()
+data = training(dataset, rotation=20)
+plain = specs.Conv(4, 3, bias=True), specs.Relu(), specs.GlobalAveragePool(), specs.Dense(2, activation="softmax")
+normed = plain[0], specs.BatchNorm(), *plain[1:]
+
+def trained(layers, strategy):
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        model = build.build(layers, 12)
+        return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(8, 3, "none", 1), unkept())
+
+for layers in (plain, normed):
+    alone = trained(layers, devices.strategy())
+    strategy = devices.strategy(tuple(tf.config.list_logical_devices("CPU")))
+    assert strategy.num_replicas_in_sync == 2
+    both = trained(layers, strategy)
+    first = both[0].weights[0].value
+    assert len(first.values) == 2
+    np.testing.assert_array_equal(*(copy.numpy() for copy in first.values))
+    if layers is plain:  # BatchNorm's statistics are those of half a batch
+        for one, other in zip(alone[0].get_weights(), both[0].get_weights(), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+        np.testing.assert_allclose(alone[1], both[1], atol=1e-4)
+    else:
+        assert all(np.isfinite(weight).all() for weight in both[0].get_weights())
+        assert both[1]["loss"].iloc[-1] < both[1]["loss"].iloc[0]
+print("the same")
+"""
+
+
+def test_two_devices_train_as_one_does() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SEVERAL],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": f"{root / 'src'}{os.pathsep}{root / 'tests'}"},
+    )  # fmt: skip
+    assert done.stdout.endswith("the same\n"), done.stderr[-3000:]
+
+
+def test_no_device_is_left_without_an_image() -> None:
+    assert all(devices.leaves_none_out(batch, 1) for batch in range(1, 9))
+    assert [batch for batch in range(1, 20) if not devices.leaves_none_out(batch, 4)] == [1, 2, 3, 5, 6, 9]
+
+
+def test_one_device_needs_no_strategy() -> None:
+    assert devices.strategy() is tf.distribute.get_strategy()
+    assert devices.strategy(tuple(tf.config.list_logical_devices("CPU"))).num_replicas_in_sync == 1
+
+
+@pytest.mark.parametrize("is_deterministic", [False, True])
+def test_a_compiled_net_learns_the_same(is_deterministic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = bright_or_dark()
+    data = training(dataset, rotation=20)
+    asked: list[bool | None] = []
+    function = tf.function
+
+    def noted(*arguments: object, **settings: object) -> object:
+        asked.append(settings.get("jit_compile"))  # type: ignore[arg-type]
+        return function(*arguments, **settings)
+
+    monkeypatch.setattr(tf, "function", noted)
+    if is_deterministic:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        histories = [
+            trained(dataset, data, schedule=loop.Schedule(16, 3, "none", 1, is_compiled=compiled))[1]
+            for compiled in (False, True)
+        ]
+    finally:
+        environment.allow_nondeterminism()
+    assert True in asked
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=0.2)
+
+
+def test_xla_compiles_on_gpus_and_only_what_it_makes_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    nets = {name: specs.layers_of(name, 8) for name in ("alexnet", "mobilenet")}
+    for layers in nets.values():
+        assert [devices.compiles(setting, layers) for setting in ("auto", "on", "off")] == [False, True, False]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
+    assert {name: devices.compiles("auto", layers) for name, layers in nets.items()} == {
+        "alexnet": False,
+        "mobilenet": True,
+    }
+
+
+def test_where_an_operation_has_no_deterministic_kind_it_may_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    found: list[bool] = []
+
+    def train() -> None:
+        found.append(environment.is_deterministic())
+        if found[-1]:
+            raise tf.errors.UnimplementedError(None, None, "Graph\nA deterministic GPU implementation is not there.\n")
+
+    tf.config.experimental.enable_op_determinism()
+    try:
+        phases._deterministically(train)
+        assert found == [True, False]
+        assert "warning: A deterministic GPU implementation is not there. Trains without" in capsys.readouterr().err
+    finally:
+        environment.allow_nondeterminism()
+
+
+def test_another_operation_that_is_not_there_is_an_error() -> None:
+    def train() -> None:
+        raise tf.errors.UnimplementedError(None, None, "no such thing")
+
+    with pytest.raises(tf.errors.UnimplementedError):
+        phases._deterministically(train)
