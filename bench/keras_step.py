@@ -27,15 +27,18 @@ def main(net: str, dtype: str, batch: str, threads: str) -> None:
     keras.utils.set_random_seed(0)
     model = build.build(layers, size, policy)
     loss = "binary_crossentropy" if net == "xraynet" else "sparse_categorical_crossentropy"
-    model.compile(Adam(1e-3), loss, jit_compile=devices.compiles("auto", layers))
-    data = tf.data.Dataset.from_tensors((images, labels)).cache().repeat()
-    iterator = iter(data)
-    model.make_train_function()
+    compiled = devices.compiles("auto", layers)
+    model.compile(Adam(1e-3), loss, jit_compile=compiled)
+    step = tf.function(lambda: model.train_step((images, labels)), jit_compile=compiled, autograph=False)
 
-    side = 2048
+    gpus = tf.config.list_physical_devices("GPU")
+    side = 8192 if gpus else 2048
     square = tf.cast(tf.random.normal((side, side)), tf.float32 if dtype == "float32" else tf.bfloat16)
-    peak = steps.peak_of(lambda: (square @ square)[0, 0].numpy(), side)
-    steps.serve(lambda: float(model.train_function(iterator)["loss"]), peak)
+
+    def peak() -> float:
+        return steps.peak_of(lambda: (square @ square)[0, 0].numpy(), side)
+
+    steps.serve(lambda: float(step()["loss"]), peak)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ import common
 from cnnstudy.nets import specs
 
 NETS = {"alexnet": 100, "vggnet": 100, "mobilenet": 100, "xraynet": 32}
-ROUNDS, STEPS = 7, 2
+ROUNDS = 5
+# Seconds of a round, at least one step.
+ROUND = 0.4
 HERE = Path(__file__).parent
 
 
@@ -33,13 +35,25 @@ class Worker:
         assert self.process.stdout
         self.asks: IO[str] = self.process.stdin
         self.answers: IO[str] = self.process.stdout
-        self.peak = float(self.answers.readline())  # operations a second of a large matrix product, 0 for unknown
+        self.steps = 1
+
+    def ready(self) -> None:
+        """Wait until it has started, and settle how many steps make a round."""
+        self.answers.readline()
+        self.steps = max(1, round(ROUND / self.seconds()))
 
     def seconds(self) -> float:
         """Seconds of one step, the mean of a round."""
-        self.asks.write(f"{STEPS}\n")
+        return self._answer(str(self.steps)) / self.steps
+
+    def peak(self) -> float:
+        """Operations a second of a large matrix product."""
+        return self._answer("peak")
+
+    def _answer(self, ask: str) -> float:
+        self.asks.write(f"{ask}\n")
         self.asks.flush()
-        return float(self.answers.readline()) / STEPS
+        return float(self.answers.readline())
 
     def end(self) -> None:
         """Let it end."""
@@ -78,6 +92,8 @@ def main(threads: str = "1", *nets: str) -> None:
             )
         }
         workers = {name: start() for name, start in kinds.items()}
+        for worker in workers.values():
+            worker.ready()
         seconds = common.alternate({name: worker.seconds for name, worker in workers.items()}, ROUNDS)
         layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
         found[net] = {"images a second": {name: round(batch / value, 1) for name, value in seconds.items()}}
@@ -86,19 +102,22 @@ def main(threads: str = "1", *nets: str) -> None:
             theirs = min(value for name, value in seconds.items() if name.startswith("PyTorch") and precision in name)
             found[net][f"times PyTorch, {precision}"] = round(theirs / seconds[ours], 2)
             reached = operations(layers, size) * batch / seconds[ours]
-            found[net][f"share of a matrix product, {precision}"] = round(reached / workers[ours].peak, 3)
+            found[net][f"share of a matrix product, {precision}"] = round(reached / workers[ours].peak(), 3)
         for worker in workers.values():
             worker.end()
         print(net, found[net], flush=True)
     common.save("steps", {"threads": int(threads), "nets": found})
 
 
-def serve(step: Callable[[], object], peak: float) -> None:
-    """What a worker does: print the peak, then the seconds of every round it is asked for."""
+def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:
+    """What a worker does: say that it has started, then print the peak or the seconds of some steps, as asked."""
     for _ in range(2):
         step()
-    print(peak, flush=True)
+    print("ready", flush=True)
     for line in sys.stdin:
+        if line == "peak\n":
+            print(peak(), flush=True)
+            continue
         start = time.perf_counter()
         for _ in range(int(line)):
             step()

@@ -79,13 +79,7 @@ def _is_cut_off() -> bool:
 
 def stage_names(lock: Path) -> list[str]:
     """The stages in a whole dvc.lock, in its order."""
-    return list(_read(lock.read_text(encoding="utf-8"))["stages"])
-
-
-def _read(content: str) -> Any:
-    import yaml
-
-    return yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return list(files.parse_yaml(lock.read_text(encoding="utf-8"))["stages"])
 
 
 def lock_is_whole() -> bool:
@@ -98,7 +92,7 @@ def lock_is_whole() -> bool:
     if not content.endswith("\n"):
         return False
     try:
-        found = _read(content)
+        found = files.parse_yaml(content)
     except yaml.YAMLError:
         return False
     stages = found.get("stages") if isinstance(found, dict) else None

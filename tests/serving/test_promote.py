@@ -14,8 +14,10 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import keras
 import numpy as np
@@ -309,6 +311,15 @@ def test_what_is_no_picture_is_refused_with_the_reason(served: str, content: Any
     code, said = post(served, body, "image/png" if status == 415 else "application/json")
     assert code == status
     assert reason in said
+
+
+def test_a_request_without_a_content_type_is_refused(served: str) -> None:
+    connection = HTTPConnection(urlsplit(served).netloc, timeout=60)
+    connection.request("POST", "/invocations", b"{}")
+    answer = connection.getresponse()
+    assert answer.status == 415
+    assert "only supports the following content types" in answer.read().decode()
+    connection.close()
 
 
 def test_of_several_pictures_each_bad_one_is_named(served: str) -> None:

@@ -99,15 +99,13 @@ def test_a_compiled_net_learns_the_same(is_deterministic: bool, monkeypatch: pyt
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=0.2)
 
 
-def test_xla_compiles_on_gpus_and_only_what_it_makes_deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_xla_compiles_on_gpus_and_only_what_gains_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     nets = {name: specs.layers_of(name, 8) for name in ("alexnet", "mobilenet")}
+    nets["plain"] = specs.Conv(4, 3), specs.BatchNorm(), specs.Relu(), specs.GlobalAveragePool(), specs.Dense(8)
     for layers in nets.values():
         assert [devices.compiles(setting, layers) for setting in ("auto", "on", "off")] == [False, True, False]
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
-    assert {name: devices.compiles("auto", layers) for name, layers in nets.items()} == {
-        "alexnet": False,
-        "mobilenet": True,
-    }
+    assert {name for name, layers in nets.items() if devices.compiles("auto", layers)} == {"plain"}
 
 
 def test_where_an_operation_has_no_deterministic_kind_it_may_differ(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,9 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.params import Params
 
 STAGES = {"base": "train", "tuned": "finetune"}
@@ -38,7 +36,7 @@ def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
 
 def read_lock() -> dict[str, Any]:
     """dvc.lock's content; {} where there is none."""
-    content: dict[str, Any] = yaml.safe_load(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
+    content: dict[str, Any] = files.parse_yaml(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
     return content
 
 

@@ -27,8 +27,10 @@ def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:
     """Whether XLA compiles a net's steps.
 
     `auto` never does on a CPU, where a step takes 4 to 7 times as long then. On a GPU it does for nets without max
-    pooling, whose gradient is not deterministic in XLA.
+    pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: mobilenet's step of 100
+    images of 128 px took an H200 13 ms in float32 and in bfloat16, compiled 61 and 44.
     """
     if setting != "auto":
         return setting == "on"
-    return bool(tf.config.list_physical_devices("GPU")) and not any(isinstance(each, specs.MaxPool) for each in layers)
+    unfit = specs.MaxPool | specs.Depthwise
+    return bool(tf.config.list_physical_devices("GPU")) and not any(isinstance(each, unfit) for each in layers)
