@@ -17,9 +17,9 @@ import common
 from cnnstudy.nets import specs
 
 NETS = {"alexnet": 100, "vggnet": 100, "mobilenet": 100, "xraynet": 32}
-ROUNDS = 5
+ROUNDS = 7
 # Seconds of a round, at least one step.
-ROUND = 0.4
+ROUND = 1.0
 HERE = Path(__file__).parent
 
 

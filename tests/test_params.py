@@ -122,7 +122,7 @@ def changed(key: tuple[Any, ...], value: Any) -> dict[str, Any]:
 def refusal(content: Any, tmp_path: Path) -> str:
     """The one line that `read_params` refuses the content with."""
     path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    path.write_text(yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False))
     with pytest.raises(UserError) as caught:
         read_params(path)
     message = str(caught.value)

@@ -102,7 +102,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal(content: Any, capsys: pytest.CaptureFixture[str]) -> str:
     """The line that `cnnstudy check` ends with, without the file's name."""
-    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    Path("params.yaml").write_text(yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False))
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2

@@ -1,7 +1,6 @@
 """The real stages, end to end, in a temporary clone under profile=smoke."""
 
 import json
-import resource
 import sqlite3
 import subprocess
 from dataclasses import replace
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 import ssh_server
 import stored
-from workspace import Workspace, clone
+from workspace import Workspace, clone, with_small_files
 
 from cnnstudy import files, paths
 from cnnstudy.data import synth
@@ -230,11 +229,10 @@ def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace)
 
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(rebuilt: Workspace, stage: str) -> None:
-    limit = (3_000, 3_000)  # bytes a file
+    command = with_small_files("python", f"src/{stage}.py", "alexnet")
     done = subprocess.run(
-        ["python", f"src/{stage}.py", "alexnet"], cwd=rebuilt.path, env=rebuilt.environment, text=True,
-        capture_output=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
-    )  # fmt: skip
+        command, cwd=rebuilt.path, env=rebuilt.environment, text=True, capture_output=True, check=False
+    )
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert "File too large" in done.stderr
     assert "up to date" in rebuilt.run("dvc", "status")

@@ -1,7 +1,6 @@
 """How a stage ends: with its `dvc`, alone, and with one line where the machine refuses."""
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from workspace import set_before, with_small_files
 
 from cnnstudy import process
 from cnnstudy.errors import UserError
@@ -43,10 +43,15 @@ def folder(tmp_path: Path) -> Path:
 def started(folder: Path, *command: str, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process below this one, which is ended with the stages that it started."""
     environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    with_interrupts = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"  # they may be ignored here
+    )
     running = subprocess.Popen(
-        command, cwd=folder, env={**environment, "PYTHONPATH": str(SRC), **extra}, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored where the tests run
-    )  # fmt: skip
+        set_before(with_interrupts, *command),
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(SRC), **extra},
+        stderr=subprocess.PIPE,
+    )
     below: list[psutil.Process] = []
     try:
         yield running
@@ -147,10 +152,9 @@ run_stage(lambda: files.write_text(Path("out/table.csv"), "x" * 100_000))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    limit = (10_000, 10_000)
     done = subprocess.run(
-        [sys.executable, "-c", WRITE], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SRC)}, text=True,
-        capture_output=True, check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
+        with_small_files(sys.executable, "-c", WRITE), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SRC)},
+        text=True, capture_output=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "error: out/table.csv: File too large\n")
     assert not list((tmp_path / "out").iterdir())

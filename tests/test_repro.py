@@ -21,25 +21,25 @@ RUNS = ("xray-aug0", "xray-aug1")
 SETTINGS = ("profile=smoke", "xray.widths=reshi", "xray.epochs=1")
 
 
-def prepare(folder: Path, *settings: str) -> Workspace:
+def prepare(folder: Path, cache: Path | None = None) -> Workspace:
     folder.mkdir()
-    workspace = clone(folder)
-    workspace.compose(*SETTINGS, *settings)
+    workspace = clone(folder, cache)
+    workspace.compose(*SETTINGS)
     workspace.select(RUNS)
     return workspace
 
 
 @pytest.fixture(scope="module")
-def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def rebuilt(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Workspace:
     """A workspace after `cnnstudy repro` with two at once."""
-    workspace = prepare(tmp_path_factory.mktemp("clones") / "at-once")
+    workspace = prepare(tmp_path_factory.mktemp("clones") / "at-once", data_cache)
     said = workspace.run("cnnstudy", "repro", "--jobs", "2")
     (workspace.path / "said.log").write_text(said)
     return workspace
 
 
-def test_it_leaves_what_dvc_repro_leaves(rebuilt: Workspace) -> None:
-    alone = prepare(rebuilt.path.parent / "alone")
+def test_it_leaves_what_dvc_repro_leaves(rebuilt: Workspace, data_cache: Path) -> None:
+    alone = prepare(rebuilt.path.parent / "alone", data_cache)
     alone.run("dvc", "repro")
     assert (rebuilt.path / LOCK).read_bytes() == (alone.path / LOCK).read_bytes()
     assert rebuilt.run("dvc", "status").strip() == "Data and pipelines are up to date."

@@ -12,6 +12,8 @@ import yaml
 from dvc.utils.hydra import compose_and_dump
 
 ROOT = Path(__file__).parents[1]
+# Seconds after which a command is taken to hang.
+PATIENCE = 900
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,10 @@ class Workspace:
     environment: dict[str, str]
 
     def run(self, *command: str, code: int = 0) -> str:
-        """Run a command there and return what it printed; it must exit with `code`."""
-        done = subprocess.run(command, cwd=self.path, env=self.environment, text=True, capture_output=True, check=False)
+        """Run a command there and return what it printed; it must exit with `code`, in less than PATIENCE."""
+        done = subprocess.run(
+            command, cwd=self.path, env=self.environment, text=True, capture_output=True, check=False, timeout=PATIENCE
+        )
         output = done.stdout + done.stderr
         assert done.returncode == code, f"{' '.join(command)} exited with {done.returncode}:\n{output[-6000:]}"
         return output
@@ -50,6 +54,16 @@ class Workspace:
             ablation["runs"] = {name: value for name, value in ablation["runs"].items() if name in runs}
         params["ablations"] = {name: value for name, value in params["ablations"].items() if value["runs"]}
         (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+
+
+def set_before(setting: str, *command: str) -> list[str]:
+    """A command before which its process runs a line of Python; `preexec_fn` may hang, since there are threads here."""
+    return [sys.executable, "-c", f"import os, sys; {setting}; os.execvp(sys.argv[1], sys.argv[1:])", *command]
+
+
+def with_small_files(*command: str) -> list[str]:
+    """A command that may write no file of more than 3000 bytes."""
+    return set_before("import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))", *command)
 
 
 def clone(target: Path, cache: Path | None = None) -> Workspace:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.data import sources, synth
 from cnnstudy.errors import UserError
 
@@ -303,7 +303,7 @@ def read_params(path: Path = paths.PARAMS) -> Params:
         UserError: naming the file, the key, its value and what is allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = files.parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `make params` writes it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

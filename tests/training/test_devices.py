@@ -58,7 +58,7 @@ def test_two_devices_train_as_one_does() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SEVERAL],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, timeout=600,
         env=os.environ | {"PYTHONPATH": f"{root / 'src'}{os.pathsep}{root / 'tests'}"},
     )  # fmt: skip
     assert done.stdout.endswith("the same\n"), done.stderr[-3000:]
