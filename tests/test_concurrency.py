@@ -14,7 +14,8 @@ from workspace import Workspace, clone
 
 from cnnstudy import paths
 
-SMALL = ("-S", "model=alexnet", "-S", "profile=smoke")
+# Of one net, its base phase.
+SMALL = ("-S", "model=alexnet", "-S", "profile=smoke", "-S", "~finetuned.alexnet")
 # A setting apart for each experiment, which its history and its record must show.
 EPOCHS = {"one": 1, "two": 2}
 
@@ -99,7 +100,8 @@ def test_a_queue_with_two_workers(workspace: Workspace) -> None:
 
 
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(workspace: Workspace) -> None:
-    workspace.run("dvc", "exp", "run", "--queue", "--name", "queued", "-S", "model=mobilenet", "-S", "profile=smoke")
+    mobilenet = ("-S", "model=mobilenet", "-S", "profile=smoke", "-S", "~finetuned.mobilenet")
+    workspace.run("dvc", "exp", "run", "--queue", "--name", "queued", *mobilenet)
     for script in (workspace.path / "src").glob("*.py"):
         script.write_text("raise SystemExit('edited after queueing')\n")
     (workspace.path / "src/cnnstudy/params.py").write_text("raise SystemExit('edited after queueing')\n")
@@ -123,7 +125,7 @@ def test_two_clones_share_a_cache_and_a_store(tmp_path: Path, data_cache: Path) 
         made = clone(tmp_path / name)
         workspace = replace(made, environment=made.environment | shared)
         workspace.run("dvc", "config", "--local", "cache.dir", str(tmp_path / "cache"))
-        workspace.compose("model=alexnet", "profile=smoke", f"faces.epochs={epochs}")
+        workspace.compose("model=alexnet", "profile=smoke", "~finetuned.alexnet", f"faces.epochs={epochs}")
         workspaces.append(workspace)
     side_by_side([(workspace, ("cnnstudy", "repro")) for workspace in workspaces])
     for workspace, epochs in zip(workspaces, EPOCHS.values(), strict=True):

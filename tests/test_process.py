@@ -43,9 +43,7 @@ def folder(tmp_path: Path) -> Path:
 def started(folder: Path, *command: str, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
     """A process below this one, which is ended with the stages that it started."""
     environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
-    with_interrupts = (
-        "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"  # they may be ignored here
-    )
+    with_interrupts = "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)"  # they may be ignored here
     running = subprocess.Popen(
         set_before(with_interrupts, *command),
         cwd=folder,

@@ -75,6 +75,14 @@ def test_absent_runs_leave_a_claim_open(faces: Params) -> None:
     assert "needs vggnet, alexnet, which this experiment does not have" in [claim.ours for claim in found]
 
 
+def test_nets_that_are_not_tuned_leave_open_what_is_said_of_tuned_ones(faces: Params) -> None:
+    metrics = {run: {"base": its["base"]} for run, its in results.read_metrics(faces).items()}
+    found = claims.claims(findings(faces, metrics, {}), "faces")
+    open_ones = [claim for claim in found if claim.ours == "alexnet is not fine-tuned here"]
+    assert "Happy is the class that AlexNet does best." in [claim.says for claim in open_ones]
+    assert {claim.verdict for claim in open_ones} == {"cannot tell"}
+
+
 def split(accuracy: float, constant_moving: bool = False) -> dict[str, Any]:
     low, high = max(0.0, accuracy - 0.05), min(1.0, accuracy + 0.05)
     modes = {f"accuracy_{mode}": accuracy for mode in ("moving", "recalibrated", "batch")}

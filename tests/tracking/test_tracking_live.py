@@ -24,8 +24,8 @@ from cnnstudy.tracking import live, record, store, upsert
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 NAME = "alexnet"
-# Seconds that a test waits for another process.
-PATIENCE = 180.0
+# Seconds that a test waits for another process, which gives way to all others.
+PATIENCE = 400.0
 
 
 @pytest.fixture(scope="module")

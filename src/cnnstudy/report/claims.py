@@ -55,6 +55,10 @@ class Findings:
         """Whether all these runs are part of the experiment."""
         return all(run in self.metrics for run in runs)
 
+    def is_tuned(self, run: str) -> bool:
+        """Whether a run is part of the experiment, and fine-tuned."""
+        return "tuned" in self.metrics.get(run, {})
+
     def split(self, run: str, phase: str, split: str) -> dict[str, Any]:
         """The metrics of a run's phase on a split."""
         return self.metrics[run][phase][split]
@@ -147,6 +151,10 @@ def _weak_classes(its: Findings) -> Claim:
     return Claim("under table 3", "Anger, contempt and disgust are the weakest classes.", published, ours, verdict)
 
 
+def _untuned(its: Findings, run: str) -> tuple[Verdict, str]:
+    return ("cannot tell", f"{run} is not fine-tuned here") if its.has(run) else _absent(run)
+
+
 def _apart(its: Findings, phase: str, classes: list[str], is_higher: bool) -> tuple[Verdict, str]:
     """Whether some classes are those that alexnet recalls best, or worst, in validation.
 
@@ -182,8 +190,8 @@ def _tuning_improves(its: Findings) -> Claim:
 
 
 def _tuning_moves_roc(its: Findings, run: str, rises: bool, where: str, says: str) -> Claim:
-    verdict, ours = _absent(run)
-    if its.has(run):
+    verdict, ours = _untuned(its, run)
+    if its.is_tuned(run):
         before, after = (_areas(run, phase, "val") for phase in ("base", "tuned"))
         better, worse = int((after > before).sum()), int((after < before).sum())
         means = [f"{its.split(run, phase, 'val').get('auc', float('nan')):.3f}" for phase in ("base", "tuned")]
@@ -195,8 +203,8 @@ def _tuning_moves_roc(its: Findings, run: str, rises: bool, where: str, says: st
 
 def _happy_is_best(its: Findings) -> Claim:
     highest = _published_f1(its, "alexnet", "4", "val").tail(2)[::-1]
-    verdict, ours = _absent("alexnet")
-    if its.has("alexnet"):
+    verdict, ours = _untuned(its, "alexnet")
+    if its.is_tuned("alexnet"):
         verdict, ours = _apart(its, "tuned", ["happy"], is_higher=True)
         ours += f"; the highest F1: {_names(_f1('alexnet', 'tuned', 'val').tail(2)[::-1])}"
     says = "Happy is the class that AlexNet does best."
@@ -204,8 +212,8 @@ def _happy_is_best(its: Findings) -> Claim:
 
 
 def _confused(its: Findings, actual: str, predicted: str, where: str, says: str) -> Claim:
-    verdict, ours = _absent("alexnet")
-    if its.has("alexnet"):
+    verdict, ours = _untuned(its, "alexnet")
+    if its.is_tuned("alexnet"):
         matrix = results.read_confusion("alexnet", "tuned", "val")
         verdict, ours = "cannot tell", f"{actual} is no class here"
         if {actual, predicted} <= set(matrix.index):
