@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from training.small_net import bright_or_dark, trained, training
@@ -11,7 +12,7 @@ from training.small_net import bright_or_dark, trained, training
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import Answers
 from cnnstudy.export import run as export
-from cnnstudy.export.convert import convert
+from cnnstudy.export.convert import _equalized, convert
 from cnnstudy.export.litert import open_net
 from cnnstudy.training.pipeline import scaled
 
@@ -31,30 +32,30 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def keras(files: Path) -> np.ndarray:
+def expected(files: Path) -> np.ndarray:
     """What Keras answers to the images of val: float32 [n, 2]."""
     loaded: np.ndarray = np.load(files / "keras.npy")
     return loaded
 
 
 @pytest.mark.parametrize(("precision", "difference"), [("float32", 1e-6), ("float16", 2e-3), ("int8", 0.03)])
-def test_it_answers_as_keras_does(files: Path, keras: np.ndarray, precision: str, difference: float) -> None:
+def test_it_answers_as_keras_does(files: Path, expected: np.ndarray, precision: str, difference: float) -> None:
     found = open_net(files / f"{precision}.tflite").probabilities(DATA.images[DATA.ids("val")])
-    assert (found.dtype, found.shape) == (np.float32, keras.shape)
-    assert np.abs(found - keras).max() < difference
-    assert keras.std() > 0.1
+    assert (found.dtype, found.shape) == (np.float32, expected.shape)
+    assert np.abs(found - expected).max() < difference
+    assert expected.std() > 0.1
 
 
-def test_what_it_is_worth_is_measured(files: Path, keras: np.ndarray) -> None:
+def test_what_it_is_worth_is_measured(files: Path, expected: np.ndarray) -> None:
     ids = DATA.ids("val")
-    answers = Answers(ids, DATA.labels[ids], {"moving": keras})
-    found = export.measure(files / "float32.tflite", DATA.images, answers, keras)
+    answers = Answers(ids, DATA.labels[ids], {"moving": expected})
+    found = export.measure(files / "float32.tflite", DATA.images, answers, expected)
     assert found["bytes"] == (files / "float32.tflite").stat().st_size
-    assert found["accuracy"] == (keras.argmax(axis=1) == DATA.labels[ids]).mean()
+    assert found["accuracy"] == (expected.argmax(axis=1) == DATA.labels[ids]).mean()
     assert found["agreement"] == 1
-    swapped = export.measure(files / "float32.tflite", DATA.images, answers, keras[:, ::-1])
+    swapped = export.measure(files / "float32.tflite", DATA.images, answers, expected[:, ::-1])
     assert swapped["agreement"] == 0
-    assert swapped["largest_difference"] == pytest.approx(np.abs(keras[:, 0] - keras[:, 1]).max(), abs=1e-5)
+    assert swapped["largest_difference"] == pytest.approx(np.abs(expected[:, 0] - expected[:, 1]).max(), abs=1e-5)
 
 
 def test_int8_takes_pixels_and_holds_integers_only(files: Path) -> None:
@@ -65,6 +66,21 @@ def test_int8_takes_pixels_and_holds_integers_only(files: Path) -> None:
     assert {each["dtype"] for each in interpreter.get_tensor_details()} <= {np.uint8, np.int8, np.int32}
     (kernel,) = [each for each in interpreter.get_tensor_details() if each["shape"].tolist() == [4, 3, 3, 3]]
     assert len(kernel["quantization_parameters"]["scales"]) == 4  # a channel each
+
+
+def test_channels_reach_equally_far_before_a_depthwise_convolution_and_answers_stay() -> None:
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    hidden = [layers.Conv2D(8, 1), layers.BatchNormalization(), layers.Activation("relu"), layers.DepthwiseConv2D(3)]
+    model = keras.Sequential([keras.Input((12, 12, 3)), *hidden, layers.Flatten(), layers.Dense(2)])
+    model.layers[1].gamma.assign(np.geomspace(0.5, 1, 8))
+    model.layers[1].beta.assign(np.geomspace(0.5, 1, 8))
+    images = scaled(DATA.images)
+    equalized = _equalized(model, images)
+    np.testing.assert_allclose(equalized(images), model(images), atol=1e-5)
+    reach = [keras.Sequential(net.layers[:3])(images).numpy().max(axis=(0, 1, 2)) for net in (model, equalized)]
+    assert reach[0].max() > 2 * reach[0].min() > 0
+    np.testing.assert_allclose(reach[1], reach[0].max(), rtol=1e-5)
 
 
 def test_weights_are_stored_in_float16(files: Path) -> None:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import keras
 
 
+# Of a channel that is always 0, and what a channel is multiplied by at most.
+TINY, LARGEST_FACTOR = 1e-6, 8.0
+
+
 def convert(model: "keras.Sequential", images: np.ndarray) -> dict[str, bytes]:
     """A net that takes pixels in [0, 1] as LiteRT files, by precision (see cnnstudy.export.litert).
 
@@ -28,10 +32,42 @@ def convert(model: "keras.Sequential", images: np.ndarray) -> dict[str, bytes]:
     import keras
 
     picture = keras.Input(model.input_shape[1:], batch_size=1)
-    whole = keras.Sequential([picture, keras.layers.Rescaling(1 / 255), *model.layers])
+    layers = _equalized(model, images.astype(np.float32) / 255).layers
+    whole = keras.Sequential([picture, keras.layers.Rescaling(1 / 255), *layers])
     with tempfile.TemporaryDirectory(prefix="cnnstudy-") as folder:
         whole.export(folder, verbose=False)
         return {precision: _convert(folder, precision, images) for precision in PRECISIONS}
+
+
+def _equalized(model: "keras.Sequential", images: np.ndarray) -> "keras.Sequential":
+    """The same net, whose channels reach equally far before each depthwise convolution (Nagel et al. 2019, 4.1).
+
+    All channels of an activation have one scale in int8, so those that stay small would be told apart by few steps.
+    ReLU lets a factor through: BatchNorm before it multiplies a channel, the depthwise filter behind it divides, and
+    these weights have a scale a channel.
+    """
+    import keras
+
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    places = [
+        i
+        for i, (norm, relu, depthwise) in enumerate(zip(copy.layers, copy.layers[1:], copy.layers[2:], strict=False))
+        if isinstance(norm, keras.layers.BatchNormalization)
+        and getattr(relu, "activation", None) is keras.activations.relu
+        and isinstance(depthwise, keras.layers.DepthwiseConv2D)
+    ]
+    if not places:
+        return copy
+    activations = keras.Model(copy.inputs, [copy.layers[i + 1].output for i in places]).predict(images, verbose=0)
+    for i, values in zip(places, activations if len(places) > 1 else [activations], strict=True):
+        reach = values.max(axis=(0, 1, 2))
+        factors = np.minimum(reach.max() / np.maximum(reach, TINY), LARGEST_FACTOR)
+        gamma, beta, *statistics = copy.layers[i].get_weights()
+        copy.layers[i].set_weights([gamma * factors, beta * factors, *statistics])
+        kernel, *bias = copy.layers[i + 2].get_weights()
+        copy.layers[i + 2].set_weights([kernel / factors[:, None], *bias])
+    return copy
 
 
 def _convert(folder: str, precision: str, images: np.ndarray) -> bytes:
