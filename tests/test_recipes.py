@@ -71,5 +71,6 @@ def test_a_net_compared_before_stays_where_it_was_trained_alike(params: Params) 
     recipes.compare(params, "faces", ["vggnet"], [0, 1], train)
     recipes.compare(params, "faces", ["alexnet"], [0, 1], train)
     assert found() == ["alexnet", "vggnet"]
-    recipes.compare(params, "faces", ["mobilenet"], [0], train)
+    longer = params.model_copy(update={"faces": params.faces.model_copy(update={"epochs": params.faces.epochs + 1})})
+    recipes.compare(longer, "faces", ["mobilenet"], [0], train)
     assert found() == ["mobilenet"]

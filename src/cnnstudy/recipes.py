@@ -53,34 +53,32 @@ def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
 def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int], train: Train) -> None:
     """Train runs of one study each way with each seed; write metrics/recipes/<study>-<data>.json and its figure.
 
-    Runs that were trained with the same seeds and epochs before stay there.
+    Runs that were trained under the same profile for as long before stay there.
     """
-    name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
-    content: dict[str, Any] = {
-        "profile": params.profile,
-        "split": HEADLINE[study],
-        "seeds": seeds,
-        "epochs": params.study(study).epochs,
-    }
-    found: dict[str, Any] = {}
     for run in runs:
         done = {
             kind: [train(with_recipe(params, kind, divisor), run, seed) for seed in seeds]
             for kind, divisor in KINDS.items()
         }
-        found[run] = _compared({kind: [each.correct for each in its] for kind, its in done.items()})
+        found = {"seeds": seeds} | _compared({kind: [each.correct for each in its] for kind, its in done.items()})
         for kind, its in done.items():
             images = its[0].curve["images"].tolist()
             val = [[round(value, 4) for value in each.curve["val"]] for each in its]
-            found[run][kind] |= {"images_seen": images[-1], "curve": {"images": images, "val": val}}
-        print(f"{run}: {_words(found[run])}", flush=True)
-    found = _earlier(paths.recipes(name), content) | found
-    content["runs"] = {run: found[run] for run in params.runs if run in found}
-    files.write_text(paths.recipes(name), json.dumps(content) + "\n")
+            found[kind] |= {"images_seen": images[-1], "curve": {"images": images, "val": val}}
+        print(f"{run}: {_words(found)}", flush=True)
+        _add(params, study, run, found)
+
+
+def _add(params: Params, study: StudyName, run: str, found: dict[str, Any]) -> None:
+    name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
+    content = {"profile": params.profile, "split": HEADLINE[study], "epochs": params.study(study).epochs}
+    runs = _earlier(paths.recipes(name), content) | {run: found}
+    runs = {run: runs[run] for run in params.runs if run in runs}
+    files.write_text(paths.recipes(name), json.dumps({**content, "runs": runs}) + "\n")
     if study == "faces":  # of chest films the val split has too few for a curve
         from cnnstudy.evaluation import figures
 
-        curves = {run: {kind: its[kind]["curve"] for kind in KINDS} for run, its in content["runs"].items()}
+        curves = {run: {kind: its[kind]["curve"] for kind in KINDS} for run, its in runs.items()}
         figures.draw_recipes(curves, f"{study}: the report's recipe and ours", paths.recipes_figure(name))
 
 

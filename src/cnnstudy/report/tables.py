@@ -157,7 +157,8 @@ def recipes_table(runs: dict[str, dict[str, Any]]) -> Table:
         "run",
         "recipe",
         "images seen",
-        "accuracy, mean of the seeds",
+        "seeds",
+        "accuracy, their mean",
         "95 % interval",
         "minus the report's recipe",
         "",
@@ -165,9 +166,9 @@ def recipes_table(runs: dict[str, dict[str, Any]]) -> Table:
     rows = []
     for run, its in runs.items():
         gains = {each["first"]: each for each in its["differences"]}
-        for kind in (name for name in its if name != "differences"):
-            row = [Cell(run), Cell(kind, "text"), Cell(f"{its[kind]['images_seen']:,}"), number(its[kind]["accuracy"])]
-            row.append(Cell(f"{its[kind]['low']:.3f}–{its[kind]['high']:.3f}"))
+        for kind in (name for name in its if name not in ("seeds", "differences")):
+            row = [Cell(run), Cell(kind, "text"), Cell(f"{its[kind]['images_seen']:,}"), Cell(f"{len(its['seeds'])}")]
+            row += [number(its[kind]["accuracy"]), Cell(f"{its[kind]['low']:.3f}–{its[kind]['high']:.3f}")]
             gain = gains.get(kind)
             text = "" if gain is None else f"{gain['difference']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
             verdict = "" if gain is None else "more than chance" if gain["real"] else "could be chance"
