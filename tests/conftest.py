@@ -6,21 +6,27 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 import cnnstudy  # noqa: F401  sets the threads of what the tests import
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+# However busy the machine is.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
 # Files that take a minute or more, the longest first: of two workers none is then left alone with one at the end.
 LONG = (
     "test_pipeline",
     "test_concurrency",
+    "test_kills",  # waits for no data that others draw, as those around it do
     "test_repro",
     "test_audit",
-    "test_kills",
     "test_checkpoint",
     "test_tracking_live",
+    "test_params",
 )
 
 

@@ -133,7 +133,9 @@ def check_value(key: Key, value: Any, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 SETTINGS = settings(
-    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

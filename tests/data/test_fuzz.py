@@ -23,7 +23,9 @@ from cnnstudy.errors import UserError
 
 SRC = Path(__file__).parents[2] / "src"
 SETTINGS = settings(
-    max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
