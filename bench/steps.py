@@ -14,7 +14,9 @@ from typing import IO, Any
 
 import common
 
+from cnnstudy import repro
 from cnnstudy.nets import specs
+from cnnstudy.training import environment
 
 NETS = {"alexnet": 100, "vggnet": 100, "mobilenet": 100, "xraynet": 32}
 ROUNDS = 7
@@ -80,11 +82,12 @@ def operations(layers: tuple[specs.Layer, ...], size: int) -> float:
 def main(threads: str = "1", *nets: str) -> None:
     """Measure nets on some threads, all four where none is named."""
     found: dict[str, dict[str, Any]] = {}
+    precisions = ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
     for net in nets or NETS:
         batch, size = NETS[net], specs.REPORT_SIZE[net]
         kinds = {
             f"{name}, {precision}": partial(Worker, script, net, precision, str(batch), threads, *more)
-            for precision in ("float32", "bfloat16")
+            for precision in precisions
             for name, script, more in (
                 ("cnnstudy", "keras_step.py", ()),
                 ("PyTorch, channels first", "torch_step.py", ("first",)),
@@ -97,7 +100,7 @@ def main(threads: str = "1", *nets: str) -> None:
         seconds = common.alternate({name: worker.seconds for name, worker in workers.items()}, ROUNDS)
         layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
         found[net] = {"images a second": {name: round(batch / value, 1) for name, value in seconds.items()}}
-        for precision in ("float32", "bfloat16"):
+        for precision in precisions:
             ours = f"cnnstudy, {precision}"
             theirs = min(value for name, value in seconds.items() if name.startswith("PyTorch") and precision in name)
             found[net][f"times PyTorch, {precision}"] = round(theirs / seconds[ours], 2)
@@ -107,6 +110,11 @@ def main(threads: str = "1", *nets: str) -> None:
             worker.end()
         print(net, found[net], flush=True)
     common.save("steps", {"threads": int(threads), "nets": found})
+
+
+def _has_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16."""
+    return repro.GPU.exists() or any(name.endswith("_bf16") for name in environment.cpu_features())
 
 
 def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:
