@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import stored
-from workspace import Workspace, clone
+from workspace import PATIENCE, Workspace, clone
 
 from cnnstudy import paths
 
@@ -34,7 +34,7 @@ def side_by_side(commands: list[tuple[Workspace, tuple[str, ...]]]) -> None:
         )
         for workspace, command in commands
     ]  # fmt: skip
-    outputs = [one.communicate()[0] for one in running]
+    outputs = [one.communicate(timeout=PATIENCE)[0] for one in running]
     assert all(one.returncode == 0 for one in running), "\n\n".join(output[-3000:] for output in outputs)
 
 
