@@ -19,7 +19,13 @@ from synthetic_runs import params_with, write_samples
 COMMAND = str(Path(sys.executable).with_name("cnnstudy"))
 WIDE, PHONE = 1280, 390
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # which is small in many containers
+    "--disable-background-networking",
+    "--disable-component-update",
+)
 
 pytestmark = pytest.mark.skipif(
     (CHROMIUM is None or find_spec("gradio") is None) and not os.environ.get("CNNSTUDY_NEEDS_APP"),

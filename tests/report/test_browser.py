@@ -10,7 +10,13 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 WIDE, PHONE = 1280, 390
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",  # which is small in many containers
+    "--disable-background-networking",
+    "--disable-component-update",
+)
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("CNNSTUDY_NEEDS_CHROMIUM"), reason="no Chromium here"
