@@ -1,4 +1,4 @@
-"""Recipes on the same images: how far the report's and the best one come, and the latter in a third of the epochs."""
+"""Recipes on the same images: how far the report's and the light one come, and the best in a third of the epochs."""
 
 import json
 import math
@@ -17,8 +17,8 @@ from cnnstudy.evaluation import intervals
 from cnnstudy.params import HEADLINE, Params, StudyName
 
 # What is compared, in its words: the recipe, and what its epochs are divided by.
-KINDS = {"report": ("report", 1), "best": ("best", 1), "best, a third": ("best", 3)}
-PAIRS = [("best", "report"), ("best, a third", "report")]
+KINDS = {"report": ("report", 1), "light": ("light", 1), "best, a third": ("best", 3)}
+PAIRS = [("light", "report"), ("best, a third", "report")]
 
 
 @dataclass(frozen=True)
