@@ -27,6 +27,8 @@ LONG = (
     "test_checkpoint",
     "test_tracking_live",
     "test_params",
+    "test_selection",
+    "test_devices",
 )
 
 
