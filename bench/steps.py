@@ -109,7 +109,7 @@ def main(threads: str = "1", *nets: str) -> None:
         for worker in workers.values():
             worker.end()
         print(net, found[net], flush=True)
-    common.save("steps", {"threads": int(threads), "nets": found})
+        common.save("steps", {"threads": int(threads), "nets": found})
 
 
 def _has_bfloat16() -> bool:
