@@ -1,7 +1,6 @@
 """The page in headless Chromium, served by `cnnstudy app`, which may ask nothing of the network."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import chromium
 import numpy as np
 import pytest
 from app.untrained import write_weights
@@ -17,18 +17,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from synthetic_runs import params_with, write_samples
 
 COMMAND = str(Path(sys.executable).with_name("cnnstudy"))
-WIDE, PHONE = 1280, 390
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",  # which is small in many containers
-    "--disable-background-networking",
-    "--disable-component-update",
-)
 
 pytestmark = pytest.mark.skipif(
-    (CHROMIUM is None or find_spec("gradio") is None) and not os.environ.get("CNNSTUDY_NEEDS_APP"),
+    (chromium.PATH is None or find_spec("gradio") is None) and not os.environ.get("CNNSTUDY_NEEDS_APP"),
     reason="no Gradio or no Chromium here; `make test-app` needs both",
 )
 
@@ -79,12 +70,12 @@ def address(folder: Path, proxy: socket.socket) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium.PATH, args=list(chromium.FLAGS))
         yield browser
         browser.close()
 
 
-@pytest.fixture(params=[WIDE, PHONE])
+@pytest.fixture(params=[chromium.WIDE, chromium.PHONE])
 def shown(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
     """The page with its first answer, and errors and what was asked of others than its server."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})

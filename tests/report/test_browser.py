@@ -1,32 +1,22 @@
 """The page in headless Chromium, on a desk, on a phone and in print."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromium
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-WIDE, PHONE = 1280, 390
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",  # which is small in many containers
-    "--disable-background-networking",
-    "--disable-component-update",
-)
-
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CNNSTUDY_NEEDS_CHROMIUM"), reason="no Chromium here"
+    chromium.PATH is None and not os.environ.get("CNNSTUDY_NEEDS_CHROMIUM"), reason="no Chromium here"
 )
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium.PATH, args=list(chromium.FLAGS))
         yield browser
         browser.close()
 
@@ -38,7 +28,7 @@ def file(html: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-@pytest.fixture(params=[WIDE, PHONE])
+@pytest.fixture(params=[chromium.WIDE, chromium.PHONE])
 def shown(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[tuple[Page, list[str]]]:
     """The page, and what the console said and what was asked of the network."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
@@ -68,7 +58,7 @@ def test_nothing_is_wider_than_the_screen(shown: tuple[Page, list[str]]) -> None
 def test_claims_are_cards_on_a_phone(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
     display = page.evaluate("getComputedStyle(document.querySelector('table.cards td')).display")
-    assert display == ("block" if page.evaluate("innerWidth") == PHONE else "table-cell")
+    assert display == ("block" if page.evaluate("innerWidth") == chromium.PHONE else "table-cell")
 
 
 def test_every_link_of_the_index_leads_to_something_visible(shown: tuple[Page, list[str]]) -> None:
