@@ -3,14 +3,12 @@
 import json
 import os
 import platform
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cnnstudy import files, paths
+from cnnstudy.process import silenced
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas")
 # Features of a CPU that oneDNN and Eigen choose their kernels by.
@@ -31,7 +29,7 @@ def configure(threads: int) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_deterministic_ops" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    with _silence():
+    with silenced():  # before its import has ended, TensorFlow knows of no log level
         import tensorflow as tf
 
     # A GPU's memory as it is needed: by default TensorFlow takes all there is.
@@ -52,20 +50,6 @@ def is_deterministic() -> bool:
     from tensorflow.python.framework import config
 
     return bool(config.is_op_determinism_enabled())
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Drop what is written to stderr: before its import has ended, TensorFlow knows of no log level."""
-    sys.stderr.flush()
-    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(nowhere)
 
 
 def facts(threads: int) -> dict[str, Any]:
