@@ -30,7 +30,7 @@ def main() -> None:
         for kind, value in found.items():
             parts[kind] += value
     steps = parts.pop("training steps")
-    parts["DVC"] = used.cpu - steps - sum(parts.values())
+    parts["DVC"] += used.cpu - steps - sum(parts.values())
     trainings = sum(name.startswith(("train@", "finetune@")) for name in stages)
     beside = used.cpu - steps
     common.save(

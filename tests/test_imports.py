@@ -33,6 +33,18 @@ def test_tensorflow_and_mlflow_are_imported_where_they_are_used() -> None:
     assert not HEAVY & imported(MODULES)
 
 
+def test_tensorflow_comes_without_scikit_learn_which_can_be_had_later() -> None:
+    code = """
+import sys
+from cnnstudy.training import environment
+environment.configure(1)
+assert "keras" in sys.modules
+assert "sklearn" not in sys.modules
+import sklearn.metrics
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=SRC, check=True)
+
+
 def test_a_net_for_phones_runs_without_tensorflow() -> None:
     assert not HEAVY & imported(["cnnstudy.serving.predict", "cnnstudy.export.litert", "ai_edge_litert.interpreter"])
 

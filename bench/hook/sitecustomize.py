@@ -5,6 +5,7 @@ threads in the middle of their work.
 """
 
 import atexit
+import itertools
 import json
 import os
 import sys
@@ -15,12 +16,15 @@ from pathlib import Path
 from types import FrameType
 
 INTERVAL = 0.02
+# After how many looks what was found is written, since not every process ends by itself.
+WRITTEN = 25
 # The first that matches any function on the stack, the innermost first: (part of a file's path, function, what it is).
 KINDS = (
     ("importlib", "", "imports"),
     ("polymorphic_function/tracing_compilation.py", "trace_function", "tracing"),
     ("cnnstudy/tracking", "", "MLflow"),
     ("/mlflow/", "", "MLflow"),
+    ("/dvc/", "", "DVC"),
     ("cnnstudy/training/predict.py", "", "predictions and BatchNorm's statistics"),
     ("cnnstudy/training/gradcam.py", "", "where a net looks"),
     ("keras/src/backend/tensorflow/trainer.py", "evaluate", "following the validation split"),
@@ -48,8 +52,8 @@ def kind_of(frame: FrameType | None) -> str:
     return "the rest"
 
 
-def watch(folder: Path) -> None:
-    """Count from now on, and write what was found when the process ends."""
+def watch(folder: Path, name: str) -> None:
+    """Count from now on, and write what was found when the process ends, and now and then before."""
     found: defaultdict[str, float] = defaultdict(float)
     last = time.process_time()
     main, ends = threading.main_thread().ident, threading.Event()
@@ -57,24 +61,35 @@ def watch(folder: Path) -> None:
 
     def look() -> None:
         nonlocal last
-        while not ends.wait(INTERVAL):
+        for looks in itertools.count(1):
+            if ends.wait(INTERVAL):
+                return
             now = time.process_time()
             found[kind_of(sys._current_frames().get(main))] += now - last
             last = now
+            if looks % WRITTEN == 0:
+                write()
 
     looker = threading.Thread(target=look, daemon=True)
 
     def write() -> None:
+        (folder / f"{name}.json").write_text(json.dumps(found))
+
+    def end() -> None:
         ends.set()
         looker.join()
         found["the rest"] += time.process_time() - last
-        name = "@".join([Path(sys.argv[0]).stem, *sys.argv[1:]])
-        (folder / f"{name}.json").write_text(json.dumps(found))
+        write()
 
     found["imports"] += last
     looker.start()
-    atexit.register(write)
+    atexit.register(end)
 
 
-if "DVC_STAGE" in os.environ and "cnnstudy.recovery" not in " ".join(sys.orig_argv):
-    watch(Path(os.environ["CNNSTUDY_BENCH"]))
+COMMAND = " ".join(sys.orig_argv)
+if "CNNSTUDY_BENCH" in os.environ:
+    FOLDER = Path(os.environ["CNNSTUDY_BENCH"])
+    if "multiprocessing.forkserver" in COMMAND:  # the processes that run DVC, and the one that records
+        os.register_at_fork(after_in_child=lambda: watch(FOLDER, f"process {os.getpid()}"))
+    elif "DVC_STAGE" in os.environ and "cnnstudy.recovery" not in COMMAND:
+        watch(FOLDER, "@".join([Path(sys.argv[0]).stem, *sys.argv[1:]]))

@@ -51,9 +51,7 @@ def main() -> None:
     command.set_defaults(action=lambda arguments: compare(arguments.a, arguments.b))
     command = commands.add_parser("latency", help="time the nets for phones on this machine, for the page and MLflow")
     command.set_defaults(action=lambda arguments: latency())
-    command = commands.add_parser(
-        "recipes", help="compare the recipes light and best with the report's on the same images"
-    )
+    command = commands.add_parser("recipes", help="compare the best recipe with the report's on the same images")
     command.add_argument("runs", metavar="RUN", nargs="+", help="of one study; keys of runs in params.yaml")
     command.add_argument("--seeds", type=int, default=3, help="how many; 3 if not given")
     command.set_defaults(action=lambda arguments: recipes(arguments.runs, arguments.seeds))

@@ -1,4 +1,4 @@
-"""Recipes on the same images: how far the report's and the light one come, and the best in a third of the epochs."""
+"""Recipes on the same images: how far the report's and the best one come, and the best in a third of the epochs."""
 
 import json
 import math
@@ -17,8 +17,8 @@ from cnnstudy.evaluation import intervals
 from cnnstudy.params import HEADLINE, Params, StudyName
 
 # What is compared, in its words: the recipe, and what its epochs are divided by.
-KINDS = {"report": ("report", 1), "light": ("light", 1), "best, a third": ("best", 3)}
-PAIRS = [("light", "report"), ("best, a third", "report")]
+KINDS = {"report": ("report", 1), "best": ("best", 1), "best, a third": ("best", 3)}
+PAIRS = [("best", "report"), ("best, a third", "report")]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
 def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int], train: Train) -> None:
     """Train runs of one study each way with each seed; write metrics/recipes/<study>-<data>.json and its figure.
 
-    Runs that were trained under the same profile for as long before stay there.
+    Runs that were trained under the same profile and by the same recipes for as long before stay there.
     """
     for run in runs:
         done = {kind: [train(with_recipe(params, *how), run, seed) for seed in seeds] for kind, how in KINDS.items()}
@@ -68,7 +68,12 @@ def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int],
 
 def _add(params: Params, study: StudyName, run: str, found: dict[str, Any]) -> None:
     name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
-    content = {"profile": params.profile, "split": HEADLINE[study], "epochs": params.study(study).epochs}
+    content = {
+        "profile": params.profile,
+        "split": HEADLINE[study],
+        "epochs": params.study(study).epochs,
+        "recipes": list(KINDS),
+    }
     runs = _earlier(paths.recipes(name), content) | {run: found}
     runs = {run: runs[run] for run in params.runs if run in runs}
     files.write_text(paths.recipes(name), json.dumps({**content, "runs": runs}) + "\n")

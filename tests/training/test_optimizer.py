@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnstudy.training.optimizer import Adam, Muon, is_matrix, orthogonal
+from cnnstudy.training.optimizer import Adam, Muon, _by_squares, _directly, is_matrix, orthogonal
 
 
 def steps(optimizer: keras.optimizers.Optimizer, n: int = 20) -> list[np.ndarray]:
@@ -50,6 +50,16 @@ def test_a_matrix_is_made_orthogonal(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(left @ right, whole.U @ whole.Vh, atol=1e-3)
     half = orthogonal(tf.constant(matrix), "bfloat16").numpy()
     assert np.abs(half - left * values @ right).max() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(40, 8), (8, 40)])
+def test_a_long_matrix_is_made_orthogonal_by_its_squares_as_directly(shape: tuple[int, int]) -> None:
+    matrix = np.random.default_rng(0).normal(size=shape) @ np.diag(np.geomspace(1, 1e-4, shape[1]))
+    start = tf.constant(matrix / np.linalg.norm(matrix), tf.float32)
+    is_tall = shape[0] > shape[1]
+    directly, by_squares = _directly(start, is_tall), _by_squares(start, is_tall)
+    np.testing.assert_allclose(by_squares, directly, atol=1e-3)
+    np.testing.assert_allclose(orthogonal(start, "float32"), by_squares, atol=1e-4)
 
 
 def test_kernels_are_turned_and_all_else_is_adam_s() -> None:

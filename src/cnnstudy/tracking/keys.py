@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cnnstudy import files, paths
 from cnnstudy.params import Params
+from cnnstudy.recovery import dvc_lock, lock_is_whole
 
 STAGES = {"base": "train", "tuned": "finetune"}
 
@@ -35,7 +37,10 @@ def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
 
 
 def read_lock() -> dict[str, Any]:
-    """dvc.lock's content; {} where there is none."""
+    """dvc.lock's content; {} where there is none. Of one that DVC is rewriting, which it does in place, the next."""
+    if not lock_is_whole():
+        with suppress(TimeoutError), dvc_lock():
+            pass
     content: dict[str, Any] = files.parse_yaml(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
     return content
 

@@ -1,5 +1,6 @@
 """Write runs, ablations and pages into the MLflow store, which may never fail a stage, nor hold it up for long."""
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -9,32 +10,47 @@ from typing import TypeVar
 
 from cnnstudy.params import Params
 from cnnstudy.tracking import facts, keys, store, upsert
+from cnnstudy.tracking.recorder import ELSEWHERE
 
 Result = TypeVar("Result")
 
-# Seconds that a stage waits for its record, that it waits where the store must be made first, and that a user does.
+# Seconds that a stage waits for its record, that it waits where the store must be made first, that a rebuild does (its
+# records are made with what its stages leave of the processor), and that a user does.
 LIMIT = 10.0
 NEW_STORE_LIMIT = 60.0
+REBUILD_LIMIT = 60.0
 USER_LIMIT = 600.0
 LATER = "`cnnstudy track` records it later"
 
 
-def record_run(params: Params, run: str) -> None:
-    """Record a run, or leave its record as it is where nothing changed; what goes wrong is one warning on stderr."""
-    if record := _made(lambda: facts.run_record(params, run, keys.run_key(run, params), facts.environment_tags()), run):
-        _stored(record, LIMIT)
+def record_run(params: Params, run: str, limit: float | None = None) -> bool:
+    """Record a run, or leave its record as it is where nothing changed; what goes wrong is one warning on stderr.
+
+    It takes at most `limit` seconds, what a stage waits if None.
+
+    Returns:
+        Whether the store has it, or another process sees to that (see cnnstudy.tracking.recorder).
+    """
+    return _record(
+        lambda: facts.run_record(params, run, keys.run_key(run, params), facts.environment_tags()), run, limit
+    )
 
 
-def record_ablation(params: Params, name: str) -> None:
+def record_ablation(params: Params, name: str, limit: float | None = None) -> bool:
     """Record an ablation as a run of its own; as `record_run`."""
-    if record := _made(lambda: facts.ablation_record(params, name, facts.environment_tags()), f"ablation {name}"):
-        _stored(record, LIMIT)
+    return _record(lambda: facts.ablation_record(params, name, facts.environment_tags()), f"ablation {name}", limit)
 
 
-def record_page(params: Params) -> None:
+def record_page(params: Params, limit: float | None = None) -> bool:
     """Record the page as a run of its own, in an experiment of its own; as `record_run`."""
-    if record := _made(lambda: facts.page_record(params, facts.environment_tags()), "page"):
-        _stored(record, LIMIT)
+    return _record(lambda: facts.page_record(params, facts.environment_tags()), "page", limit)
+
+
+def _record(make: Callable[[], facts.Record], name: str, limit: float | None) -> bool:
+    if ELSEWHERE in os.environ:
+        return True
+    record = _made(make, name)
+    return record is not None and _stored(record, limit or LIMIT)
 
 
 @dataclass(frozen=True)

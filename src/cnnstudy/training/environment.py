@@ -3,6 +3,9 @@
 import json
 import os
 import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,13 +32,27 @@ def configure(threads: int) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_deterministic_ops" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    with silenced():  # before its import has ended, TensorFlow knows of no log level
+    # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn, for wrappers.
+    with silenced(), _without("sklearn"):
         import tensorflow as tf
 
     # A GPU's memory as it is needed: by default TensorFlow takes all there is.
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Let a package that has not been imported yet seem not to be installed."""
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def allow_nondeterminism() -> None:

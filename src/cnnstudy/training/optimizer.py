@@ -6,6 +6,8 @@ import tensorflow as tf
 # Of Muon: the share of its momentum that a step keeps, and the iteration's steps and coefficients.
 MOMENTUM, ITERATIONS, COEFFICIENTS = 0.9, 5, (3.4445, -4.7750, 2.0315)
 TINY = 1e-7
+# From how many times as long as wide a matrix takes fewer operations by its squares.
+LONG = 1.5
 
 
 class Adam(keras.optimizers.Adam):
@@ -78,12 +80,33 @@ def orthogonal(matrix: tf.Tensor, dtype: str) -> tf.Tensor:
 
     Jordan's coefficients are chosen for speed: singular values come out between 0.7 and 1.2.
     """
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    found = tf.cast(matrix / (tf.norm(matrix) + TINY), dtype)
-    first, second, third = (tf.constant(each, dtype) for each in COEFFICIENTS)
-    identity = first * tf.eye(min(matrix.shape), dtype=dtype)
+    sides = sorted(matrix.shape)
+    start = tf.cast(matrix / (tf.norm(matrix) + TINY), dtype)
+    # Squares of singular values need float32's digits, of which a GPU's products have fewer.
+    has_digits = dtype == "float32" and not tf.config.list_physical_devices("GPU")
+    iterate = _by_squares if has_digits and sides[1] > LONG * sides[0] else _directly
+    return tf.cast(iterate(start, is_tall=matrix.shape[0] > matrix.shape[1]), matrix.dtype)
+
+
+def _directly(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
     for _ in range(ITERATIONS):
-        square = tf.matmul(found, found, transpose_a=is_tall, transpose_b=not is_tall)
-        factor = identity + second * square + third * tf.matmul(square, square)
-        found = tf.matmul(found, factor) if is_tall else tf.matmul(factor, found)
-    return tf.cast(found, matrix.dtype)
+        factor = _polynomial(tf.matmul(matrix, matrix, transpose_a=is_tall, transpose_b=not is_tall))
+        matrix = tf.matmul(matrix, factor) if is_tall else tf.matmul(factor, matrix)
+    return matrix
+
+
+def _by_squares(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
+    """The same from the small matrix of squares, since what is multiplied with `matrix` is a polynomial of it."""
+    square = tf.matmul(matrix, matrix, transpose_a=is_tall, transpose_b=not is_tall)
+    product = factor = _polynomial(square)
+    for _ in range(ITERATIONS - 1):
+        square = tf.matmul(factor, tf.matmul(square, factor))
+        factor = _polynomial(square)
+        product = tf.matmul(product, factor)
+    return tf.matmul(matrix, product) if is_tall else tf.matmul(product, matrix)
+
+
+def _polynomial(square: tf.Tensor) -> tf.Tensor:
+    first, second, third = (tf.constant(each, square.dtype) for each in COEFFICIENTS)
+    identity = first * tf.eye(square.shape[0], dtype=square.dtype)
+    return identity + second * square + third * tf.matmul(square, square)
