@@ -30,14 +30,13 @@ def main() -> None:
         for kind, value in found.items():
             parts[kind] += value
     steps = parts.pop("training steps")
-    parts["DVC"] += used.cpu - steps - sum(parts.values())
+    beside = sum(parts.values())
     trainings = sum(name.startswith(("train@", "finetune@")) for name in stages)
-    beside = used.cpu - steps
     common.save(
         "overhead",
         {
             "wall seconds": round(used.wall),
-            "CPU seconds": round(used.cpu),
+            "CPU seconds": round(steps + beside),
             "training steps": round(steps),
             "beside them": {name: round(value, 1) for name, value in sorted(parts.items(), key=lambda part: -part[1])},
             "sum beside them": round(beside),

@@ -84,15 +84,17 @@ def stage_names(lock: Path) -> list[str]:
 
 def lock_is_whole() -> bool:
     """Whether dvc.lock is absent, or what DVC can read to its end."""
-    if not paths.LOCK.exists():
-        return True
+    return not paths.LOCK.exists() or is_whole(paths.LOCK.read_text(encoding="utf-8", errors="replace"))
+
+
+def is_whole(lock: str) -> bool:
+    """The same of a dvc.lock's content."""
     import yaml
 
-    content = paths.LOCK.read_text(encoding="utf-8", errors="replace")
-    if not content.endswith("\n"):
+    if not lock.endswith("\n"):
         return False
     try:
-        found = files.parse_yaml(content)
+        found = files.parse_yaml(lock)
     except yaml.YAMLError:
         return False
     stages = found.get("stages") if isinstance(found, dict) else None

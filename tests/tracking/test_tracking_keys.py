@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from synthetic_runs import params_with
 
 from cnnstudy import paths
 from cnnstudy.params import Params
+from cnnstudy.recovery import dvc_lock
 from cnnstudy.tracking import keys
 
 RUNS = ("alexnet", "xray-aug0")
@@ -87,3 +90,25 @@ def test_a_lock_without_every_phase_gives_no_key(params: Params) -> None:
     del content["stages"]["finetune@alexnet"]
     assert keys.lock_key(content, "alexnet", params) is None
     assert keys.lock_key(content, "xray-aug0", params) is not None
+
+
+def test_a_lock_that_is_being_rewritten_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = "schema: '2.0'\nstages:\n  check:\n    cmd: python src/check.py\n"
+    for torn in ("", whole[:30]):
+        paths.LOCK.write_text(torn)
+        begun = Event()
+
+        def rewrite(begun: Event = begun) -> None:
+            with dvc_lock():
+                begun.set()
+                time.sleep(0.3)
+                paths.LOCK.write_text(whole)
+
+        writer = Thread(target=rewrite)
+        writer.start()
+        begun.wait()
+        assert keys.read_lock()["stages"] == {"check": {"cmd": "python src/check.py"}}
+        writer.join()
+    paths.LOCK.unlink()
+    assert keys.read_lock() == {}

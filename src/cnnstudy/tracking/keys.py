@@ -8,7 +8,7 @@ from typing import Any
 
 from cnnstudy import files, paths
 from cnnstudy.params import Params
-from cnnstudy.recovery import dvc_lock, lock_is_whole
+from cnnstudy.recovery import dvc_lock, is_whole
 
 STAGES = {"base": "train", "tuned": "finetune"}
 
@@ -38,10 +38,13 @@ def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
 
 def read_lock() -> dict[str, Any]:
     """dvc.lock's content; {} where there is none. Of one that DVC is rewriting, which it does in place, the next."""
-    if not lock_is_whole():
+    if not paths.LOCK.exists():
+        return {}
+    text = paths.LOCK.read_text(encoding="utf-8", errors="replace")
+    if not is_whole(text):
         with suppress(TimeoutError), dvc_lock():
-            pass
-    content: dict[str, Any] = files.parse_yaml(paths.LOCK.read_text(encoding="utf-8")) if paths.LOCK.exists() else {}
+            text = paths.LOCK.read_text(encoding="utf-8")
+    content: dict[str, Any] = files.parse_yaml(text)
     return content
 
 

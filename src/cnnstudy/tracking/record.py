@@ -29,7 +29,7 @@ def record_run(params: Params, run: str, limit: float | None = None) -> bool:
     It takes at most `limit` seconds, what a stage waits if None.
 
     Returns:
-        Whether the store has it, or another process sees to that (see cnnstudy.tracking.recorder).
+        Whether the store may be asked again: not where it has failed.
     """
     return _record(
         lambda: facts.run_record(params, run, keys.run_key(run, params), facts.environment_tags()), run, limit
@@ -50,7 +50,7 @@ def _record(make: Callable[[], facts.Record], name: str, limit: float | None) ->
     if ELSEWHERE in os.environ:
         return True
     record = _made(make, name)
-    return record is not None and _stored(record, limit or LIMIT)
+    return record is None or _stored(record, limit or LIMIT)
 
 
 @dataclass(frozen=True)
