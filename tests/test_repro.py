@@ -112,12 +112,16 @@ for _ in range(2):
 
 def rewritten(folder: Path, how: str) -> str:
     (folder / how).mkdir()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    subprocess.run([sys.executable, "-c", REWRITE, how], cwd=folder, check=True, env=environment)
+    run_python(folder, REWRITE, how)
     return (folder / how / LOCK).read_text(encoding="utf-8")
 
 
-def test_other_files_of_dvc_are_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_python(folder: Path, code: str, *arguments: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+    subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, check=True, env=environment)
+
+
+def test_other_files_of_dvc_are_left_to_it(tmp_path: Path) -> None:
     text = "# a comment that stays\nouts:\n- path: x\n"
     (tmp_path / "x.dvc").write_text(text)
     code = """
@@ -127,8 +131,7 @@ hasten_lock()
 with modify_yaml("x.dvc") as found:
     found["outs"][0]["path"] = "y"
 """
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=environment)
+    run_python(tmp_path, code)
     assert (tmp_path / "x.dvc").read_text() == text.replace("path: x", "path: y")
 
 

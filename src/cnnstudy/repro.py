@@ -150,7 +150,7 @@ def hasten_lock() -> None:
     def dump(content: Any, stream: TextIO) -> None:
         # What the round trip has read has a class of its own, for comments.
         text = _dumped(content) if type(content) is dict else ""
-        if text.isascii() and not any(map(_is_unsure, text.splitlines() or [""])):
+        if text and text.isascii() and not any(map(_is_unsure, text.splitlines())):
             stream.write(text)
         else:
             dump_slowly(content, stream)
@@ -160,7 +160,7 @@ def hasten_lock() -> None:
 
 def _is_unsure(line: str) -> bool:
     """Whether the round trip may write a line otherwise: folded, in other quotes, or without a space at its end."""
-    return not line or len(line) >= FOLDED or '"' in line or "''" in line or line.endswith(" ")
+    return len(line) >= FOLDED or '"' in line or "''" in line or line.endswith(" ")
 
 
 def _dumped(content: dict[str, Any]) -> str:

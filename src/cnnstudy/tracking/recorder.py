@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 
@@ -29,10 +29,16 @@ def recording(context: BaseContext, stages: Iterable[str]) -> Iterator[Callable[
     reader, writer = context.Pipe(duplex=False)
     os.environ[ELSEWHERE] = "1"  # before the first process of this context: the others have its environment
     recorder = context.Process(target=_record_all, args=(reader,), daemon=True)  # type: ignore[attr-defined]
+
+    def tell(name: str) -> None:
+        if _is_recorded(name):
+            with suppress(BrokenPipeError):  # it has ended, which is said below
+                writer.send(name)
+
     try:
         recorder.start()
         reader.close()
-        yield lambda name: writer.send(name) if _is_recorded(name) and recorder.is_alive() else None
+        yield tell
     finally:
         writer.close()
         del os.environ[ELSEWHERE]
