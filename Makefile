@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test test-app soak lint ui app latency compare bench report params advisories lock
+.PHONY: help setup repro test test-all test-app soak lint ui app latency compare bench report params advisories lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -30,8 +30,14 @@ $(READY): $(LOCK) pyproject.toml
 repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
 	cnnstudy repro
 
-test: $(READY) ## run the tests
-	pytest -n 3 --dist loadfile --no-loadscope-reorder  # three on two cores: some tests wait for other processes
+# Three on two cores: some tests wait for other processes.
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test: $(READY) ## run the tests, without those that take minutes
+	$(PYTEST) -m "not slow"
+
+test-all: $(READY) ## run all tests
+	$(PYTEST)
 
 test-app: ## run the tests of the app, in its own environment
 	$(MAKE) setup EXTRA=app

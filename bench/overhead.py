@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import common
+import yaml
 
 HOOK = Path(__file__).parent / "hook"
 IMPORT = "import cnnstudy.training.environment as e; e.configure(1); import keras"
@@ -21,6 +22,8 @@ def main() -> None:
         subprocess.run(["git", "clone", "--quiet", common.ROOT, clone], check=True)
         used = common.measured(["cnnstudy", "repro"], clone, PYTHONPATH=str(HOOK), CNNSTUDY_BENCH=str(times))
         stages = {path.stem: json.loads(path.read_text()) for path in sorted(times.iterdir())}
+        lock = yaml.safe_load((clone / "dvc.lock").read_text())
+        trainings = sum(name.startswith(("train@", "finetune@")) for name in lock["stages"])
         nothing = common.alternate({"dvc repro": lambda: common.measured(["dvc", "repro"], clone).wall}, 5)
         tensorflow = common.alternate(
             {"import": lambda: common.measured([sys.executable, "-c", IMPORT], clone, PYTHONPATH="src").cpu}, 5
@@ -31,7 +34,6 @@ def main() -> None:
             parts[kind] += value
     steps = parts.pop("training steps")
     beside = sum(parts.values())
-    trainings = sum(name.startswith(("train@", "finetune@")) for name in stages)
     common.save(
         "overhead",
         {

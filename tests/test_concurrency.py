@@ -14,6 +14,8 @@ from workspace import PATIENCE, Workspace, clone
 
 from cnnstudy import paths
 
+pytestmark = pytest.mark.slow
+
 # Of one net, its base phase.
 SMALL = ("-S", "model=alexnet", "-S", "profile=smoke", "-S", "~finetuned.alexnet")
 # A setting apart for each experiment, which its history and its record must show.

@@ -3,7 +3,10 @@
 import random
 from pathlib import Path
 
+import pytest
 import soak
+
+pytestmark = pytest.mark.slow
 
 RUNS = ("xray-aug0",)
 

@@ -22,11 +22,11 @@ RUNS = ("alexnet", "xray-aug0", "xray-depth6")
 
 @pytest.fixture(scope="module")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Workspace:
-    """A clone in which `dvc repro` has rebuilt three runs of both studies."""
+    """A clone in which `make repro` has rebuilt three runs of both studies."""
     workspace = clone(tmp_path_factory.mktemp("clone"), data_cache)
     workspace.compose("profile=smoke", "xray.widths=reshi")
     workspace.select(RUNS)
-    workspace.run("dvc", "repro")
+    workspace.run("cnnstudy", "repro")
     return workspace
 
 
@@ -43,6 +43,7 @@ def test_a_second_repro_does_nothing(rebuilt: Workspace) -> None:
     assert "Data and pipelines are up to date." in rebuilt.run("dvc", "repro")
 
 
+@pytest.mark.slow
 def test_done_again_each_stage_gives_the_same_bytes(rebuilt: Workspace) -> None:
     lock = (rebuilt.path / "dvc.lock").read_bytes()
     stages = ["ingest@faces", "audit@faces", "augment@faces", "ablate@nets"]
@@ -163,6 +164,7 @@ def test_a_clone_that_pulls_has_everything_without_training(rebuilt: Workspace, 
     assert stored.record(clone.path) == stored.record(rebuilt.path)
 
 
+@pytest.mark.slow
 def test_a_remote_behind_ssh_holds_data_and_models(rebuilt: Workspace, tmp_path: Path) -> None:
     with ssh_server.running(tmp_path) as server:
         clone = cloned(rebuilt, tmp_path / "clone")
@@ -187,6 +189,7 @@ def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
     assert "vggnet.val_accuracy" in parts["Metrics"]
 
 
+@pytest.mark.slow
 def test_a_picture_that_differs_is_shown_beside_the_other(rebuilt: Workspace, tmp_path: Path) -> None:
     cloned(rebuilt, tmp_path / "clone")
     page = rebuilt.path / paths.COMPARED / "index.html"

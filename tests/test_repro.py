@@ -42,6 +42,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Works
     return workspace
 
 
+@pytest.mark.slow
 def test_it_leaves_what_dvc_repro_leaves(rebuilt: Workspace, data_cache: Path) -> None:
     alone = prepare(rebuilt.path.parent / "alone", data_cache)
     alone.run("dvc", "repro")
@@ -140,6 +141,7 @@ def test_what_it_makes_is_recorded(rebuilt: Workspace) -> None:
     assert "warning" not in (rebuilt.path / "said.log").read_text()
 
 
+@pytest.mark.slow
 def test_where_it_can_t_be_recorded_there_is_a_warning_of_one_process_and_no_failure(rebuilt: Workspace) -> None:
     (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
     (rebuilt.path / "report/index.html").unlink()
@@ -204,6 +206,7 @@ def test_a_bad_value_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
     assert rebuilt.run("cnnstudy", "repro", code=2).startswith("error: params.yaml: faces.epochs: 0 found; allowed: ")
 
 
+@pytest.mark.slow
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     workspace = prepare(tmp_path / "killed")
     log = workspace.path / "repro.log"

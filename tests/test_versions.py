@@ -5,9 +5,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from workspace import Workspace, clone
 
 from cnnstudy import paths
+
+pytestmark = pytest.mark.slow
 
 FOLDER = "data/raw/films"
 

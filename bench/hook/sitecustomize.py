@@ -12,12 +12,15 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from multiprocessing import util
 from pathlib import Path
 from types import FrameType
 
 INTERVAL = 0.02
 # After how many looks what was found is written, since not every process ends by itself.
 WRITTEN = 25
+# Where a stage begins that is a fork of DVC's process: cnnstudy.warm.
+STAGE = "_become"
 # The first that matches any function on the stack, the innermost first: (part of a file's path, function, what it is).
 KINDS = (
     ("importlib", "", "imports"),
@@ -25,7 +28,8 @@ KINDS = (
     ("cnnstudy/tracking", "", "MLflow"),
     ("/mlflow/", "", "MLflow"),
     ("/dvc/", "", "DVC"),
-    ("cnnstudy/training/predict.py", "", "predictions and BatchNorm's statistics"),
+    ("cnnstudy/training/batchnorm.py", "", "BatchNorm's statistics"),
+    ("cnnstudy/training/predict.py", "", "predictions"),
     ("cnnstudy/training/gradcam.py", "", "where a net looks"),
     ("keras/src/backend/tensorflow/trainer.py", "evaluate", "following the validation split"),
     ("keras/src/backend/tensorflow/trainer.py", "fit", "training steps"),
@@ -43,7 +47,7 @@ KINDS = (
 
 def kind_of(frame: FrameType | None) -> str:
     """What the innermost function of ours, or of a library's that counts, was doing."""
-    while frame is not None:
+    while frame is not None and frame.f_code.co_name != STAGE:
         file, function = frame.f_code.co_filename, frame.f_code.co_name
         for part, name, kind in KINDS:
             if part in file and name in ("", function):
@@ -76,6 +80,8 @@ def watch(folder: Path, name: str) -> None:
         (folder / f"{name}.json").write_text(json.dumps(found))
 
     def end() -> None:
+        if ends.is_set():
+            return
         ends.set()
         looker.join()
         found["the rest"] += time.process_time() - last
@@ -84,12 +90,20 @@ def watch(folder: Path, name: str) -> None:
     found["imports"] += last
     looker.start()
     atexit.register(end)
+    util.Finalize(None, end, exitpriority=0)  # of processes that multiprocessing starts
+
+
+def imported(folder: Path) -> None:
+    """What a process has taken that others are forks of: it imports, and then waits. Not for these themselves."""
+    if not (folder / "imported.json").exists():
+        (folder / "imported.json").write_text(json.dumps({"imports": time.process_time()}))
 
 
 COMMAND = " ".join(sys.orig_argv)
 if "CNNSTUDY_BENCH" in os.environ:
     FOLDER = Path(os.environ["CNNSTUDY_BENCH"])
-    if "multiprocessing.forkserver" in COMMAND:  # the processes that run DVC, and the one that records
-        os.register_at_fork(after_in_child=lambda: watch(FOLDER, f"process {os.getpid()}"))
+    if "multiprocessing.forkserver" in COMMAND:  # the processes that run DVC, their stages, and the one that records
+        util.register_after_fork(watch, lambda _: watch(FOLDER, f"process {os.getpid()}"))
+        os.register_at_fork(before=lambda: imported(FOLDER))
     elif "DVC_STAGE" in os.environ and "cnnstudy.recovery" not in COMMAND:
         watch(FOLDER, "@".join([Path(sys.argv[0]).stem, *sys.argv[1:]]))

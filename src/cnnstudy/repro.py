@@ -19,11 +19,22 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TextIO
 
-from cnnstudy import paths, process, recovery, sizes
+from cnnstudy import paths, process, recovery, sizes, warm
 from cnnstudy.params import Params
 
 # A device that several trainings would have to share.
 GPU = Path("/dev/nvidiactl")
+# What every process that runs DVC imports.
+PRELOADED = (
+    "dvc.cli.parser",
+    "dvc.repo.reproduce",
+    "dvc.commands.repro",
+    "scmrepo.git",
+    "ruamel.yaml",
+    "psutil",
+    "cnnstudy.repro",
+    "cnnstudy.preloaded",
+)
 # From this length on lines of YAML may be folded, by one writer in another place than by the other.
 FOLDED = 80
 
@@ -78,7 +89,7 @@ def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
 def _run_all(needs: dict[str, set[str]], order: list[str], jobs: int) -> bool:
     from cnnstudy.tracking.recorder import recording
 
-    context = _context()
+    context = _context(needs)
     with recording(context, needs) as record:
         return _run_each(needs, order, jobs, context, record)
 
@@ -113,13 +124,19 @@ def _run_each(
     return not failed
 
 
-def _context() -> BaseContext:
-    """Processes that begin with DVC imported, where the system can."""
+def _context(stages: Iterable[str]) -> BaseContext:
+    """Processes that begin with DVC imported, and with what some stages import, where the system can."""
     is_served = "forkserver" in multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if is_served else "spawn")
     if is_served:
-        context.set_forkserver_preload(["dvc.cli", "dvc.repo.reproduce", "dvc.commands.repro", "cnnstudy.repro"])
+        os.environ[warm.LIBRARIES] = " ".join(warm.libraries(stages) if _forks_stages() else [])
+        context.set_forkserver_preload(list(PRELOADED))
     return context
+
+
+def _forks_stages() -> bool:
+    """Whether stages may be forks: not beside a GPU, whose driver allows none, nor where macOS's libraries don't."""
+    return sys.platform == "linux" and not GPU.exists()
 
 
 def _run_one(name: str, is_prefixed: bool) -> None:
@@ -130,6 +147,8 @@ def _run_one(name: str, is_prefixed: bool) -> None:
     from dvc.cli import main
 
     hasten_lock()
+    if _forks_stages():
+        warm.fork_stages()
     sys.exit(main(["--wait-for-lock", "repro", "--single-item", name]))
 
 

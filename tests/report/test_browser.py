@@ -8,9 +8,12 @@ import chromium
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-pytestmark = pytest.mark.skipif(
-    chromium.PATH is None and not os.environ.get("CNNSTUDY_NEEDS_CHROMIUM"), reason="no Chromium here"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        chromium.PATH is None and not os.environ.get("CNNSTUDY_NEEDS_CHROMIUM"), reason="no Chromium here"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

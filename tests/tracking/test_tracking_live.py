@@ -21,7 +21,7 @@ from cnnstudy.params import Params
 from cnnstudy.tracking import live, record, store, upsert
 
 # Of SQLAlchemy, about MLflow's own tables.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")]
 
 NAME = "alexnet"
 # Seconds that a test waits for another process, which gives way to all others.

@@ -28,7 +28,7 @@ from cnnstudy.params import Params
 from cnnstudy.tracking import facts, live, record, store
 
 # Of SQLAlchemy, about MLflow's own tables.
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")]
 
 NAME = "alexnet"
 # Seconds that a store may cost a stage.

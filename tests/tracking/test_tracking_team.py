@@ -17,6 +17,7 @@ from cnnstudy.params import Params
 from cnnstudy.tracking import live, record, store
 
 pytestmark = [
+    pytest.mark.slow,
     # Of SQLAlchemy, about MLflow's own tables, of pandas, about MLflow's own calls, and of MLflow, about itself.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),

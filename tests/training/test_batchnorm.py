@@ -42,6 +42,20 @@ def test_statistics_are_those_of_each_layers_input_with_the_layers_before_it_cor
         values = layer(values, training=False)
 
 
+def test_it_says_what_the_net_then_answers(model: keras.Sequential) -> None:
+    found = batchnorm.recalibrate(model, lambda: iter(batches(8)))
+    np.testing.assert_allclose(found, model(IMAGES, training=False), atol=1e-5)
+
+
+def test_statistics_of_values_far_from_zero_keep_their_digits() -> None:
+    values = np.random.default_rng(1).normal(1000, 1, (37, 16, 16, 3)).astype(np.float32)
+    net = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.BatchNormalization()])
+    batchnorm.recalibrate(net, lambda: iter(np.array_split(values, 5)))
+    exact = values.astype(np.float64)
+    np.testing.assert_allclose(net.layers[0].moving_mean, exact.mean(axis=(0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(net.layers[0].moving_variance, exact.var(axis=(0, 1, 2)), rtol=1e-5)
+
+
 def test_the_batch_size_does_not_matter(model: keras.Sequential) -> None:
     batchnorm.recalibrate(model, lambda: iter(batches(8)))
     small = statistics(model)

@@ -21,6 +21,7 @@ import keras, numpy as np, tensorflow as tf
 cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from training.small_net import ADAM, bright_or_dark, training, unkept
+MUON = ADAM.model_copy(update={"optimizer": "muon"})
 from cnnstudy.nets import build, specs
 from cnnstudy.training import devices, loop
 dataset = bright_or_dark()
@@ -28,12 +29,12 @@ data = training(dataset, rotation=20)
 plain = specs.Conv(4, 3, bias=True), specs.Relu(), specs.GlobalAveragePool(), specs.Dense(2, activation="softmax")
 normed = plain[0], specs.BatchNorm(), *plain[1:]
 
-def trained(layers, strategy):
+def trained(layers, strategy, settings=ADAM):
     keras.backend.clear_session()
     keras.utils.set_random_seed(1)
     with strategy.scope():
         model = build.build(layers, 12)
-        return model, loop.fit(model, data, dataset, ADAM, loop.Schedule(8, 3, "none", 1), unkept())
+        return model, loop.fit(model, data, dataset, settings, loop.Schedule(8, 3, "none", 1), unkept())
 
 for layers in (plain, normed):
     alone = trained(layers, devices.strategy())
@@ -50,6 +51,9 @@ for layers in (plain, normed):
     else:
         assert all(np.isfinite(weight).all() for weight in both[0].get_weights())
         assert both[1]["loss"].iloc[-1] < both[1]["loss"].iloc[0]
+one, other = (trained(plain, each, MUON)[0].get_weights() for each in (devices.strategy(), strategy))
+for alone, both in zip(one, other, strict=True):
+    np.testing.assert_allclose(alone, both, atol=1e-3)
 print("the same")
 """
 

@@ -87,6 +87,21 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
         np.testing.assert_allclose(model(images, training=False).numpy(), arrays[f"test/{mode}"], atol=1e-5)
 
 
+def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(dataset: Dataset) -> None:
+    data = training(dataset, level=1)
+    rows = data.rows.sample(frac=1, random_state=0).reset_index(drop=True)
+    mixed = pipeline.training_set(dataset, rows, "train")
+    model, _ = trained(dataset, mixed)
+    arrays = predict.predict_splits(model, dataset, mixed, SCHEDULE, "recalibrated")
+    for name, images in (
+        ("train", dataset.images[arrays["train/id"]]),
+        ("train_augmented", mixed.copies(np.arange(80))),
+    ):
+        answers = model(pipeline.scaled(images), training=False).numpy()
+        np.testing.assert_allclose(answers, arrays[f"{name}/recalibrated"], atol=1e-5)
+    np.testing.assert_array_equal(arrays["train_augmented/id"], rows["id"])
+
+
 def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
     data = training(dataset)
     layers = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))

@@ -1,5 +1,6 @@
 """Our Adam against Keras's, and Muon against the formulas."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cnnstudy.training import optimizer as module
 from cnnstudy.training.optimizer import Adam, Muon, _by_squares, _directly, is_matrix, orthogonal
 
 
@@ -35,10 +37,11 @@ def test_it_steps_as_keras_does(settings: dict[str, Any]) -> None:
         assert ours == pytest.approx(theirs, rel=1e-5, abs=1e-6)
 
 
-def test_its_loss_can_be_scaled() -> None:
-    scaled = steps(keras.optimizers.LossScaleOptimizer(Adam(0.01), initial_scale=1.0, dynamic_growth_steps=10**6))
-    for ours, plain in zip(scaled, steps(Adam(0.01)), strict=True):
-        assert ours == pytest.approx(plain)
+@pytest.mark.parametrize("made", [lambda: Adam(0.01), lambda: Muon(0.01, 0.9, 0.99, 1e-3, 5.0)])
+def test_its_loss_can_be_scaled(made: Callable[[], Adam]) -> None:
+    scaled = steps(keras.optimizers.LossScaleOptimizer(made(), initial_scale=1.0, dynamic_growth_steps=10**6))
+    for one, plain in zip(scaled, steps(made()), strict=True):
+        assert one == pytest.approx(plain)
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
@@ -57,8 +60,29 @@ def test_a_long_matrix_is_made_orthogonal_by_its_squares_as_directly(shape: tupl
     matrix = np.random.default_rng(0).normal(size=shape) @ np.diag(np.geomspace(1, 1e-4, shape[1]))
     start = tf.constant(matrix / np.linalg.norm(matrix), tf.float32)
     is_tall = shape[0] > shape[1]
-    directly, by_squares = _directly(start, is_tall), _by_squares(start, is_tall)
+    directly, by_squares = _directly(start[None], is_tall)[0], _by_squares(start[None], is_tall)[0]
     np.testing.assert_allclose(by_squares, directly, atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (20, 21), (9, 30)])
+def test_a_wide_matrix_is_made_orthogonal_block_by_block(
+    shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 8)
+    matrix = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    found = orthogonal(tf.constant(matrix), "float32").numpy()
+    assert found.shape == shape
+    wide = -(-shape[1] // -(-shape[1] // 8))
+    for start in range(0, shape[1], wide):
+        alone = orthogonal(tf.constant(matrix[:, start : start + wide]), "float32").numpy()
+        np.testing.assert_allclose(found[:, start : start + wide], alone, atol=1e-4)
+
+
+def test_a_matrix_that_is_not_longer_than_a_block_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = tf.constant(np.random.default_rng(0).normal(size=(8, 40)), tf.float32)
+    whole = orthogonal(matrix, "float32").numpy()
+    monkeypatch.setattr(module, "BLOCK", 8)
+    np.testing.assert_array_equal(orthogonal(matrix, "float32"), whole)
 
 
 def test_only_long_matrices_go_by_their_squares_and_only_where_products_have_the_digits(

@@ -14,16 +14,17 @@ Batches = Callable[[], Iterator[np.ndarray | tf.Tensor]]
 
 # Activations of the whole training set are kept between layers where they take at most this much, else computed anew.
 KEPT_BYTES = 1 << 30
-# How many are squared at once, in float64.
-SUMMED_VALUES = 1 << 22
 
 
-def recalibrate(model: keras.Sequential, batches: Batches) -> None:
+def recalibrate(model: keras.Sequential, batches: Batches) -> np.ndarray:
     """Set every BatchNorm's mean and variance to those of the training images, in place, weights untouched.
 
     `batches` starts a pass over the training images, float32 [B, H, W, 3]. Layer by layer from the input up, since the
     statistics of a layer depend on the corrected layers before it; dropout is off; sums are streamed in float64.
     Frozen layers keep theirs, which what comes after them was trained with.
+
+    Returns:
+        What the net then answers to those images, float32 [n, outputs].
     """
     start = 0
     for index, layer in enumerate(model.layers):
@@ -39,6 +40,7 @@ def recalibrate(model: keras.Sequential, batches: Batches) -> None:
         layer.moving_variance.assign(moments.variance)
         if kept is not None:
             batches, start = kept.__iter__, index
+    return np.concatenate([forward(model.layers[start:], batch).numpy() for batch in batches()])
 
 
 def statistics(model: keras.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -93,22 +95,26 @@ class _Moments:
         self.squares: np.ndarray | float = 0.0
 
     def add(self, batch: tf.Tensor) -> None:
-        values = batch.numpy().reshape(-1, batch.shape[-1])
-        for part in np.array_split(values, -(-values.size // SUMMED_VALUES)):
-            self._add(part)
-
-    def _add(self, values: np.ndarray) -> None:
-        mean = values.mean(axis=0, dtype=np.float64)
-        squares = np.square(values - mean).sum(axis=0)
-        delta, total = mean - self.mean, self.count + len(values)
-        self.squares = self.squares + squares + delta**2 * (self.count * len(values) / total)
-        self.mean = self.mean + delta * (len(values) / total)
+        count = int(tf.size(batch)) // batch.shape[-1]
+        mean = _mean(batch)
+        squares = _mean(tf.math.squared_difference(batch, tf.cast(mean, batch.dtype))).numpy() * count
+        delta, total = mean.numpy() - self.mean, self.count + count
+        self.squares = self.squares + squares + delta**2 * (self.count * count / total)
+        self.mean = self.mean + delta * (count / total)
         self.count = total
 
     @property
     def variance(self) -> np.ndarray:
         assert self.count
         return np.asarray(self.squares / self.count)
+
+
+def _mean(values: tf.Tensor) -> tf.Tensor:
+    """The mean over all axes but the last, float64; along an image's rows, which are short, in float32."""
+    if len(values.shape) > 2:
+        values = tf.reduce_mean(values, axis=-2)
+    values = tf.cast(values, tf.float64)
+    return tf.reduce_mean(values, axis=list(range(len(values.shape) - 1)))
 
 
 def _kept(kept: list[tf.Tensor] | None, inputs: tf.Tensor) -> list[tf.Tensor] | None:

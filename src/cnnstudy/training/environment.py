@@ -25,21 +25,28 @@ def configure(threads: int) -> None:
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    # What stops a training is raised as an exception too; the rest is noise of every start.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_deterministic_ops" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn, for wrappers.
-    with silenced(), _without("sklearn"):
-        import tensorflow as tf
+    import_tensorflow()
+    import tensorflow as tf
 
     # A GPU's memory as it is needed: by default TensorFlow takes all there is.
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow and Keras, with what they read of the environment while they are imported."""
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    # What stops a training is raised as an exception too; the rest is noise of every start.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn, for wrappers.
+    with silenced(), _without("sklearn"):
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Adam, each variable updated by one of TensorFlow's operations, and Muon for kernels that are matrices."""
 
+from functools import partial
+
 import keras
 import tensorflow as tf
 
@@ -8,6 +10,8 @@ MOMENTUM, ITERATIONS, COEFFICIENTS = 0.9, 5, (3.4445, -4.7750, 2.0315)
 TINY = 1e-7
 # From how many times as long as wide a matrix takes fewer operations by its squares.
 LONG = 1.5
+# Columns that are made orthogonal at once.
+BLOCK = 128
 
 
 class Adam(keras.optimizers.Adam):
@@ -40,8 +44,10 @@ class Muon(Adam):
     """Muon (Jordan 2024) for the kernels of dense layers and convolutions, Adam for all else.
 
     A kernel's momentum, as a matrix [inputs, outputs], is replaced by the orthogonal matrix next to it, so that a step
-    goes as far in each direction that the gradients have. Its length is that of the kernel times `kernel_factor` times
-    the learning rate. Filters of depthwise convolutions are Adam's. Keras's Muon takes no convolutions.
+    goes as far in each direction that the gradients have; a wide one block by block of its outputs, as where a matrix
+    is spread over devices (Khaled et al. 2025), which takes a fraction of the time. The step's length is that of the
+    kernel times `kernel_factor` times the learning rate. Filters of depthwise convolutions are Adam's. Keras's Muon
+    takes no convolutions.
     """
 
     def __init__(
@@ -54,7 +60,9 @@ class Muon(Adam):
         dtype: str = "float32",
     ) -> None:
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        self.kernel_factor, self.dtype = kernel_factor, dtype
+        self.kernel_factor = kernel_factor
+        # Traced once for all kernels of one shape.
+        self.orthogonal = tf.function(partial(orthogonal, dtype=dtype), autograph=False)
 
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update a variable and what is kept of its gradients in place."""
@@ -64,7 +72,7 @@ class Muon(Adam):
         momentum = self._momentums[self._get_variable_index(variable)]
         momentum.assign(momentum * MOMENTUM + gradient)
         ahead = gradient + momentum * MOMENTUM  # Nesterov's
-        step = orthogonal(tf.reshape(ahead, (-1, variable.shape[-1])), self.dtype)
+        step = self.orthogonal(tf.reshape(ahead, (-1, variable.shape[-1])))
         length = tf.norm(tf.convert_to_tensor(variable)) / (tf.norm(step) + TINY)
         rate = tf.cast(learning_rate, variable.dtype) * self.kernel_factor
         variable.assign_sub(rate * length * tf.reshape(step, variable.shape))
@@ -78,14 +86,27 @@ def is_matrix(shape: tuple[int, ...]) -> bool:
 def orthogonal(matrix: tf.Tensor, dtype: str) -> tf.Tensor:
     """About U V^T of a matrix U S V^T, by Newton and Schulz's iteration, computed in `dtype`.
 
-    Jordan's coefficients are chosen for speed: singular values come out between 0.7 and 1.2.
+    Jordan's coefficients are chosen for speed: singular values come out between 0.7 and 1.2. Where it is longer and
+    wider than `BLOCK`, that is done of so many columns at a time.
     """
-    sides = sorted(matrix.shape)
-    start = tf.cast(matrix / (tf.norm(matrix) + TINY), dtype)
+    rows, columns = matrix.shape
+    count = -(-columns // BLOCK) if rows > BLOCK else 1
+    if count == 1:
+        return _orthogonal(matrix[None], dtype)[0]
+    filled = tf.pad(matrix, ((0, 0), (0, -columns % count)))
+    blocks = tf.transpose(tf.reshape(filled, (rows, count, -1)), (1, 0, 2))
+    return tf.reshape(tf.transpose(_orthogonal(blocks, dtype), (1, 0, 2)), (rows, -1))[:, :columns]
+
+
+def _orthogonal(matrices: tf.Tensor, dtype: str) -> tf.Tensor:
+    """The same of each of some matrices, [n, rows, columns], whole."""
+    _, rows, columns = matrices.shape
+    norms = tf.norm(matrices, axis=(1, 2), keepdims=True)
+    start = tf.cast(matrices / (norms + TINY), dtype)
     # Squares of singular values need float32's digits, of which a GPU's products have fewer.
     has_digits = dtype == "float32" and not tf.config.list_physical_devices("GPU")
-    iterate = _by_squares if has_digits and sides[1] > LONG * sides[0] else _directly
-    return tf.cast(iterate(start, is_tall=matrix.shape[0] > matrix.shape[1]), matrix.dtype)
+    iterate = _by_squares if has_digits and max(rows, columns) > LONG * min(rows, columns) else _directly
+    return tf.cast(iterate(start, is_tall=rows > columns), matrices.dtype)
 
 
 def _directly(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
@@ -108,5 +129,5 @@ def _by_squares(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
 
 def _polynomial(square: tf.Tensor) -> tf.Tensor:
     first, second, third = (tf.constant(each, square.dtype) for each in COEFFICIENTS)
-    identity = first * tf.eye(square.shape[0], dtype=square.dtype)
+    identity = first * tf.eye(square.shape[-1], dtype=square.dtype)
     return identity + second * square + third * tf.matmul(square, square)

@@ -35,6 +35,17 @@ class TrainingSet:
         """Whether any image is changed anew every epoch."""
         return bool(self.rows[["rotation", "shift", "flip"]].to_numpy(float).any())
 
+    @property
+    def split(self) -> str:
+        """The split that all rows belong to."""
+        return str(self.rows["split"][0])
+
+    def originals(self, ids: np.ndarray) -> np.ndarray:
+        """The rows of some of the split's images as they are, int64 [len(ids)]; every image has one."""
+        rows = np.flatnonzero(self.rows["operation"] == "original")
+        by_id = pd.Series(rows, index=self.ids[rows])
+        return by_id.loc[ids].to_numpy()
+
     def copies(self, rows: np.ndarray) -> np.ndarray:
         """The images of some rows, exact operations applied: uint8 [len(rows), H, W, 3]."""
         operations = self.rows["operation"].to_numpy()[rows]

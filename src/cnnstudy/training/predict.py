@@ -47,15 +47,17 @@ def predict_splits(
         arrays[f"{split}/batch"] = _batch_statistics(infer_by_batch, dataset.images, ids, schedule)
         arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, ids))
     moving = batchnorm.statistics(model)
-    batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
+    trained = class_probabilities(batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH)))
     for split, ids in splits.items():
-        arrays[f"{split}/recalibrated"] = _infer(infer, _batches(dataset.images, ids))
+        is_trained = split == data.split
+        found = trained[data.originals(ids)] if is_trained else _infer(infer, _batches(dataset.images, ids))
+        arrays[f"{split}/recalibrated"] = found
     if mode == "moving":
         batchnorm.put_statistics(model, moving)
     if not data.is_random:
-        name = f"{data.rows['split'][0]}_augmented"
+        name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
-        arrays[f"{name}/{mode}"] = _infer(infer, copy_batches(data, BATCH))
+        arrays[f"{name}/{mode}"] = trained if mode == "recalibrated" else _infer(infer, copy_batches(data, BATCH))
     return arrays
 
 
