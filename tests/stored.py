@@ -17,12 +17,12 @@ DATA = (
 
 
 def record(root: Path) -> list[dict[str, Any]]:
-    """Every run, by name and key, with parameters, tags, metrics, data, its parent's name and its artifacts' hashes."""
+    """Every run, by name, study and key, with parameters, tags, metrics, data, its parent's name and its artifacts' hashes."""
     with sqlite3.connect(root / "mlflow.db") as connection:
         runs = connection.execute(RUNS).fetchall()
         names = {run: name for run, name, _ in runs}
         found = [_run(connection, root, run, names) | {"name": name, "status": status} for run, name, status in runs]
-    return sorted(found, key=lambda run: (run["name"], run["tags"]["run_key"]))
+    return sorted(found, key=lambda run: (run["name"], run["tags"].get("study", ""), run["tags"]["run_key"]))
 
 
 def _run(connection: sqlite3.Connection, root: Path, run: str, names: dict[str, str]) -> dict[str, Any]:

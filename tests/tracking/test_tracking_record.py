@@ -102,7 +102,7 @@ def record_all(params: Params) -> tuple[int, int]:
 
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     run = only(client, "tags.run = 'xray-aug4'")
-    settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "4"}
+    settings = {"net": "xraynet", "depth": "5", "plan.level": "4", "batch_size": "16", "epochs": "2"}
     settings |= {
         "image_size": "64",
         "batchnorm": "recalibrated",
@@ -110,7 +110,7 @@ def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
         "precision": "float32",
         "deterministic": "True",
     }
-    settings |= {"training.learning_rate": "0.001", "training.schedule": "cosine"}
+    settings |= {"training.learning_rate": "0.001", "training.schedule": "trapezoid"}
     assert settings.items() <= run.data.params.items()
     assert run.data.params["source"] == "drawn"
     tags = {"study": "xray", "net": "xraynet", "depth": "5", "level": "4", "widths": "report", "plan": "xray-aug4"}
