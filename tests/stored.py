@@ -17,7 +17,7 @@ DATA = (
 
 
 def record(root: Path) -> list[dict[str, Any]]:
-    """Every run, by name, study and key, with parameters, tags, metrics, data, its parent's name and its artifacts' hashes."""
+    """Every run, by name, study and key: parameters, tags, metrics, data, parent, and hashes of its artifacts."""
     with sqlite3.connect(root / "mlflow.db") as connection:
         runs = connection.execute(RUNS).fetchall()
         names = {run: name for run, name, _ in runs}
