@@ -33,7 +33,7 @@ repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
 # Three on two cores: some tests wait for other processes.
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test: $(READY) ## run the tests, without those that take minutes
+test: $(READY) ## run the tests, without the long ones
 	$(PYTEST) -m "not slow"
 
 test-all: $(READY) ## run all tests
