@@ -102,8 +102,9 @@ def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, 
         ids = np.arange(start, start + n)
         start += n
         arrays |= {f"{split}/id": ids, f"{split}/label": ids % classes}
-        for mode in MODES:
-            arrays[f"{split}/{mode}"] = _probabilities(rng, ids % classes, classes, skill, mode == stuck)
+        predicted = {mode: _probabilities(rng, ids % classes, classes, skill, mode == stuck) for mode in MODES}
+        counting = MODES if split == HEADLINE[study] else (params.batchnorm,)  # type: ignore[index]
+        arrays |= {f"{split}/{mode}": predicted[mode] for mode in counting}
     if study == "xray":
         ids = np.repeat(np.arange(SIZES[study]["train"]), 2)
         arrays |= {"train_augmented/id": ids, "train_augmented/label": ids % classes}

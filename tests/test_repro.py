@@ -1,14 +1,11 @@
 """Several stages at once end as one after the other: the same dvc.lock, and nothing after a failure."""
 
-import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -48,92 +45,6 @@ def test_it_leaves_what_dvc_repro_leaves(rebuilt: Workspace, data_cache: Path) -
     alone.run("dvc", "repro")
     assert (rebuilt.path / LOCK).read_bytes() == (alone.path / LOCK).read_bytes()
     assert rebuilt.run("dvc", "status").strip() == "Data and pipelines are up to date."
-
-
-AWKWARD = [
-    "1e3",
-    "1.0",
-    "on",
-    "null",
-    "~",
-    "",
-    "- a: b",
-    "a # b",
-    "'",
-    '"',
-    "12e4",
-    "0x1",
-    "2026-01-01",
-    "\t\n",
-    "é",
-    "😀",
-]
-LONG = ["/a/path/without/spaces" * 5, "a plain sentence " * 6 + "ends", "x " * 80]
-NUMBERS = [1e-8, 0.1, 1.0, 1e16, -0.0, 1, True, None]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        (Path(__file__).parents[1] / LOCK).read_text(encoding="utf-8"),
-        {"schema": "2.0", "stages": {"b": {"cmd": AWKWARD, "outs": []}, "a": {"params": {"x": NUMBERS, "y": None}}}},
-        *({"stages": {"b": {"cmd": text, "outs": [text]}}} for text in (*AWKWARD, *LONG)),
-        {},
-    ],
-    ids=lambda content: "as committed" if isinstance(content, str) else ascii(content)[:60],
-)
-def test_dvc_lock_is_written_as_dvc_writes_it(content: str | dict[str, Any], tmp_path: Path) -> None:
-    """By a process of its own, in which DVC is hastened; a second one leaves DVC as it is."""
-    (tmp_path / "content.json").write_text(json.dumps(content))
-    hastened, plain = (rewritten(tmp_path, name) for name in ("hastened", "plain"))
-    assert hastened == plain
-    if isinstance(content, str):
-        assert hastened.startswith(content[:1000])
-
-
-REWRITE = """
-import json, sys
-from collections import OrderedDict
-from dvc.utils.serialize import dump_yaml, modify_yaml
-from cnnstudy.repro import hasten_lock
-if sys.argv[1] == "hastened":
-    hasten_lock()
-content = json.load(open("content.json"))
-path = sys.argv[1] + "/dvc.lock"
-if isinstance(content, str):
-    open(path, "w").write(content)
-else:
-    dump_yaml(path, content)
-for _ in range(2):
-    with modify_yaml(path) as found:
-        found["stages"] = found.get("stages", {})
-        found["stages"].update(OrderedDict(new=OrderedDict(cmd="python", deps=[OrderedDict(path="a", size=1)])))
-"""
-
-
-def rewritten(folder: Path, how: str) -> str:
-    (folder / how).mkdir()
-    run_python(folder, REWRITE, how)
-    return (folder / how / LOCK).read_text(encoding="utf-8")
-
-
-def run_python(folder: Path, code: str, *arguments: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
-    subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, check=True, env=environment)
-
-
-def test_other_files_of_dvc_are_left_to_it(tmp_path: Path) -> None:
-    text = "# a comment that stays\nouts:\n- path: x\n"
-    (tmp_path / "x.dvc").write_text(text)
-    code = """
-from dvc.utils.serialize import modify_yaml
-from cnnstudy.repro import hasten_lock
-hasten_lock()
-with modify_yaml("x.dvc") as found:
-    found["outs"][0]["path"] = "y"
-"""
-    run_python(tmp_path, code)
-    assert (tmp_path / "x.dvc").read_text() == text.replace("path: x", "path: y")
 
 
 def test_what_it_makes_is_recorded(rebuilt: Workspace) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 INTERVAL = 0.02
+# The longest time between two looks at a process that waits, and what processor time since the last one is none.
+LONGEST, IDLE = 0.32, 0.001
 # After how many looks what was found is written, since not every process ends by itself.
 WRITTEN = 25
 # Where a stage begins that is a fork of DVC's process: cnnstudy.warm.
@@ -65,10 +67,13 @@ def watch(folder: Path, name: str) -> None:
 
     def look() -> None:
         nonlocal last
+        interval = INTERVAL
         for looks in itertools.count(1):
-            if ends.wait(INTERVAL):
+            if ends.wait(interval):
                 return
             now = time.process_time()
+            # To look takes time too, which would be counted for what is waited for.
+            interval = min(2 * interval, LONGEST) if now - last < IDLE else INTERVAL
             found[kind_of(sys._current_frames().get(main))] += now - last
             last = now
             if looks % WRITTEN == 0:

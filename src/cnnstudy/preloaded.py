@@ -1,9 +1,11 @@
-"""Imported by the process that others are forks of: what the variable `LIBRARIES` names."""
+"""Imported by the process that others are forks of: what the variable `LIBRARIES` names, and dvc.lock as it is."""
 
+import gc
 import importlib
 import os
 from contextlib import suppress
 
+from cnnstudy import dvclock, paths
 from cnnstudy.training import environment
 from cnnstudy.warm import LIBRARIES
 
@@ -13,3 +15,9 @@ for name in os.environ.get(LIBRARIES, "").split():
             environment.import_tensorflow()
         else:
             importlib.import_module(name)
+
+with suppress(OSError, UnicodeDecodeError):  # `dvc` says what is wrong with it
+    dvclock.know(paths.LOCK.read_text(encoding="utf-8"))
+# What stays is not looked through in every fork again.
+gc.collect()
+gc.freeze()

@@ -7,19 +7,16 @@ The result is that of `dvc repro`, dvc.lock included.
 import multiprocessing
 import os
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import cache
-from io import StringIO
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
-from typing import Any, TextIO
+from typing import Any
 
-from cnnstudy import paths, process, recovery, sizes, warm
+from cnnstudy import dvclock, paths, process, recovery, sizes, warm
 from cnnstudy.params import Params
 
 # A device that several trainings would have to share.
@@ -35,8 +32,6 @@ PRELOADED = (
     "cnnstudy.repro",
     "cnnstudy.preloaded",
 )
-# From this length on lines of YAML may be folded, by one writer in another place than by the other.
-FOLDED = 80
 
 
 def default_jobs(params: Params) -> int:
@@ -146,57 +141,10 @@ def _run_one(name: str, is_prefixed: bool) -> None:
         _prefix_output(name)
     from dvc.cli import main
 
-    hasten_lock()
+    dvclock.hasten()
     if _forks_stages():
         warm.fork_stages()
     sys.exit(main(["--wait-for-lock", "repro", "--single-item", name]))
-
-
-@cache  # the second time it would hasten itself
-def hasten_lock() -> None:
-    """Have this process's DVC read and write dvc.lock in C.
-
-    After every stage DVC rewrites all of it by ruamel.yaml's round trip, in Python, which keeps comments; dvc.lock has
-    none. What is written is the same; what might not be, and any other file, is left to DVC.
-    """
-    from dvc.utils.serialize import _yaml
-
-    parse_slowly, dump_slowly = _yaml.parse_yaml_for_update, _yaml._dump
-
-    def parse(text: str, path: str) -> Any:
-        return (_yaml.parse_yaml if Path(path).name == paths.LOCK.name else parse_slowly)(text, path)
-
-    def dump(content: Any, stream: TextIO) -> None:
-        # What the round trip has read has a class of its own, for comments.
-        text = _dumped(content) if type(content) is dict else ""
-        if text and text.isascii() and not any(map(_is_unsure, text.splitlines())):
-            stream.write(text)
-        else:
-            dump_slowly(content, stream)
-
-    _yaml.parse_yaml_for_update, _yaml._dump = parse, dump
-
-
-def _is_unsure(line: str) -> bool:
-    """Whether the round trip may write a line otherwise: folded, in other quotes, or without a space at its end."""
-    return len(line) >= FOLDED or '"' in line or "''" in line or line.endswith(" ")
-
-
-def _dumped(content: dict[str, Any]) -> str:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.representer import SafeRepresenter
-
-    class Representer(SafeRepresenter):
-        """As the round trip has it."""
-
-    Representer.add_representer(OrderedDict, SafeRepresenter.represent_dict)
-    Representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", ""))
-    yaml, stream = YAML(typ="safe"), StringIO()
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.Representer = Representer
-    yaml.dump(content, stream)
-    return stream.getvalue()
 
 
 def _prefix_output(name: str) -> None:
@@ -227,7 +175,7 @@ def _sort_lock(order: Iterable[str]) -> None:
     """
     from dvc.utils.serialize import modify_yaml
 
-    hasten_lock()
+    dvclock.hasten()
     with suppress(TimeoutError), recovery.dvc_lock():
         present = _locked() if recovery.lock_is_whole() else []
         known = [name for name in order if name in present]

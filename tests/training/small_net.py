@@ -25,6 +25,7 @@ LAYERS = (
     specs.GlobalAveragePool(), specs.Dense(2, activation="softmax"),
 )  # fmt: skip
 SCHEDULE = loop.Schedule(16, 6, "none", 1)
+RECALIBRATED = dataclasses.replace(SCHEDULE, batchnorm="recalibrated")
 
 
 def bright_or_dark() -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, trained, training, unkept
+from training.small_net import ADAM, LAYERS, RECALIBRATED, SCHEDULE, bright_or_dark, trained, training, unkept
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import build, specs
@@ -25,7 +25,7 @@ def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> No
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    arrays = predict.predict_splits(model, dataset, data, SCHEDULE, "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
 
 
@@ -76,11 +76,11 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
     data = training(dataset, level=1)
     for mode in ("moving", "recalibrated"):
         model, _ = trained(dataset, data)
-        arrays = predict.predict_splits(model, dataset, data, SCHEDULE, mode)
-        kinds = {"id", "label", "moving", "recalibrated", "batch"}
-        assert set(arrays) == {f"{split}/{kind}" for split in ("train", "val", "test") for kind in kinds} | {
-            f"train_augmented/{kind}" for kind in ("id", "label", mode)
-        }
+        schedule = dataclasses.replace(SCHEDULE, batchnorm=mode)
+        arrays = predict.predict_splits(model, dataset, data, schedule, "test")
+        splits = ("train", "val", "test", "train_augmented")
+        expected = {f"{split}/{kind}" for split in splits for kind in ("id", "label", mode)}
+        assert set(arrays) == expected | {f"test/{kind}" for kind in ("moving", "recalibrated", "batch")}
         assert len(arrays[f"train_augmented/{mode}"]) == 80
         np.testing.assert_array_equal(arrays["test/id"], dataset.ids("test"))
         images = pipeline.scaled(dataset.images[dataset.ids("test")])
@@ -92,7 +92,7 @@ def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(datase
     rows = data.rows.sample(frac=1, random_state=0).reset_index(drop=True)
     mixed = pipeline.training_set(dataset, rows, "train")
     model, _ = trained(dataset, mixed)
-    arrays = predict.predict_splits(model, dataset, mixed, SCHEDULE, "recalibrated")
+    arrays = predict.predict_splits(model, dataset, mixed, RECALIBRATED, "test")
     for name, images in (
         ("train", dataset.images[arrays["train/id"]]),
         ("train_augmented", mixed.copies(np.arange(80))),
@@ -106,7 +106,7 @@ def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
     data = training(dataset)
     layers = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))
     model, _ = trained(dataset, data, layers)
-    arrays = predict.predict_splits(model, dataset, data, SCHEDULE, "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert arrays["val/recalibrated"].shape == (40, 2)
     np.testing.assert_allclose(arrays["val/recalibrated"].sum(axis=1), 1, rtol=1e-6)
     assert (arrays["val/recalibrated"].argmax(axis=1) == arrays["val/label"]).mean() > 0.9

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from training.small_net import LAYERS, SCHEDULE, bright_or_dark, trained, training
+from training.small_net import LAYERS, RECALIBRATED, bright_or_dark, trained, training
 
 from cnnstudy.nets import build
 from cnnstudy.training import pipeline, precision, predict
@@ -25,7 +25,7 @@ def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy
     build.set_float32(model)
     images = pipeline.scaled(dataset.images[:10])
     np.testing.assert_array_equal(model(images, training=False), plain(images, training=False))
-    arrays = predict.predict_splits(plain, dataset, data, SCHEDULE, "recalibrated")
+    arrays = predict.predict_splits(plain, dataset, data, RECALIBRATED, "test")
     assert {array.dtype for name, array in arrays.items() if name.endswith("recalibrated")} == {np.dtype(np.float32)}
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
 

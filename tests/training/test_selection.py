@@ -70,7 +70,7 @@ def test_epochs_are_compared_in_the_mode_that_counts(dataset: Dataset) -> None:
     assert batch[list(moving.columns[:5])].equals(moving[list(moving.columns[:5])])
     # One batch holds the whole split, so these are the statistics of all its images.
     everything = dataclasses.replace(schedule, batch_size=40)
-    arrays = predict.predict_splits(model, dataset, data, everything, "recalibrated")
+    arrays = predict.predict_splits(model, dataset, data, everything, "val")
     right = arrays["val/batch"][np.arange(40), arrays["val/label"]]
     assert batch["selection_accuracy"].iloc[-1] == (right > 0.5).mean()
     assert batch["selection_loss"].iloc[-1] == pytest.approx(-np.log(right).mean(), rel=1e-4)
@@ -106,11 +106,13 @@ def test_smoothed_labels_are_learnt_and_losses_are_told_without(
     _, smoothed = trained(dataset, data, layers, settings=of(still, label_smoothing=0.4), schedule=one)
     for column in plain:
         assert smoothed[column].item() == pytest.approx(plain[column].item(), rel=1e-5)
-    long = dataclasses.replace(SCHEDULE, epochs=8)
+    long = dataclasses.replace(SCHEDULE, epochs=8, batchnorm="recalibrated")
     surest = []
     for smoothing in (0.0, 0.4):
         model, _ = trained(dataset, data, layers, settings=of(LONG, label_smoothing=smoothing), schedule=long)
-        arrays = predict.predict_splits(model, dataset, data, long, "recalibrated")
+        arrays = predict.predict_splits(
+            model, dataset, data, dataclasses.replace(long, batchnorm="recalibrated"), "val"
+        )
         surest.append(np.median(arrays["train/recalibrated"].max(axis=1)))
     assert surest[0] > 0.95
     assert surest[1] == pytest.approx(0.8, abs=0.08)  # what 0.4 spread over two classes leaves

@@ -27,14 +27,14 @@ def read(file: Path) -> list[Specification | None]:
 
 def cover(specification: Specification, cells: int) -> np.ndarray:
     """The share of every cell of the image that such things cover, float64 [cells, cells]; 0 where there are none."""
-    covered = np.zeros((cells * POINTS) ** 2, bool)
-    points = _points(cells * POINTS)
+    side = cells * POINTS
+    covered = np.zeros((side, side), bool)
     shapes = face_parts(specification) if "units" in specification else ()
     for shape in shapes:
-        covered |= _inside(shape, points)
+        covered |= _inside(shape, side)
     if specification.get("patches"):
-        lungs = [_inside(lung(specification, side), points) for side in (-1, 1)]
-        patches = [_inside(shape, points) for shape in film_patches(specification)]
+        lungs = [_inside(lung(specification, half), side) for half in (-1, 1)]
+        patches = [_inside(shape, side) for shape in film_patches(specification)]
         covered = np.any(patches, axis=0) & np.any(lungs, axis=0)
     return covered.reshape(cells, POINTS, cells, POINTS).mean(axis=(1, 3))
 
@@ -103,16 +103,18 @@ def _turned(angle: float) -> np.ndarray:
     return np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
 
 
-def _points(side: int) -> np.ndarray:
-    """The centres of a grid's cells, row by row: x and y, [2, side * side]."""
+def _inside(outline: np.ndarray, side: int) -> np.ndarray:
+    """Which cells of a grid have their centre inside a closed outline, bool [side, side], row by row.
+
+    A ray to the right crosses the outline an odd number of times.
+    """
     centres = (np.arange(side) + 0.5) / side
-    return np.stack([np.tile(centres, side), np.repeat(centres, side)])
-
-
-def _inside(outline: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Which points lie inside a closed outline: a ray to the right crosses it an odd number of times."""
-    (x, y), (first_x, first_y) = points, outline.T[..., None]
-    next_x, next_y = np.roll(outline, -1, axis=0).T[..., None]
+    y = centres[:, None]
+    (first_x, first_y), (next_x, next_y) = outline.T, np.roll(outline, -1, axis=0).T
     rise = np.where(next_y == first_y, 1, next_y - first_y)
     meets = first_x + (next_x - first_x) * (y - first_y) / rise
-    return (((first_y > y) != (next_y > y)) & (x < meets)).sum(axis=0) % 2 == 1
+    rows, edges = np.nonzero((first_y > y) != (next_y > y))
+    # By the number of centres that lie left of where a row meets an edge: their rays cross it.
+    crossed = np.zeros((side, side + 1), int)
+    np.add.at(crossed, (rows, np.searchsorted(centres, meets[rows, edges])), 1)
+    return crossed[:, :0:-1].cumsum(axis=1)[:, ::-1] % 2 == 1

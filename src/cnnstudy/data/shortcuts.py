@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
@@ -72,12 +72,13 @@ def score(features: Features, answers: np.ndarray, families: np.ndarray) -> Scor
     fewest = pd.Series(families).groupby(answers).nunique().min()
     if len(set(answers)) < 2 or fewest < 2:
         return None
-    folds = StratifiedGroupKFold(min(FOLDS, int(fewest)), shuffle=True, random_state=0)
+    splitter = StratifiedGroupKFold(min(FOLDS, int(fewest)), shuffle=True, random_state=0)
+    folds = list(splitter.split(chosen, answers, families))
 
     def right(columns: np.ndarray) -> np.ndarray:
         # Of one column the trees of a forest are all much the same.
-        trees = RandomForestClassifier(50, **LIMITS) if columns.shape[1] > 1 else DecisionTreeClassifier(**LIMITS)
-        return cross_val_predict(trees, columns[chosen], answers, groups=families, cv=folds) == answers
+        trees = ExtraTreesClassifier(50, **LIMITS) if columns.shape[1] > 1 else DecisionTreeClassifier(**LIMITS)
+        return cross_val_predict(trees, columns[chosen], answers, cv=folds) == answers
 
     chance = float(pd.Series(answers).value_counts(normalize=True).max())
     varied = {name: columns for name, columns in features.items() if (columns[chosen] != columns[chosen[0]]).any()}

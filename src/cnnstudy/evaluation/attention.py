@@ -102,19 +102,21 @@ def overlaid(image: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 
 def _figure(columns: int, rows: int, title: str, left: float = LEFT) -> Figure:
-    figure = Figure(figsize=(left + columns * CELL + 0.1, HEAD + rows * (CELL + CAPTION)), dpi=DPI)
+    width, height = left + columns * CELL + 0.1, HEAD + rows * (CELL + CAPTION)
+    figure = Figure(figsize=(width, height), dpi=DPI)
+    # One for all pictures, in inches: axes of their own would take most of the time.
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.axis("off")
     _text(figure, (0.1, 0.08), title, va="top", size=9.5)
     return figure
 
 
 def _picture(figure: Figure, image: np.ndarray, cell: tuple[int, int], text: str, left: float = LEFT) -> None:
     """Show an image in a cell (column, row), with a text below it."""
-    width, height = figure.get_size_inches()
     x, y = left + cell[0] * CELL, HEAD + cell[1] * (CELL + CAPTION)
     side = CELL - 0.04
-    axes = figure.add_axes((x / width, 1 - (y + side) / height, side / width, side / height))
-    axes.imshow(image, interpolation="bilinear")
-    axes.axis("off")
+    figure.axes[0].imshow(image, extent=(x, x + side, y + side, y), interpolation="bilinear", aspect="auto")
     _text(figure, (x + side / 2, y + CELL - 0.02), text, ha="center", va="top", size=7.5)
 
 

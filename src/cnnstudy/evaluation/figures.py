@@ -356,5 +356,6 @@ def _save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    picture = picture.quantize(colours, dither=Image.Dither.NONE) if colours else picture
+    if colours:  # few enough for the quickest way of choosing them
+        picture = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     picture.save(path)

@@ -1,6 +1,5 @@
 """From a Keras model to LiteRT files."""
 
-import tempfile
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -30,13 +29,16 @@ def convert(model: "keras.Sequential", images: np.ndarray) -> dict[str, bytes]:
         images: what the ranges of the activations are measured on, uint8 [n, side, side, 3].
     """
     import keras
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     picture = keras.Input(model.input_shape[1:], batch_size=1)
     layers = _equalized(model, images.astype(np.float32) / 255).layers
     whole = keras.Sequential([picture, keras.layers.Rescaling(1 / 255), *layers])
-    with tempfile.TemporaryDirectory(prefix="cnnstudy-") as folder:
-        whole.export(folder, verbose=False)
-        return {precision: _convert(folder, precision, images) for precision in PRECISIONS}
+    signature = [tf.TensorSpec(picture.shape, tf.float32)]
+    answer = tf.function(lambda pixels: whole(pixels, training=False), input_signature=signature, autograph=False)
+    frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
+    return {precision: _convert(frozen, precision, images) for precision in PRECISIONS}
 
 
 def _equalized(model: "keras.Sequential", images: np.ndarray) -> "keras.Sequential":
@@ -57,24 +59,26 @@ def _equalized(model: "keras.Sequential", images: np.ndarray) -> "keras.Sequenti
         and getattr(relu, "activation", None) is keras.activations.relu
         and isinstance(depthwise, keras.layers.DepthwiseConv2D)
     ]
-    if not places:
-        return copy
-    activations = keras.Model(copy.inputs, [copy.layers[i + 1].output for i in places]).predict(images, verbose=0)
-    for i, values in zip(places, activations if len(places) > 1 else [activations], strict=True):
-        reach = values.max(axis=(0, 1, 2))
+    values = images
+    for i, layer in enumerate(model.layers[: max(places, default=-2) + 2]):
+        values = layer(values, training=False)
+        if i - 1 not in places:
+            continue
+        reach = np.asarray(values).max(axis=(0, 1, 2))
         factors = np.minimum(reach.max() / np.maximum(reach, TINY), LARGEST_FACTOR)
-        gamma, beta, *statistics = copy.layers[i].get_weights()
-        copy.layers[i].set_weights([gamma * factors, beta * factors, *statistics])
-        kernel, *bias = copy.layers[i + 2].get_weights()
-        copy.layers[i + 2].set_weights([kernel / factors[:, None], *bias])
+        norm, depthwise = copy.layers[i - 1], copy.layers[i + 1]
+        gamma, beta, *statistics = norm.get_weights()
+        norm.set_weights([gamma * factors, beta * factors, *statistics])
+        kernel, *bias = depthwise.get_weights()
+        depthwise.set_weights([kernel / factors[:, None], *bias])
     return copy
 
 
-def _convert(folder: str, precision: str, images: np.ndarray) -> bytes:
-    """The SavedModel in `folder` in a precision."""
+def _convert(frozen: Any, precision: str, images: np.ndarray) -> bytes:
+    """A function of pictures, its weights constants, in a precision."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":

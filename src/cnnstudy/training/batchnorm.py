@@ -71,13 +71,8 @@ def forward_with_batch_statistics(layers: list[keras.Layer], inputs: np.ndarray 
     """As in training: BatchNorm takes mean and variance from the batch; but dropout is off and nothing is updated."""
     outputs = tf.convert_to_tensor(inputs)
     for layer in layers:
-        if _takes_batch_statistics(layer):
-            values = tf.cast(outputs, tf.float32)  # as Keras does where a net computes in half the bits
-            mean, variance = tf.nn.moments(values, list(range(len(values.shape) - 1)))
-            values = tf.nn.batch_normalization(values, mean, variance, layer.beta, layer.gamma, layer.epsilon)
-            outputs = tf.cast(values, layer.compute_dtype)
-        else:
-            outputs = layer(outputs, training=False)
+        is_by_batch = _takes_batch_statistics(layer)
+        outputs = layer.by_batch(outputs) if is_by_batch else layer(outputs, training=False)
     return outputs
 
 

@@ -5,6 +5,8 @@ them up and keeps what is positive. The score is the one before the softmax; of 
 for class 1 and its negative for class 0.
 """
 
+from functools import partial
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -64,8 +66,13 @@ def explain(
 def maps(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The map of a class for each of some images: float32 [n, h, w], not negative."""
     cut = feature_layer(model) + 1
-    parts = [slice(start, start + BATCH) for start in range(0, len(ids), BATCH)]
-    return np.concatenate([_maps(model.layers, cut, scaled(images[ids[part]]), classes[part]) for part in parts])
+    # In a graph gradients of kernels, which nothing asks for, are left out.
+    weighted = tf.function(partial(_weighted, model.layers[cut:]), autograph=False, reduce_retracing=True)
+    found = []
+    for start in range(0, len(ids), BATCH):
+        features = batchnorm.forward(model.layers[:cut], scaled(images[ids[start : start + BATCH]]))
+        found.append(weighted(features, tf.constant(classes[start : start + BATCH])).numpy())
+    return np.concatenate(found)
 
 
 def feature_layer(model: keras.Sequential) -> int:
@@ -97,14 +104,14 @@ def attention(
     }
 
 
-def _maps(layers: list[keras.Layer], cut: int, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    features = batchnorm.forward(layers[:cut], images)
-    with tf.GradientTape() as tape:
+def _weighted(layers: list[keras.Layer], features: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """The maps, float32 [B, h, w], of a layer's output; `layers` are those after it."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(features)
         # One image's score depends on its own features alone, so that the sum's gradient is each score's.
-        score = tf.gather(_logits(layers[cut:], features), classes, axis=1, batch_dims=1)
+        score = tf.gather(_logits(layers, features), classes, axis=1, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
-    return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)).numpy()
+    return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
 
 
 def _logits(layers: list[keras.Layer], features: tf.Tensor) -> tf.Tensor:

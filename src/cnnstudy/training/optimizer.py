@@ -69,13 +69,16 @@ class Muon(Adam):
         if not is_matrix(variable.shape):
             super().update_step(gradient, variable, learning_rate)
             return
+        # What matters for the largest kernels is how often they pass through memory.
         momentum = self._momentums[self._get_variable_index(variable)]
-        momentum.assign(momentum * MOMENTUM + gradient)
-        ahead = gradient + momentum * MOMENTUM  # Nesterov's
+        momentum.assign((momentum + gradient) * MOMENTUM)
+        ahead = gradient + momentum  # Nesterov's
         step = self.orthogonal(tf.reshape(ahead, (-1, variable.shape[-1])))
-        length = tf.norm(tf.convert_to_tensor(variable)) / (tf.norm(step) + TINY)
+        length = _norm(tf.convert_to_tensor(variable)) / (_norm(step) + TINY)
         rate = tf.cast(learning_rate, variable.dtype) * self.kernel_factor
-        variable.assign_sub(rate * length * tf.reshape(step, variable.shape))
+        tf.raw_ops.ResourceApplyGradientDescent(
+            var=variable.handle, alpha=rate * length, delta=tf.reshape(step, variable.shape)
+        )
 
 
 def is_matrix(shape: tuple[int, ...]) -> bool:
@@ -101,15 +104,15 @@ def orthogonal(matrix: tf.Tensor, dtype: str) -> tf.Tensor:
 def _orthogonal(matrices: tf.Tensor, dtype: str) -> tf.Tensor:
     """The same of each of some matrices, [n, rows, columns], whole."""
     _, rows, columns = matrices.shape
-    norms = tf.norm(matrices, axis=(1, 2), keepdims=True)
-    start = tf.cast(matrices / (norms + TINY), dtype)
     # Squares of singular values need float32's digits, of which a GPU's products have fewer.
     has_digits = dtype == "float32" and not tf.config.list_physical_devices("GPU")
     iterate = _by_squares if has_digits and max(rows, columns) > LONG * min(rows, columns) else _directly
-    return tf.cast(iterate(start, is_tall=rows > columns), matrices.dtype)
+    return tf.cast(iterate(tf.cast(matrices, dtype), is_tall=rows > columns), matrices.dtype)
 
 
 def _directly(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
+    norm = tf.norm(tf.cast(matrix, tf.float32), axis=(1, 2), keepdims=True)
+    matrix = matrix / tf.cast(norm + TINY, matrix.dtype)
     for _ in range(ITERATIONS):
         factor = _polynomial(tf.matmul(matrix, matrix, transpose_a=is_tall, transpose_b=not is_tall))
         matrix = tf.matmul(matrix, factor) if is_tall else tf.matmul(factor, matrix)
@@ -119,12 +122,19 @@ def _directly(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
 def _by_squares(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
     """The same from the small matrix of squares, since what is multiplied with `matrix` is a polynomial of it."""
     square = tf.matmul(matrix, matrix, transpose_a=is_tall, transpose_b=not is_tall)
+    norm = tf.sqrt(tf.linalg.trace(square))[:, None, None] + TINY
+    square /= norm * norm
     product = factor = _polynomial(square)
     for _ in range(ITERATIONS - 1):
         square = tf.matmul(factor, tf.matmul(square, factor))
         factor = _polynomial(square)
         product = tf.matmul(product, factor)
+    product /= norm
     return tf.matmul(matrix, product) if is_tall else tf.matmul(product, matrix)
+
+
+def _norm(values: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(2 * tf.nn.l2_loss(values))
 
 
 def _polynomial(square: tf.Tensor) -> tf.Tensor:

@@ -158,7 +158,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
         history = fit(model, data, dataset, recipe, how, kept)
     keras.backend.clear_session()  # collects the optimizer, which is twice the net
     build.set_float32(model)
-    predictions = predict_splits(model, dataset, data, how, params.batchnorm)
+    predictions = predict_splits(model, dataset, data, how, HEADLINE[settings.study])
     looks = _explain(params, settings.study, model, dataset, predictions) if seed == params.seeds[0] else {}
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.

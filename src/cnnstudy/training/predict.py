@@ -1,6 +1,7 @@
-"""What a trained net answers, under each way of taking BatchNorm's statistics."""
+"""What a trained net answers, and what it would under the other ways of taking BatchNorm's statistics."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
@@ -21,43 +22,39 @@ Infer = Callable[[tf.Tensor], tf.Tensor]
 
 
 def predict_splits(
-    model: keras.Sequential, dataset: Dataset, data: TrainingSet, schedule: Schedule, mode: BatchNormMode
+    model: keras.Sequential, dataset: Dataset, data: TrainingSet, schedule: Schedule, headline: str
 ) -> dict[str, np.ndarray]:
-    """Predict every split in every mode, and leave the model in the mode that counts.
+    """Predict every split in the mode that counts, the split `headline` in every one; leave the model in that mode.
 
     The modes are `batch` (batch statistics, as in training, but dropout off), `moving` (the statistics training left)
-    and `recalibrated` (re-estimated over `data`). Where `data` is the same images every epoch, they are predicted too,
-    as `train_augmented`, in the mode that counts.
+    and `recalibrated` (re-estimated over `data`); the schedule's counts. Where `data` is the same images every epoch,
+    they are predicted too, as `train_augmented`.
 
     Returns:
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
         float32 [n, classes].
     """
-    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
-    infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
-    infer_by_batch = tf.function(
-        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images),
-        autograph=False,
-        reduce_retracing=True,
-    )
+    infer, is_moving = _inference(model), schedule.batchnorm == "moving"
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}
     for split, ids in splits.items():
         arrays |= {f"{split}/id": ids, f"{split}/label": dataset.labels[ids]}
-        arrays[f"{split}/batch"] = _batch_statistics(infer_by_batch, dataset.images, ids, schedule)
-        arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, ids))
+    arrays[f"{headline}/batch"] = _batch_statistics(model, dataset.images, splits[headline], schedule)
+    for split in splits if is_moving else [headline]:
+        arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, splits[split]))
     moving = batchnorm.statistics(model)
     trained = class_probabilities(batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH)))
-    for split, ids in splits.items():
-        is_trained = split == data.split
-        found = trained[data.originals(ids)] if is_trained else _infer(infer, _batches(dataset.images, ids))
+    for split in [headline] if is_moving else splits:
+        ids = splits[split]
+        is_known = split == data.split
+        found = trained[data.originals(ids)] if is_known else _infer(infer, _batches(dataset.images, ids))
         arrays[f"{split}/recalibrated"] = found
-    if mode == "moving":
+    if is_moving:
         batchnorm.put_statistics(model, moving)
     if not data.is_random:
         name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
-        arrays[f"{name}/{mode}"] = trained if mode == "recalibrated" else _infer(infer, copy_batches(data, BATCH))
+        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, copy_batches(data, BATCH)) if is_moving else trained
     return arrays
 
 
@@ -67,8 +64,7 @@ def predict_one_split(
     """Predict a split in one mode, and leave the model in it: float32 [n, classes], in the order of its ids."""
     if mode == "recalibrated":
         batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
-    infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
-    return _infer(infer, _batches(dataset.images, dataset.ids(split)))
+    return _infer(_inference(model), _batches(dataset.images, dataset.ids(split)))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -88,14 +84,21 @@ def _batches(images: np.ndarray, ids: np.ndarray) -> Iterable[np.ndarray]:
     return (scaled(images[ids[start : start + BATCH]]) for start in range(0, len(ids), BATCH))
 
 
+def _inference(model: keras.Sequential) -> Infer:
+    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
+    infer: Infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
+    return infer
+
+
 def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
     outputs = [infer(tf.convert_to_tensor(batch)).numpy() for batch in batches]
     return class_probabilities(np.concatenate(outputs))
 
 
-def _batch_statistics(infer: Infer, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
+def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
     """In batches of the training's size and mixed as in training: sorted by class they would give the answer away."""
     order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
     size = schedule.batch_size
     batches = (scaled(images[ids[order[start : start + size]]]) for start in range(0, len(order), size))
+    infer = partial(batchnorm.forward_with_batch_statistics, model.layers)
     return _infer(infer, batches)[np.argsort(order)]
