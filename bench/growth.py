@@ -32,8 +32,8 @@ def main() -> None:
 
 def _prepare(folder: Path, times: int) -> None:
     subprocess.run(["git", "clone", "--quiet", common.ROOT, folder], check=True)
-    sizes = f"faces.drawn.train={TRAIN * times}", f"faces.drawn.tune={TUNE * times}", "faces.epochs=1"
-    common.measured(["cnnstudy", "params", *sizes], folder)
+    sizes = f"faces.drawn.train={TRAIN * times}", f"faces.drawn.tune={TUNE * times}"
+    common.measured(["cnnstudy", "params", *sizes, "faces.epochs=1", "~finetuned.alexnet"], folder)
 
 
 def _plot(found: dict[str, dict[str, dict[str, float]]]) -> None:
