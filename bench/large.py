@@ -39,7 +39,7 @@ def train() -> None:
     from cnnstudy.nets import build, specs
     from cnnstudy.params import Training
     from cnnstudy.training import loop, pipeline, precision, predict
-    from cnnstudy.training.checkpoint import Checkpoint
+    from cnnstudy.training.checkpoint import Checkpoint, save_weights
 
     size = specs.REPORT_SIZE["xraynet"]
     layers = specs.layers_of("xraynet", 2, 1, "reshi")
@@ -67,9 +67,9 @@ def train() -> None:
         loop.fit(model, data, dataset, adam, schedule, Checkpoint(Path(name, "kept.npz"), 0.0))
     keras.backend.clear_session()
     build.set_float32(model)
-    predict.predict_splits(model, dataset, data, schedule, "recalibrated")
+    predict.predict_splits(model, dataset, data, schedule, "test")
     with tempfile.TemporaryDirectory() as name:
-        model.save_weights(Path(name, "model.weights.h5"))
+        save_weights(model, Path(name, "model.weights.h5"))
 
 
 if __name__ == "__main__":

@@ -120,8 +120,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
         yield "progress", np.array(json.dumps(asdict(self.progress)))
         for name, variable in self._variables().items():
-            # The memory that TensorFlow has it in: the largest nets leave no room for a copy.
-            yield name, np.asarray(memoryview(tf.convert_to_tensor(variable.value)))
+            yield name, _array(variable)
         for i, weight in enumerate(self.best_weights):
             yield f"best{i}", weight
 
@@ -140,6 +139,22 @@ def key(settings: dict[str, Any], data: Iterable[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def save_weights(model: keras.Model, file: Path) -> None:
+    """Keras's `save_weights`, without the two copies that it makes of each array."""
+    from keras.src.saving import saving_lib
+
+    copied, saving_lib.backend.convert_to_numpy = saving_lib.backend.convert_to_numpy, _array
+    try:
+        model.save_weights(file)
+    finally:
+        saving_lib.backend.convert_to_numpy = copied
+
+
+def _array(variable: Any) -> np.ndarray:
+    """In the memory that TensorFlow has it in: the largest nets leave no room for a copy."""
+    return np.asarray(memoryview(tf.convert_to_tensor(variable)))
 
 
 @contextmanager

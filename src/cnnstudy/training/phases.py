@@ -150,12 +150,14 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
     frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
-    kept = checkpoint.Checkpoint(folder / f"seed{seed}.npz", params.compute.checkpoint_seconds, report)
+    kept = folder / f"seed{seed}.npz"
     with devices.strategy().scope():
         model = build.build(layers, study.image_size, how.policy, frozen)
         if phase.name == "tuned":
             model.load_weights(paths.weights(paths.seed(run, "base", seed)))
-        history = fit(model, data, dataset, recipe, how, kept)
+        progress = checkpoint.Checkpoint(kept, params.compute.checkpoint_seconds, report)
+        history = fit(model, data, dataset, recipe, how, progress)
+    del progress  # it holds the optimizer
     keras.backend.clear_session()  # collects the optimizer, which is twice the net
     build.set_float32(model)
     predictions = predict_splits(model, dataset, data, how, HEADLINE[settings.study])
@@ -163,12 +165,12 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
         files.reserve(paths.weights(done), 2 * 4 * model.count_params())
-        model.save_weights(paths.weights(done))
+        checkpoint.save_weights(model, paths.weights(done))
         history.to_csv(paths.history(done), index=False)
         write_arrays(paths.predictions(done), predictions)
         if looks:
             write_arrays(paths.gradcam(done), looks)
-    files.remove(kept.file)
+    files.remove(kept)
 
 
 def _explain(
