@@ -356,6 +356,14 @@ def _save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    if colours:  # few enough for the quickest way of choosing them
-        picture = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    picture = _with_palette(picture, colours) if colours else picture
     picture.save(path)
+
+
+def _with_palette(picture: Image.Image, colours: int) -> Image.Image:
+    """In so many colours, chosen the quickest way, which alone would leave the white ground a little grey."""
+    few = picture.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette, ground = few.getpalette() or [], 3 * int(np.asarray(few)[0, 0])
+    palette[ground : ground + 3] = np.asarray(picture)[0, 0].tolist()
+    few.putpalette(palette)
+    return few
