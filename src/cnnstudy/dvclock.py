@@ -106,17 +106,22 @@ def _dumped_by_stage(content: dict[str, Any]) -> str:
 
 def _text(stage: dict[str, Any]) -> str:
     """The text of {name: entry}; '' where DVC's might be another."""
+    from ruamel.yaml.representer import RepresenterError
+
     key = repr(stage)
     if key not in _texts:
-        text = _dumped({"stages": stage}).removeprefix("stages:\n")
+        try:
+            text = _dumped({"stages": stage}).removeprefix("stages:\n")
+        except RepresenterError:  # what only the round trip can write
+            text = ""
         is_sure = text.isascii() and not any(map(_is_unsure, text.splitlines()))
         _texts[key] = text if is_sure else ""
     return _texts[key]
 
 
 def _is_unsure(line: str) -> bool:
-    """Whether the round trip may write a line otherwise: folded, in other quotes, or without a space at its end."""
-    return len(line) >= FOLDED or '"' in line or "''" in line or line.endswith(" ")
+    """Whether the round trip may write a line otherwise: folded, joined, in other quotes, without a space at its end."""
+    return len(line) >= FOLDED or '"' in line or "''" in line or line.endswith(" ") or not line.strip()
 
 
 def _dumped(content: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ for name in os.environ.get(LIBRARIES, "").split():
         else:
             importlib.import_module(name)
 
-with suppress(OSError, UnicodeDecodeError):  # `dvc` says what is wrong with it
+with suppress(Exception):  # `dvc` says what is wrong with it
     dvclock.know(paths.LOCK.read_text(encoding="utf-8"))
 # What stays is not looked through in every fork again.
 gc.collect()

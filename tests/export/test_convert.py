@@ -13,7 +13,7 @@ from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import Answers
 from cnnstudy.export import run as export
 from cnnstudy.export.convert import _equalized, convert
-from cnnstudy.export.litert import open_net
+from cnnstudy.export.litert import PRECISIONS, open_net
 from cnnstudy.training.pipeline import scaled
 
 DATA = bright_or_dark()
@@ -44,6 +44,12 @@ def test_it_answers_as_keras_does(files: Path, expected: np.ndarray, precision: 
     assert (found.dtype, found.shape) == (np.float32, expected.shape)
     assert np.abs(found - expected).max() < difference
     assert expected.std() > 0.1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_phone_finds_the_function_by_its_name(files: Path, precision: str) -> None:
+    signatures = open_net(files / f"{precision}.tflite").interpreter.get_signature_list()
+    assert signatures == {"serving_default": {"inputs": ["pixels"], "outputs": ["output_0"]}}
 
 
 def test_what_it_is_worth_is_measured(files: Path, expected: np.ndarray) -> None:
@@ -90,7 +96,7 @@ def test_weights_are_stored_in_float16(files: Path) -> None:
 
 def test_a_file_runs_without_tensorflow(files: Path) -> None:
     code = (
-        "import sys, numpy as np\nfrom pathlib import Path\nfrom cnnstudy.export.litert import open_net\n"
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom cnnstudy.export.litert import PRECISIONS, open_net\n"
         "net = open_net(Path(sys.argv[1]))\nprint(net.probabilities(np.zeros((2, 12, 12, 3), np.uint8)).shape)\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )

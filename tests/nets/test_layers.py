@@ -52,6 +52,16 @@ def test_batchnorm_by_batch_answers_as_in_training_and_follows_nothing(shape: tu
         np.testing.assert_array_equal(found, weight)
 
 
+@pytest.mark.parametrize("gpus", [[], ["a device"]])
+def test_batchnorm_in_inference_is_the_operation_only_where_its_gradient_is_deterministic(
+    gpus: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, _ = twins(layers.BatchNormalization(), keras.layers.BatchNormalization(), SHAPES[0])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    graph = tf.function(lambda inputs: layer(inputs, training=False)).get_concrete_function(values(SHAPES[0])).graph
+    assert any("FusedBatchNorm" in operation.type for operation in graph.get_operations()) is not bool(gpus)
+
+
 def test_batchnorm_in_half_the_bits_computes_in_float32() -> None:
     shape = SHAPES[0]
     ours, theirs = (

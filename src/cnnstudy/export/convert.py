@@ -78,7 +78,7 @@ def _convert(frozen: Any, precision: str, images: np.ndarray) -> bytes:
     """A function of pictures, its weights constants, in a precision."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
