@@ -120,7 +120,7 @@ def _text(stage: dict[str, Any]) -> str:
 
 
 def _is_unsure(line: str) -> bool:
-    """Whether the round trip may write a line otherwise: folded, joined, in other quotes, without a space at its end."""
+    """Whether the round trip may write a line otherwise: folded, joined, quoted or without a space at its end."""
     return len(line) >= FOLDED or '"' in line or "''" in line or line.endswith(" ") or not line.strip()
 
 
