@@ -3,9 +3,9 @@
 Several times a stage DVC reads or writes all of it, in a project of fifty stages by far most of what DVC itself takes.
 """
 
-import pickle
 import re
 from collections import OrderedDict
+from copy import deepcopy
 from functools import cache, lru_cache
 from io import StringIO
 from pathlib import Path
@@ -74,26 +74,26 @@ def _parsed_by_stage(text: str) -> dict[str, Any] | None:
         return None
     stages: dict[str, Any] = {}
     for block in blocks:
-        stage = pickle.loads(_stage(block))  # a new one each time: DVC changes it in place
+        stage = _stage(block)
         if stage is None or not stages.keys().isdisjoint(stage):
             return None
-        stages |= stage
+        stages |= deepcopy(stage)  # DVC changes it in place
     return {"schema": "2.0", "stages": stages}
 
 
 @lru_cache(maxsize=4096)
-def _stage(block: str) -> bytes:
-    """{name: entry} of a stage's text, pickled; None where YAML finds something else or nothing."""
+def _stage(block: str) -> dict[str, Any] | None:
+    """{name: entry} of a stage's text; None where YAML finds something else or nothing."""
     from ruamel.yaml import YAML, YAMLError
 
     try:
         found = YAML(typ="safe").load(block)
-        if not (isinstance(found, dict) and len(found) == 1):
-            return pickle.dumps(None)
-        _texts[repr(found)] = block
     except YAMLError:
-        return pickle.dumps(None)
-    return pickle.dumps(found)
+        return None
+    if not (isinstance(found, dict) and len(found) == 1):
+        return None
+    _texts[repr(found)] = block
+    return found
 
 
 def _dumped_by_stage(content: dict[str, Any]) -> str:
