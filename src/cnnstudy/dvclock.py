@@ -1,6 +1,6 @@
 """dvc.lock, read and written stage by stage: only what a stage has changed passes through YAML, and that in C.
 
-Several times a stage DVC reads or writes all of it, in a project of fifty stages by far most of what DVC itself takes.
+Several times a stage DVC reads or writes all of it: with fifty stages about half of the time that DVC itself takes.
 """
 
 import re

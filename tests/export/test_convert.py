@@ -96,7 +96,7 @@ def test_weights_are_stored_in_float16(files: Path) -> None:
 
 def test_a_file_runs_without_tensorflow(files: Path) -> None:
     code = (
-        "import sys, numpy as np\nfrom pathlib import Path\nfrom cnnstudy.export.litert import PRECISIONS, open_net\n"
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom cnnstudy.export.litert import open_net\n"
         "net = open_net(Path(sys.argv[1]))\nprint(net.probabilities(np.zeros((2, 12, 12, 3), np.uint8)).shape)\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
