@@ -210,6 +210,9 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
         (("ablations", "depth", "runs"), {"alexnet": 1}, "runs of the study xray"),
         (("finetuned", "xray-aug0"), {"study": "xray", "plan": "xray-aug0"}, "a run of the study faces"),
         (("xray", "classes", "covid"), ["Normal"], "under one class"),
+        (("xray", "classes", "covid"), ["covid", "sars", "SARS"], "under one class"),
+        (("faces", "classes", "disgust"), ["contempt"], "under one class"),
+        (("xray", "classes"), {"normal": [], "macro": []}, "any other name"),
         (("faces", "classes", "boredom"), ["bored"], "with drawn data: anger, contempt, disgust"),
     ],
 )

@@ -35,6 +35,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Correlation = Annotated[float, Field(ge=-1, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
+# What rows of tables and curves are called that are no class.
+RESERVED = {"accuracy", "macro", "micro"}
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9-]+$")]
 
 
@@ -303,10 +305,23 @@ def read_params(path: Path = paths.PARAMS) -> Params:
         UserError: naming the file, the key, its value and what is allowed.
     """
     try:
-        content = files.parse_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `make params` writes it") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None
+    return parse_params(text, path)
+
+
+def parse_params(text: str, path: Path) -> Params:
+    """The same of the content that a parameter file has, or is to have.
+
+    Raises:
+        UserError: naming the file, the key, its value and what is allowed.
+    """
+    try:
+        content = files.parse_yaml(text)
+    except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         keys = ", ".join(Params.model_fields)
@@ -403,10 +418,14 @@ def _data_contradictions(params: Params) -> list[tuple[str, object, str]]:
 
 
 def _class_contradictions(study: str, classes: dict[str, list[str]]) -> list[tuple[str, object, str]]:
-    seen: set[str] = set()
+    owners = {name.casefold(): name for name in classes}
+    if taken := RESERVED & set(owners):
+        others = f"any other name; rows of tables are called {', '.join(sorted(RESERVED))}"
+        return [(f"{study}.classes", min(taken), others)]
     for name, aliases in classes.items():
+        seen: set[str] = set()
         for alias in map(str.casefold, aliases):
-            if alias in seen:
+            if alias in seen or owners.setdefault(alias, name) != name:
                 return [(f"{study}.classes.{name}", alias, "each name of a source under one class, once")]
             seen.add(alias)
     return []

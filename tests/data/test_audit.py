@@ -159,6 +159,7 @@ def test_a_patient_on_both_sides_of_a_hinted_split_is_found() -> None:
     assert content["dropped"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tie", "expected"), [(0.0, False), (1.0, True)])
 def test_drawn_films_tied_to_their_site_are_found(tmp_path: Path, tie: float, expected: bool) -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

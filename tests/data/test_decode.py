@@ -1,6 +1,7 @@
 """Image files as they come: each ends as a correct image or with a reason."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,23 @@ def test_deep_grey_is_scaled_by_its_range(tmp_path: Path) -> None:
     pixels = read(tmp_path, "deep.png", encoded(Image.fromarray(values), "PNG")).pixels
     assert pixels[0, 0, 0] < 20
     assert pixels[0, -1, 0] > 235
+
+
+def test_one_broken_pixel_leaves_a_deep_film_as_bright_as_it_is(tmp_path: Path) -> None:
+    values = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (64, 1))
+    values[3, 5] = 65535
+    pixels = read(tmp_path, "film.png", encoded(Image.fromarray(values), "PNG")).pixels
+    assert pixels[0, -1, 0] > 230
+
+
+def test_a_deep_film_whose_0_is_white_is_no_negative(tmp_path: Path) -> None:
+    values = np.tile(np.linspace(0, 4095, 16).astype(np.uint16), (16, 1))
+    content = encoded(Image.fromarray(values), "TIFF")
+    black_is_zero, white_is_zero = (struct.pack("<HHIH", 262, 3, 1, what) for what in (1, 0))
+    assert content.count(black_is_zero) == 1
+    pixels = read(tmp_path, "film.tiff", content.replace(black_is_zero, white_is_zero)).pixels
+    assert pixels[0, 0, 0] > 235
+    assert pixels[0, -1, 0] < 20
 
 
 def test_transparent_pixels_are_black(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from cnnstudy.data import ingest
+from cnnstudy.data import ingest, sources
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params
 
@@ -135,6 +135,20 @@ def test_a_missing_folder_and_one_without_a_usable_image_are_errors(tmp_path: Pa
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_where_no_file_can_be_taken_the_error_says_why(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        picture(tmp_path / f"store/{name}.png", 0)
+        (tmp_path / "source/anger").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"source/anger/{name}.png").symlink_to(tmp_path / f"store/{name}.png")
+    with pytest.raises(UserError, match=r"\(a link out of the folder: 2, such as anger/a.png\); allowed: "):
+        ingest.find(params("faces", "folders", tmp_path / "source"), "faces")
+
+
+def test_a_process_that_the_system_kills_is_too_little_memory() -> None:
+    with pytest.raises(MemoryError, match="was killed"):
+        list(ingest._read_all(os._exit, [1]))  # type: ignore[arg-type, list-item]
+
+
 def test_odd_names_and_links_are_rejected_and_stop_nothing(tmp_path: Path) -> None:
     root = tmp_path / "source"
     for name in ("anger/ok.png", "anger/a\nb.png", "anger/c\rd.png", "anger/.thumbs/e.png"):
@@ -187,7 +201,7 @@ def test_a_legend_with_impossible_names_goes_on(tmp_path: Path) -> None:
     _, tables, _ = ingested(settings, "faces", tmp_path / "out/images.npy")
     assert tables.samples["path"].tolist() == ["images/ok.png"]
     assert set(tables.rejects["reason"]) == {"a name or link that can't be followed"}
-    legend.write_text(f"user.id,image,emotion\na,{'x' * 200_000},anger\n")
+    legend.write_text(f"user.id,image,emotion\na,{'x' * (sources.LARGEST_CELL + 1)},anger\n")
     with pytest.raises(UserError, match=r"legend\.csv: field larger than field limit"):
         ingest.find(settings, "faces")
 

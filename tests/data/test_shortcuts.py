@@ -82,3 +82,11 @@ def test_one_answer_or_one_family_gives_no_score() -> None:
     features = shortcuts.features(table(20), noise(20), set())
     assert shortcuts.score(features, np.array(["a"] * 20), np.arange(20)) is None
     assert shortcuts.score(features, np.array(["a"] * 19 + ["b"]), np.arange(20)) is None
+
+
+def test_a_class_with_one_image_keeps_nothing_from_being_found() -> None:
+    answers = np.array(["a", "b"] * 60 + ["rare"])
+    features = shortcuts.features(table(121, mode=["L", "RGB"] * 60 + ["L"]), noise(121), set())
+    found = shortcuts.score(features, answers, np.arange(121))
+    assert found is not None
+    assert found.alone["colour mode"] == 1

@@ -117,10 +117,11 @@ def test_neither_release_of_affectnet_is_an_error(tmp_path: Path) -> None:
 
 
 def test_kaggle_s_labels_must_agree_with_its_folders(tmp_path: Path) -> None:
-    for name in ("anger/a.png", "anger/b.png", "happy/c.png", "sad/unlisted.png"):
+    for name in ("anger/a.png", "anger/b.png", "happy/c.png", "happy/d.png", "sad/unlisted.png"):
         picture(tmp_path / name)
     rows = [(0, "anger/a.png", "anger", 0.8), (1, "anger/b.png", "disgust", 0.8), (2, "happy/c.png", "happy", 0.8),
-            (3, "happy/gone.png", "happy", 0.8)]  # fmt: skip
+            (3, "happy/gone.png", "happy", 0.8), (4, "happy/d.png", "sad", 0.8),
+            (5, "happy/d.png", "happy", 0.8)]  # fmt: skip
     table(tmp_path / "labels.csv", ("", "pth", "label", "relFCs"), *rows)
     candidates = found("kaggle_affectnet", tmp_path, "anger", "happy", "sad")
     assert [(each.path, each.label) for each in candidates.values() if not each.reason] == [
@@ -129,6 +130,7 @@ def test_kaggle_s_labels_must_agree_with_its_folders(tmp_path: Path) -> None:
     ]
     assert reasons(candidates) == {
         "anger/b.png": "under several labels: anger by its folder, disgust in labels.csv",
+        "happy/d.png": "under several labels: happy by its folder, happy, sad in labels.csv",
         "happy/gone.png": "no such file",
         "sad/unlisted.png": "no row of labels.csv names it",
     }
@@ -150,6 +152,8 @@ def test_fer2013_s_rows_are_images(tmp_path: Path) -> None:
         "fer2013.csv:000005": "pixels that are not whole numbers from 0 to 255",
         "fer2013.csv:000006": "pixels that are not whole numbers from 0 to 255",
     }
+    table(tmp_path / "fer2013.csv", ("emotion", "pixels"), (0, " ".join(["127"] * 256**2)))
+    assert [len(each.grey) for each in found("fer2013", tmp_path).values()] == [256**2]
     (tmp_path / "second.csv").touch()
     with pytest.raises(UserError, match="2 CSV files; allowed: one"):
         sources.find("fer2013", tmp_path, set())
@@ -167,10 +171,11 @@ def test_ieee8023_under_each_of_its_headers(tmp_path: Path, header: tuple[str, .
 
     rows = [row("a.jpg", "7", covid, "PA"), row("b.jpg", "7", covid, "AP Supine"), row("c.png", "8", other, "AP"),
             row("side.jpg", "8", other, "L"), row("gone.jpg", "9", covid, "PA"), row("two.jpg", "3", covid, "PA"),
-            row("two.jpg", "4", covid, "PA"), row("../x.jpg", "5", covid, "PA")]  # fmt: skip
+            row("two.jpg", "4", covid, "PA"), row("../x.jpg", "5", covid, "PA"),
+            row("turned.jpg", "6", covid, "PA"), row("turned.jpg", "6", covid, "L")]  # fmt: skip
     ct = row("ct.jpg", "9", covid, "Axial", "CT") if header != EARLY else row("ct.jpg", "9", covid, "Axial CT")
     table(tmp_path / "metadata.csv", header, *rows, ct)
-    for name in ("a.jpg", "b.jpg", "c.png", "side.jpg", "ct.jpg", "two.jpg", "extra.jpg"):
+    for name in ("a.jpg", "b.jpg", "c.png", "side.jpg", "ct.jpg", "turned.jpg", "two.jpg", "extra.jpg"):
         picture(tmp_path / "images" / name)
     candidates = found("ieee8023", tmp_path)
     assert [(each.path, each.label, each.group) for each in candidates.values() if not each.reason] == [
@@ -184,7 +189,8 @@ def test_ieee8023_under_each_of_its_headers(tmp_path: Path, header: tuple[str, .
         "images/extra.jpg": "no row of metadata.csv names it",
         "images/gone.jpg": "no such file",
         "images/side.jpg": "view 'L' is not frontal",
-        "images/two.jpg": f"under several findings or patients: {covid}, 3, 4",
+        "images/turned.jpg": "rows that differ: view L and PA",
+        "images/two.jpg": "rows that differ: patientid 3 and 4",
     }
 
 
@@ -208,7 +214,8 @@ def test_radiography_s_masks_are_not_films(tmp_path: Path, inner: str, level: st
 def test_chest_xray_groups_by_patient(tmp_path: Path, inner: str) -> None:
     names = ("train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/NORMAL2-IM-1427-0001.jpeg",
              "train/PNEUMONIA/person1_bacteria_1.jpeg", "train/PNEUMONIA/person1_virus_6.jpeg",
-             "test/PNEUMONIA/person1_virus_8.jpeg", "val/NORMAL/other.jpeg")  # fmt: skip
+             "test/PNEUMONIA/person1_virus_8.jpeg", "val/NORMAL/other.jpeg",
+             "train/PNEUMONIA/BACTERIA-30629-0002.jpeg", "test/PNEUMONIA/VIRUS-30629-0001.jpeg")  # fmt: skip
     for name in names:
         picture(tmp_path / inner / name)
     (tmp_path / inner / "train/.DS_Store").write_bytes(b"x")
@@ -216,13 +223,16 @@ def test_chest_xray_groups_by_patient(tmp_path: Path, inner: str) -> None:
     assert [
         (each.path.removeprefix(inner), each.hint, each.group) for each in candidates.values() if not each.reason
     ] == [
+        ("test/PNEUMONIA/VIRUS-30629-0001.jpeg", "test", "patient 30629"),
         ("test/PNEUMONIA/person1_virus_8.jpeg", "test", "test/PNEUMONIA/person1"),
         ("train/NORMAL/IM-0115-0001.jpeg", "train", "train/NORMAL/IM-0115"),
         ("train/NORMAL/NORMAL2-IM-1427-0001.jpeg", "train", "train/NORMAL/NORMAL2-IM-1427"),
+        ("train/PNEUMONIA/BACTERIA-30629-0002.jpeg", "train", "patient 30629"),
         ("train/PNEUMONIA/person1_bacteria_1.jpeg", "train", "train/PNEUMONIA/person1"),
         ("train/PNEUMONIA/person1_virus_6.jpeg", "train", "train/PNEUMONIA/person1"),
         ("val/NORMAL/other.jpeg", "val", ""),
     ]
+    assert [each.path.removeprefix(inner) for each in candidates.values() if each.note] == ["val/NORMAL/other.jpeg"]
     with pytest.raises(UserError, match="no folder train/"):
         sources.find("chest_xray", tmp_path / inner / "train", set())
 

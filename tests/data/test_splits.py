@@ -82,6 +82,23 @@ def test_each_source_of_a_mixed_one_keeps_its_own_splits_or_is_given_some() -> N
     }  # fmt: skip
 
 
+def test_tune_and_test_are_shares_of_all() -> None:
+    samples = table(["a"] * 100 + ["b"] * 100)
+    found = counts(samples, assign("faces", samples, settings(val=0.25, tune=0.5, test=0.4), 0))
+    assert [found["a", split] for split in ("tune", "test", "val", "train")] == [50, 40, 2, 8]
+
+
+def test_a_copy_in_another_sources_test_does_not_take_a_source_its_own() -> None:
+    samples = table(
+        ["a", "b"] * 70, source=["x"] * 100 + ["y"] * 40, hint=[""] * 100 + ["train", "train", "test", "test"] * 10
+    )
+    samples.loc[[0, 102], "sha256"] = "one file"
+    assigned = assign("xray", samples, settings(val=0.25, tune=0.0, test=0.2), 0)
+    assert assigned["split"][0] == "dropped"
+    assert (assigned["split"][:100] == "test").sum() == 20
+    assert (assigned["split"][100:] == "test").sum() == 20
+
+
 def test_copies_in_two_sources_stay_on_one_side() -> None:
     samples = table(["normal", "covid"] * 20, source=["a"] * 20 + ["b"] * 20)
     copies = np.arange(40) % 20
@@ -152,6 +169,16 @@ def test_all_copies_of_a_picture_under_two_classes_are_dropped() -> None:
     assert set(assigned["reason"][[0, 1, 40]]) == {"the same picture is under another class too"}
     kept = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2, conflicts="keep", leaks="keep"), 0)
     assert not (kept["split"] == "dropped").any()
+
+
+def test_a_class_whose_images_are_all_under_another_too_is_named() -> None:
+    samples = table(["a"] * 20 + ["b"] * 20 + ["rare"] * 3)
+    samples.loc[[40, 41, 42], "sha256"] = samples["sha256"][:3].tolist()
+    with pytest.raises(UserError, match=r"class 'rare' has 3 images and all are dropped, .*split.conflicts: keep"):
+        assign("faces", samples, SHARES, 0)
+    both = table(["a", "b"] * 10, sha256=[f"file {i // 2}" for i in range(20)])
+    with pytest.raises(UserError, match="class 'a' has 10 images and all are dropped"):
+        assign("faces", both, SHARES, 0)
 
 
 def test_a_class_that_loses_its_images_is_named() -> None:

@@ -112,16 +112,19 @@ def test_units_leave_the_border_alone(label: str) -> None:
         assert max(edge.max() for edge in (change[:2], change[-2:], change[:, :2], change[:, -2:])) <= 8
 
 
+@pytest.mark.slow
 def test_border_pixels_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     low, high = interval(border(drawn[0]), drawn[1])
     assert low <= 1 / 8 <= high
 
 
+@pytest.mark.slow
 def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     low, high = interval(drawn[0].mean(axis=(1, 2, 3))[:, None], drawn[1])
     assert low <= 1 / 8 <= high
 
 
+@pytest.mark.slow
 def test_identity_does_not_tell_the_class(specified: list[faces.Face]) -> None:
     names = ("width", "chin", "jaw", "brow_height", "brow_tilt", "mouth_width", "mouth_bias", "lips", "age")
     features = np.array([[asdict(face.identity)[name] for name in names] for face in specified])
@@ -130,6 +133,7 @@ def test_identity_does_not_tell_the_class(specified: list[faces.Face]) -> None:
     assert low <= 1 / 8 <= high
 
 
+@pytest.mark.slow
 def test_a_linear_model_does_better_than_chance_and_clearly_worse_than_the_nets(
     drawn: tuple[np.ndarray, np.ndarray],
 ) -> None:
@@ -139,6 +143,7 @@ def test_a_linear_model_does_better_than_chance_and_clearly_worse_than_the_nets(
     assert high < 0.5
 
 
+@pytest.mark.slow
 def test_what_is_confused_is_what_people_confuse(specified: list[faces.Face]) -> None:
     # Facing the camera, so that a linear model sees the expression and its mistakes are those of the drawing.
     images = np.stack(

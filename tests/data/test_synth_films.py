@@ -77,11 +77,13 @@ def test_patches_only_brighten_the_lungs() -> None:
     assert change[:, 44:50].max() <= 3
 
 
+@pytest.mark.slow
 def test_border_pixels_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     low, high = interval(border(drawn[0]), drawn[1])
     assert low <= 0.5 <= high
 
 
+@pytest.mark.slow
 def test_border_and_brightness_together_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     # Exposure is set by the mean: what patches add in the lungs could be missing around them.
     images, labels = drawn
@@ -91,6 +93,7 @@ def test_border_and_brightness_together_do_not_tell_the_class(drawn: tuple[np.nd
     assert score.low <= score.chance <= score.high
 
 
+@pytest.mark.slow
 def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     low, high = interval(drawn[0].mean(axis=(1, 2))[:, None], drawn[1])
     assert low <= 0.5 <= high

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
 
-from cnnstudy.evaluation.intervals import accuracy_interval, differences
+from cnnstudy.evaluation.intervals import accuracy_interval, differences, independent_images
 
 
 @pytest.mark.parametrize(("correct", "n"), [(38, 40), (0, 20), (20, 20), (131, 400)])
@@ -21,6 +21,28 @@ def test_seeds_widen_the_interval_as_students_does() -> None:
     few = accuracy_interval(seeds, 100)
     assert few[0] < low
     assert few[1] > high
+
+
+def test_images_of_groups_that_say_the_same_count_as_groups() -> None:
+    each = np.random.default_rng(0).random(50) < 0.7
+    assert independent_images(each[None], np.arange(50)) == 50
+    assert independent_images(np.repeat(each, 4)[None], np.repeat(np.arange(50), 4)) == pytest.approx(50, rel=0.02)
+    assert independent_images(np.ones((2, 200), bool), np.repeat(np.arange(50), 4)) == 50
+
+
+def test_groups_that_say_nothing_of_each_other_count_as_images() -> None:
+    correct = np.tile([True, False], 100)[None]
+    assert independent_images(correct, np.repeat(np.arange(100), 2)) == 200
+
+
+def test_the_interval_of_patients_holds_the_accuracy_as_often_as_it_says() -> None:
+    rng, held = np.random.default_rng(0), []
+    groups = np.repeat(np.arange(60), 4)
+    for _ in range(400):
+        correct = rng.random(240) < np.repeat(rng.beta(1.4, 0.6, 60), 4)  # films of a patient alike: 0.7 right
+        low, high = accuracy_interval([correct.mean()], independent_images(correct[None], groups))
+        held.append(low <= 0.7 <= high)
+    assert 0.92 < np.mean(held) < 0.98
 
 
 def test_an_interval_stays_between_0_and_1() -> None:

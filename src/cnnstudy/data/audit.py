@@ -198,6 +198,9 @@ def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | Non
 
 def _told(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", "drift"], count: int) -> list[Finding]:
     """What a model without the picture tells better than chance: the class (a shortcut) or the split (drift)."""
+    if check == "shortcut" and not any(scores):
+        advice = "Fewer than two classes have two images that are no copies: bring more."
+        return [Finding("shortcut", "too few images to ask", "warning", count, advice)]
     told = [score for score in scores if score is not None and score.low > score.chance]
     if not told:
         return []

@@ -15,6 +15,11 @@ from cnnstudy.data.sources import Box
 # Pixels; a film of 8000 x 8000 passes. The header tells the size before anything is decoded.
 LARGEST = 64_000_000
 
+# Of deep grey values, in percent: what lies outside is cut off.
+TAILS = (0.1, 99.9)
+# TIFF's tag of what a grey value means, and its value where 0 is white.
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+
 # What cameras, scanners and the web write; others, such as EPS, would start another program to be drawn.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 
@@ -86,6 +91,7 @@ def read_grey(grey: bytes, size: int) -> Decoded:
 
 
 def _pixels(image: Image.Image, size: int, box: Box | None) -> np.ndarray:
+    is_negative = _is_negative(image)
     if box is None:
         image.draft("RGB", (size, size))
     upright = ImageOps.exif_transpose(image)
@@ -95,12 +101,12 @@ def _pixels(image: Image.Image, size: int, box: Box | None) -> np.ndarray:
         if part[2] - part[0] < 1 or part[3] - part[1] < 1:
             raise UnreadableError("its face box lies outside the image")
         upright = upright.crop(part)
-    return np.asarray(_rgb(upright).resize((size, size), Image.Resampling.LANCZOS), np.uint8)
+    return np.asarray(_rgb(upright, is_negative).resize((size, size), Image.Resampling.LANCZOS), np.uint8)
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, is_negative: bool) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _scaled(np.asarray(image, np.float64)).convert("RGB")
+        return _scaled(np.asarray(image), is_negative).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
@@ -108,9 +114,20 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _scaled(values: np.ndarray) -> Image.Image:
-    """Deep grey values by their own range, since cameras fill 10, 12 or 16 bits."""
+def _is_negative(image: Image.Image) -> bool:
+    """Whether 0 is white, as TIFF says of many films; of deep grey ones Pillow leaves that to others."""
+    return getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _scaled(values: np.ndarray, is_negative: bool) -> Image.Image:
+    """Deep grey values by their own range, since cameras fill 10, 12 or 16 bits; few broken pixels don't count."""
     if not np.isfinite(values).all():
         raise UnreadableError("pixels that are not numbers")
-    low, high = values.min(), values.max()
-    return Image.fromarray(np.rint((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8))
+    low, high = np.percentile(values, TAILS)
+    if high == low:
+        low, high = values.min(), values.max()
+    grey = values.astype(np.float32)
+    grey -= np.float32(low)
+    grey *= np.float32(255 / max(float(high) - float(low), 1e-9))
+    np.clip(np.rint(grey, out=grey), 0, 255, out=grey)
+    return Image.fromarray(255 - grey.astype(np.uint8) if is_negative else grey.astype(np.uint8))

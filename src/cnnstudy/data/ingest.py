@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from cnnstudy.process import end_with_parent
 
 # Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
 CHUNK = 16
+# Reasons that an error lists, and characters of a path there.
+REASONS, SHOWN = 3, 200
 
 Reader = Callable[[Candidate], Decoded | UnreadableError]
 
@@ -63,10 +66,12 @@ def find(params: Params, study: StudyName) -> Found:
     found = sources.find(source.format, root, set(names))
     named = [_named(candidate, names, study) for candidate in found]
     if all(candidate.reason for candidate in named):
+        where = f"params.yaml: sources.{study}.path: {source.path!r}"
+        if found and all(candidate.reason for candidate in found):
+            raise UserError(f"{where} has no image that can be taken ({_reasons(found)}); allowed: at least one")
         labels = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
         raise UserError(
-            f"params.yaml: sources.{study}.path: {source.path!r} has no image of a known class "
-            f"(labels found: {labels}); "
+            f"{where} has no image of a known class (labels found: {labels}); "
             f"allowed: labels named in {study}.classes: {', '.join(sorted(names))}"
         )
     return Found(named, partial(_decode, root=root, size=settings.image_size))
@@ -115,6 +120,13 @@ def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | Unreadable
         return reason
 
 
+def _reasons(candidates: list[Candidate]) -> str:
+    """The most frequent reasons, each with how many files it concerns and one of them."""
+    counts = Counter(candidate.reason for candidate in candidates)
+    examples = {candidate.reason: candidate.path for candidate in reversed(candidates)}
+    return "; ".join(f"{reason}: {n}, such as {examples[reason][:SHOWN]}" for reason, n in counts.most_common(REASONS))
+
+
 def _named(candidate: Candidate, names: dict[str, str], study: str) -> Candidate:
     """The candidate under its class's own name."""
     if candidate.reason:
@@ -127,9 +139,12 @@ def _named(candidate: Candidate, names: dict[str, str], study: str) -> Candidate
 
 def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | UnreadableError]:
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context, initializer=_start_worker) as pool:
-        results: Iterable[Decoded | UnreadableError] = _bounded_map(pool, read, candidates)
-        yield from tqdm(results, total=len(candidates), unit="image", disable=not sys.stderr.isatty())
+    try:
+        with ProcessPoolExecutor(mp_context=context, initializer=_start_worker) as pool:
+            results: Iterable[Decoded | UnreadableError] = _bounded_map(pool, read, candidates)
+            yield from tqdm(results, total=len(candidates), unit="image", disable=not sys.stderr.isatty())
+    except BrokenProcessPool:  # what a system does to a process that takes the last memory
+        raise MemoryError("a process that reads images was killed") from None
 
 
 def _start_worker() -> None:

@@ -50,6 +50,15 @@ def read_table(study: str) -> pd.DataFrame:
                         reason=families["reason"])  # fmt: skip
 
 
+def groups(table: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
+    """A number an image of `ids` [n], the same for images of one group (a person, a patient) and for one taken twice.
+
+    `table` has the columns of samples.csv.
+    """
+    named = table["group"].to_numpy()[ids]
+    return np.array(pd.factorize(np.where(named == "", [f"image {i}" for i in ids], named))[0])
+
+
 def present_classes(order: dict[str, list[str]], samples: pd.DataFrame) -> tuple[str, ...]:
     """The classes that have samples, in the order of the parameter `classes`."""
     found = set(samples["label"])

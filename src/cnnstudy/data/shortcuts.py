@@ -63,16 +63,18 @@ def features(samples: pd.DataFrame, images: np.ndarray, spoken: set[str]) -> Fea
 def score(features: Features, answers: np.ndarray, families: np.ndarray) -> Score | None:
     """How well the features tell the answers [n] (classes, or splits), no family on two sides of a fold.
 
-    None where there is nothing to tell, or a class has too few families.
+    Answers with one family only, which no fold could learn and test, are left out; None where fewer than two are left.
     """
     chosen = np.arange(len(answers))
     if len(chosen) > LARGEST_SAMPLE:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, LARGEST_SAMPLE, replace=False))
-    answers, families = answers[chosen], families[chosen]
-    fewest = pd.Series(families).groupby(answers).nunique().min()
-    if len(set(answers)) < 2 or fewest < 2:
+    counts = pd.Series(families[chosen]).groupby(answers[chosen]).nunique()
+    counts = counts[counts > 1]
+    if len(counts) < 2:
         return None
-    splitter = StratifiedGroupKFold(min(FOLDS, int(fewest)), shuffle=True, random_state=0)
+    chosen = chosen[np.isin(answers[chosen], counts.index)]
+    answers, families = answers[chosen], families[chosen]
+    splitter = StratifiedGroupKFold(min(FOLDS, int(counts.min())), shuffle=True, random_state=0)
     folds = list(splitter.split(chosen, answers, families))
 
     def right(columns: np.ndarray) -> np.ndarray:

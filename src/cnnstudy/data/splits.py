@@ -13,6 +13,8 @@ from cnnstudy.params import Split
 PROTECTED = ("test", "val", "tune", "train")
 DROPPED = "dropped"
 ELSEWHERE = -1
+# What a source may lack, in the order in which it is taken.
+CARVED = ("tune", "test", "val")
 
 
 def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Split, seed: int) -> pd.DataFrame:
@@ -23,13 +25,13 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
     chain.
 
     A split that a source hints at is exactly its hinted samples. Where it has none, `tune` and `test` are their shares
-    of the rest of its samples and `val` is its share of what is left for training; source by source, class by class,
-    never with a family on two sides. With `settings.conflicts` "drop", all copies of a picture under two classes get
-    the split "dropped", and with `settings.leaks` "drop" all members of a family that the source has also put into a
-    more protected split, training copies first; `reason` says why.
+    of the rest of its samples and `val` is its share of what is then left for training; source by source, class by
+    class, never with a family on two sides. With `settings.conflicts` "drop", all copies of a picture under two classes
+    get the split "dropped", and with `settings.leaks` "drop" all members of a family that the source has also put into
+    a more protected split, training copies first; `reason` says why.
 
     Raises:
-        UserError: fewer than two classes have images, or a class can't put one image into each split.
+        UserError: fewer than two classes have images, or one has none left or can't put one image into each split.
     """
     families = _families(samples["group"], copies)
     split = samples["hint"].replace("", "train").to_numpy(dtype=object)
@@ -41,27 +43,31 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
     kept = reason == ""
     split[~kept] = DROPPED
     needed = [name for name in SPLITS if name == "train" or name in set(split) or getattr(settings, name)]
-    sources, rng = samples["source"].groupby(families).transform("first").to_numpy(), np.random.default_rng(seed)
-    for source in np.unique(sources):
-        _carve(split, samples["label"].to_numpy(), np.where(sources == source, families, ELSEWHERE), settings, rng)
-    _require_all_classes(study, samples["label"][kept], pd.Series(split)[kept], needed)
+    # A family of two sources is of the first: it must go one way.
+    own, rng = samples["source"].groupby(families).transform("first").to_numpy(), np.random.default_rng(seed)
+    for source in np.unique(own):
+        hinted = set(samples["hint"][samples["source"] == source])
+        shares = {name: getattr(settings, name) for name in CARVED if name not in hinted}
+        _carve(split, samples["label"].to_numpy(), np.where(own == source, families, ELSEWHERE), shares, rng)
+    _require_all_classes(study, samples["label"], pd.Series(split), needed)
     return pd.DataFrame({"id": samples["id"], "split": split, "copy": copies, "family": families, "reason": reason})
 
 
 def _carve(
-    split: np.ndarray, labels: np.ndarray, families: np.ndarray, settings: Split, rng: np.random.Generator
+    split: np.ndarray, labels: np.ndarray, families: np.ndarray, shares: dict[str, float], rng: np.random.Generator
 ) -> None:
-    """Take the splits that a source does not hint at out of its training part, in place.
+    """Take splits with their `shares` out of the training part of a source, in place.
 
     `families` [N] is ELSEWHERE for the samples of other sources.
     """
     pool = (split == "train") & (families != ELSEWHERE)
-    hinted = set(split[families != ELSEWHERE])
-    carved = [name for name in ("tune", "test", "val") if getattr(settings, name) and name not in hinted]
-    for number, name in enumerate(carved):
+    carved = {name: share for name, share in shares.items() if share}
+    left = 1.0
+    for number, (name, share) in enumerate(carved.items()):
         others = len(carved) - number  # the splits still to be carved, and train
-        taken = _take(labels, families, pool, (getattr(settings, name), others), rng)
-        split[taken], pool = name, pool & ~taken
+        # Shares of the whole, of which the splits before this one have taken theirs; val's is one of the rest.
+        taken = _take(labels, families, pool, (share if name == "val" else share / left, others), rng)
+        split[taken], pool, left = name, pool & ~taken, left - share
 
 
 def _families(group: pd.Series, copies: np.ndarray) -> np.ndarray:
@@ -116,6 +122,12 @@ def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed
     if labels.nunique() < 2:
         raise UserError(f"{study}: only the class {labels.iloc[0]!r} has images; allowed: at least two classes")
     counts = pd.crosstab(labels, split).reindex(columns=needed, fill_value=0)
+    for label in counts.index[counts.sum(axis=1) == 0]:
+        raise UserError(
+            f"{study}: class {label!r} has {(labels == label).sum()} images and all are dropped, as copies of images "
+            f"of another class or split; allowed: at least one left; {study}.split.conflicts: keep and "
+            f"{study}.split.leaks: keep drop none"
+        )
     for label, row in counts.iterrows():
         for name in counts.columns[row == 0]:
             raise UserError(

@@ -21,17 +21,17 @@ BESIDE = 0.13
 def write_ablation(params: Params, name: str) -> None:
     """Write metrics/ablations/<name>.json and plots/ablations/<name>.
 
-    The JSON holds the axis, the split that counts, the BatchNorm mode that counts, the chance level, the rows (see
-    `ablation_row`) by ascending x, and the differences. Plots: curve.csv with the rows, differences.csv with the pairs
-    (see cnnstudy.evaluation.intervals), and curve, differences and training as PNG.
+    The JSON holds the axis, the split that counts, the BatchNorm mode that counts, `chance` (the accuracy of always
+    answering the most frequent class), the rows (see `ablation_row`) by ascending x, and the differences. Plots:
+    curve.csv with the rows, differences.csv with the pairs (see cnnstudy.evaluation.intervals), and curve, differences
+    and training as PNG.
     """
     ablation = params.ablations[name]
     split = HEADLINE[ablation.study]
     rows = [row for run in in_order(ablation) for row in _run_rows(params, ablation, run, split)]
     pairs = compared(params, ablation, split)
-    table = samples.read_samples(ablation.study)
-    chance = 1 / len(samples.present_classes(params.study(ablation.study).classes, table))
-    facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm, "chance": chance}
+    facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm}
+    facts["chance"] = _chance(in_order(ablation)[0], split)
 
     content = facts | {"rows": rows, "differences": [vars(pair) for pair in pairs]}
     files.write_text(paths.ablation_metrics(name), json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -82,15 +82,25 @@ def compared(params: Params, ablation: Ablation, split: str) -> list[Difference]
     pairs += [(names[run, "tuned"], names[run, "base"]) for run, its in phases.items() if "tuned" in its]
     if not pairs:
         return []
-    text = dict.fromkeys(("phase", "split", "path", "actual", "predicted"), str)
-    answers = {run: pd.read_csv(paths.answers(run), dtype=text, keep_default_na=False) for run in phases}
+    answers = {run: _read_answers(run) for run in phases}
     correct, ids = {}, np.array([], int)
     for (run, phase), name in names.items():
         its = answers[run][(answers[run]["phase"] == phase) & (answers[run]["split"] == split)]
         right = (its["actual"] == its["predicted"]).to_numpy()
         correct[name] = right.reshape(len(params.seeds), -1)
         ids = its["id"].to_numpy()[: correct[name].shape[1]]
-    return differences(correct, _groups(ablation, ids), pairs)
+    return differences(correct, samples.groups(samples.read_samples(ablation.study), ids), pairs)
+
+
+def _read_answers(run: str) -> pd.DataFrame:
+    text = dict.fromkeys(("phase", "split", "path", "actual", "predicted"), str)
+    return pd.read_csv(paths.answers(run), dtype=text, keep_default_na=False)
+
+
+def _chance(run: str, split: str) -> float:
+    """The share of the largest class."""
+    answers = _read_answers(run)
+    return float(answers["actual"][answers["split"] == split].value_counts(normalize=True).max())
 
 
 def _run_rows(params: Params, ablation: Ablation, run: str, split: str) -> list[dict[str, Any]]:
@@ -105,12 +115,6 @@ def _run_rows(params: Params, ablation: Ablation, run: str, split: str) -> list[
 
 def _name(run: str, phase: str) -> str:
     return run if phase == "base" else f"{run}, {phase}"
-
-
-def _groups(ablation: Ablation, ids: np.ndarray) -> np.ndarray:
-    """A number an image, the same for images of one group (a person, a patient)."""
-    groups = samples.read_samples(ablation.study)["group"].to_numpy()[ids]
-    return np.array(pd.factorize(np.where(groups == "", [f"image {i}" for i in ids], groups))[0])
 
 
 def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:

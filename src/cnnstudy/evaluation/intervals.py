@@ -27,8 +27,11 @@ class Difference:
     real: bool
 
 
-def accuracy_interval(accuracies: list[float], n: int) -> tuple[float, float]:
-    """Bounds of the mean accuracy of one training a seed on `n` images: Wilson's (1927) and Student's over seeds."""
+def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
+    """Bounds of the mean accuracy of one training a seed on `n` images: Wilson's (1927) and Student's over seeds.
+
+    Images of one group say less than others: then `n` is that of `independent_images`.
+    """
     mean = float(np.mean(accuracies))
     centre = stats.norm.ppf((1 + LEVEL) / 2) ** 2
     middle = (mean + centre / (2 * n)) / (1 + centre / n)
@@ -37,6 +40,27 @@ def accuracy_interval(accuracies: list[float], n: int) -> tuple[float, float]:
     low = mean - np.hypot(mean - (middle - half), among)
     high = mean + np.hypot(middle + half - mean, among)
     return max(0.0, float(low)), min(1.0, float(high))
+
+
+def independent_images(correct: np.ndarray, groups: np.ndarray) -> float:
+    """How many images of groups of their own would tell as much of an accuracy: n by the design effect (Kish 1965).
+
+    That is the variance of the mean over groups (a patient's films are right or wrong together) by that over images,
+    at least 1. Where all answers are alike nothing tells how much they are, and groups count once.
+
+    Args:
+        correct: bool [seeds, n].
+        groups: int [n], images of the same group have the same number.
+    """
+    n = correct.shape[1]
+    _, group = np.unique(groups, return_inverse=True)
+    rest = correct.mean(axis=0) - correct.mean()
+    sums = np.bincount(group, rest)
+    count = len(sums)
+    if count == n or count == 1 or not rest.any():
+        return float(count)
+    effect = float((sums**2).sum() * count / (count - 1) / ((rest**2).sum() * n / (n - 1)))
+    return n / max(1.0, effect)
 
 
 def differences(correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[tuple[str, str]]) -> list[Difference]:

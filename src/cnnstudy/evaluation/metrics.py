@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
 
-from cnnstudy.evaluation.intervals import accuracy_interval
+from cnnstudy.evaluation.intervals import accuracy_interval, independent_images
 from cnnstudy.evaluation.predictions import Answers
 
 Metrics = dict[str, float | int | bool | list[float]]
@@ -17,12 +17,11 @@ Metrics = dict[str, float | int | bool | list[float]]
 def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     """Metrics of one training.
 
-    `accuracy_low` and `accuracy_high` bound the 95 % Wilson interval; `loss` is the mean cross-entropy, clipped at 1e-7
-    as Keras does; `kappa` is Cohen's, `alpha` Krippendorff's (see `krippendorff_alpha`); `auc` and `average_precision`
-    are means of one class against the rest over the classes
-    present, in a binary task those of the positive class; `constant` is true where every image got the same
-    answer. Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such
-    as `auc` where only one class is present, is left out.
+    `loss` is the mean cross-entropy, clipped at 1e-7 as Keras does; `kappa` is Cohen's, `alpha` Krippendorff's (see
+    `krippendorff_alpha`); `auc` and `average_precision` are means of one class against the rest over the classes
+    present, in a binary task those of the positive class; `constant` is true where every image got the same answer.
+    Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such as
+    `auc` where only one class is present, is left out.
 
     Args:
         labels: int [n], n > 0.
@@ -31,14 +30,11 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     classes = probabilities.shape[1]
     answers = probabilities.argmax(axis=1)
     accuracy = float((answers == labels).mean())
-    low, high = accuracy_interval([accuracy], len(labels))
     table = per_class(labels, answers, classes)
     weights = table["support"] / len(labels)
     result: Metrics = {
         "n": len(labels),
         "accuracy": accuracy,
-        "accuracy_low": low,
-        "accuracy_high": high,
         "loss": cross_entropy(labels, probabilities),
         "macro_precision": float(table["precision"].mean()),
         "macro_recall": float(table["recall"].mean()),
@@ -57,17 +53,19 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     return result
 
 
-def split_metrics(seeds: list[Answers], mode: str) -> Metrics:
+def split_metrics(seeds: list[Answers], mode: str, groups: np.ndarray) -> Metrics:
     """Means over the trainings of a run, with each one's accuracy in `accuracy_seeds`.
 
     `mode` is the one that counts; where others were predicted too, there are also `accuracy_<mode>` and
-    `constant_<mode>`. The bounds are those of `accuracy_interval`. `constant` is true if it is for any seed, and
-    `constant_seeds` says for how many.
+    `constant_<mode>`. `accuracy_low` and `accuracy_high` bound the 95 % interval of cnnstudy.evaluation.intervals;
+    `groups`, int [n], numbers the images that belong together (of one patient). `constant` is true if it is for any
+    seed, and `constant_seeds` says for how many.
     """
     result = _mean_metrics([metrics(seed.labels, seed.probabilities[mode]) for seed in seeds])
     accuracies = [_accuracy(seed, mode) for seed in seeds]
     result["accuracy_seeds"] = list(accuracies)
-    result["accuracy_low"], result["accuracy_high"] = accuracy_interval(accuracies, len(seeds[0].labels))
+    correct = np.array([seed.probabilities[mode].argmax(axis=1) == seed.labels for seed in seeds])
+    result["accuracy_low"], result["accuracy_high"] = accuracy_interval(accuracies, independent_images(correct, groups))
     result["constant_seeds"] = sum(is_constant(seed.probabilities[mode]) for seed in seeds)
     if len(seeds[0].probabilities) > 1:
         for other in seeds[0].probabilities:

@@ -59,7 +59,9 @@ def evaluate_run(params: Params, run: str) -> None:
     layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
 
     content: dict[str, dict[str, Metrics]] = {
-        phase: {split: split_metrics(seeds, mode) for split, seeds in splits.items()}
+        phase: {
+            split: split_metrics(seeds, mode, samples.groups(table, seeds[0].ids)) for split, seeds in splits.items()
+        }
         for phase, splits in answers.items()
     }
     with files.replacing(paths.answers(run)) as aside:

@@ -16,6 +16,9 @@ from cnnstudy.errors import UserError
 
 Box = tuple[float, float, float, float]
 
+# Characters of a table's cell, which may hold the pixels of an image: of one of 1000 x 1000, and more.
+LARGEST_CELL = 1 << 23
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -93,6 +96,7 @@ def rows(path: Path, needed: tuple[str, ...], header: tuple[str, ...] = ()) -> I
     Raises:
         UserError: no such file, or not CSV, or without one of the columns `needed`.
     """
+    csv.field_size_limit(LARGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
             first = next(csv.reader(file), [])

@@ -5,6 +5,8 @@ from pathlib import Path
 from cnnstudy.data.sources import Candidate, files, named_problem, rows, written
 
 FRONTAL = ("pa", "ap", "ap supine", "ap erect")
+# What every row of a file must say alike.
+SAID = ("finding", "patientid", "view", "modality")
 
 
 def find(root: Path, names: set[str]) -> list[Candidate]:
@@ -32,15 +34,15 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
 
 
 def _candidate(root: Path, name: str, found: list[dict[str, str]]) -> Candidate:
-    findings = sorted({row["finding"].strip() for row in found})
-    patients = sorted({row["patientid"].strip() for row in found})
-    view, modality = found[0]["view"].strip(), found[0].get("modality", "").strip()
-    if len(findings) > 1 or len(patients) > 1:
-        reason = f"under several findings or patients: {', '.join(findings + patients)}"
+    said = {column: sorted({row.get(column, "").strip() for row in found}) for column in SAID}
+    (finding, *_), (patient, *_), (view, *_), (modality, *_) = said.values()
+    several = [f"{column} {' and '.join(values)}" for column, values in said.items() if len(values) > 1]
+    if several:
+        reason = f"rows that differ: {', '.join(several)}"
     elif modality and modality.casefold() != "x-ray":
         reason = f"modality {modality!r} is not X-ray"
     elif view.casefold() not in FRONTAL:
         reason = f"view {view!r} is not frontal"
     else:
         reason = named_problem(root, name)
-    return Candidate(written(name), findings[0], group=patients[0], reason=reason)
+    return Candidate(written(name), finding, group=patient, reason=reason)
