@@ -44,7 +44,7 @@ def test_what_is_found_is_written_and_shown(params: Params) -> None:
         asked.append((its.recipe, its.faces.epochs, run, seed))
         epochs = its.faces.epochs
         curve = pd.DataFrame({"images": 1200 * np.arange(1, epochs + 1), "val": np.linspace(0, 0.6, epochs)})
-        return Trained(curve, np.arange(200) < RIGHT[its.recipe, epochs] + seed)
+        return Trained(curve, np.arange(200) < RIGHT[its.recipe, epochs] + seed, np.arange(200))
 
     recipes.compare(params, "faces", ["alexnet", "mobilenet"], [0, 1], train)
     epochs = EPOCHS
@@ -64,7 +64,9 @@ def test_what_is_found_is_written_and_shown(params: Params) -> None:
 
 def test_a_net_compared_before_stays_where_it_was_trained_alike(params: Params) -> None:
     def train(its: Params, run: str, seed: int) -> Trained:
-        return Trained(pd.DataFrame({"images": [100, 200], "val": [0.3, 0.5]}), np.arange(200) < 100 + seed)
+        return Trained(
+            pd.DataFrame({"images": [100, 200], "val": [0.3, 0.5]}), np.arange(200) < 100 + seed, np.arange(200)
+        )
 
     def found() -> list[str]:
         return list(json.loads(paths.recipes("faces-drawn").read_text())["runs"])

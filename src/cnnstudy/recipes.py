@@ -5,6 +5,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ PAIRS = [("best", "report"), ("best, a third", "report")]
 class Trained:
     """A training: images seen and accuracy epoch by epoch, and which images of the split that counts it got right.
 
-    `curve` has the columns images and val, bool `correct` is [n].
+    `curve` has the columns images and val, bool `correct` is [n], and so is int `groups`: the same number for images of
+    one patient.
     """
 
     curve: pd.DataFrame
     correct: np.ndarray
+    groups: np.ndarray
 
 
 Train = Callable[[Params, str, int], Trained]
@@ -57,7 +60,8 @@ def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int],
     """
     for run in runs:
         done = {kind: [train(with_recipe(params, *how), run, seed) for seed in seeds] for kind, how in KINDS.items()}
-        found = {"seeds": seeds} | _compared({kind: [each.correct for each in its] for kind, its in done.items()})
+        correct = {kind: np.stack([each.correct for each in its]) for kind, its in done.items()}
+        found = {"seeds": seeds} | _compared(correct, done["report"][0].groups)
         for kind, its in done.items():
             images = its[0].curve["images"].tolist()
             val = [[round(value, 4) for value in each.curve["val"]] for each in its]
@@ -91,20 +95,19 @@ def _earlier(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     return runs if content == wanted else {}
 
 
-def _compared(correct: dict[str, list[np.ndarray]]) -> dict[str, Any]:
-    stacked = {kind: np.stack(its) for kind, its in correct.items()}
-    count = stacked["report"].shape[1]
+def _compared(correct: dict[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
+    """Accuracies and differences of bool [seeds, n] by kind."""
     found: dict[str, Any] = {}
-    for kind, its in stacked.items():
+    for kind, its in correct.items():
         accuracies = its.mean(axis=1).tolist()
-        low, high = intervals.accuracy_interval(accuracies, count)
+        low, high = intervals.accuracy_interval(accuracies, intervals.independent_images(its, groups))
         found[kind] = {
             "accuracies": [round(each, 4) for each in accuracies],
             "accuracy": round(float(np.mean(accuracies)), 4),
             "low": round(low, 4),
             "high": round(high, 4),
         }
-    compared = intervals.differences(stacked, np.arange(count), PAIRS)
+    compared = intervals.differences(correct, groups, PAIRS)
     return found | {"differences": [_rounded(asdict(each)) for each in compared]}
 
 
@@ -126,6 +129,12 @@ def train_once(params: Params, run: str, seed: int) -> Trained:
 
     The accuracies on val after each epoch are with the statistics of its batches (see cnnstudy.training.selection).
     """
+    from cnnstudy.training import phases
+
+    return phases.deterministically(partial(_train_once, params, run, seed))
+
+
+def _train_once(params: Params, run: str, seed: int) -> Trained:
     import keras
 
     from cnnstudy.data import samples
@@ -149,6 +158,7 @@ def train_once(params: Params, run: str, seed: int) -> Trained:
     build.set_float32(model)
     split = HEADLINE[settings.study]
     answers = predict.predict_one_split(model, dataset, data, split, params.batchnorm).argmax(axis=1)
-    correct = answers == dataset.labels[dataset.ids(split)]
+    ids = dataset.ids(split)
     curve = {"images": history["epoch"] * len(data), "val": history["selection_accuracy"]}
-    return Trained(pd.DataFrame(curve), correct)
+    groups = samples.groups(samples.read_samples(settings.study), ids)
+    return Trained(pd.DataFrame(curve), answers == dataset.labels[ids], groups)

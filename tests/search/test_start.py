@@ -65,7 +65,7 @@ def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_
 
     built: list[list[str]] = []
     make(tmp_path)
-    monkeypatch.setattr(cli, "rebuild", lambda targets, jobs: built.append(targets))
+    monkeypatch.setattr(cli, "rebuild", lambda targets: built.append(targets))
     monkeypatch.setattr(environment, "configure", lambda threads: None)
     monkeypatch.setattr(trainer, "train", train)
     Path("space.yaml").write_text("learning_rate: {low: 0.00001, high: 0.1, log: true}\nbatch_size: [8, 16]\n")

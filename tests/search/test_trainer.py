@@ -48,6 +48,7 @@ def digest(model: keras.Sequential) -> str:
     return hashlib.sha256(b"".join(weight.tobytes() for weight in model.get_weights())).hexdigest()
 
 
+@pytest.mark.slow
 def test_reporting_changes_no_byte_of_a_training() -> None:
     dataset = doubtful()
     data = training(dataset, rotation=20)

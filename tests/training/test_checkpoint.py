@@ -76,12 +76,12 @@ RECALIBRATED = dataclasses.replace(SCHEDULE, batchnorm="recalibrated")
     [
         ((1,), (0, 1), ADAM, "float32"),
         ((3,), (1, 0), COSINE, "float32"),
-        ((8,), (2, 2), COSINE, "mixed_bfloat16"),
-        ((8,), (2, 2), ADAM, "mixed_float16"),
-        ((2, 1, 3, 5), (3, 2), ADAM, "float32"),
-        ((15,), (5, 0), ADAM, "float32"),
-        ((7, 4), (3, 2), IMPATIENT, "mixed_bfloat16"),
-        ((12, 3), (5, 0), IMPATIENT, "float32"),
+        pytest.param((8,), (2, 2), COSINE, "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param((8,), (2, 2), ADAM, "mixed_float16", marks=pytest.mark.slow),
+        pytest.param((2, 1, 3, 5), (3, 2), ADAM, "float32", marks=pytest.mark.slow),
+        pytest.param((15,), (5, 0), ADAM, "float32", marks=pytest.mark.slow),
+        pytest.param((7, 4), (3, 2), IMPATIENT, "mixed_bfloat16", marks=pytest.mark.slow),
+        pytest.param((12, 3), (5, 0), IMPATIENT, "float32", marks=pytest.mark.slow),
     ],
 )
 def test_a_stopped_training_ends_with_the_same_bytes(

@@ -7,11 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from training.small_net import ADAM, LAYERS, RECALIBRATED, SCHEDULE, bright_or_dark, trained, training, unkept
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import build, specs
-from cnnstudy.training import loop, pipeline, predict
+from cnnstudy.training import batchnorm, loop, pipeline, predict
+from cnnstudy.training.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +120,32 @@ def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
     model.layers[0].bias.assign(np.full(4, np.nan, np.float32))
     with pytest.raises(FloatingPointError, match="the loss is nan after epoch 1"):
         loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, "none", 1), unkept())
+
+
+def test_a_net_that_diverges_in_its_last_epoch_is_not_taken_for_done_the_next_time(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    wild = ADAM.model_copy(update={"learning_rate": 1e30})
+    for _ in range(2):
+        kept = Checkpoint(tmp_path / "kept.npz", 0)
+        with pytest.raises(FloatingPointError, match="the loss is nan"):
+            trained(dataset, training(dataset), LAYERS, kept, wild, schedule=loop.Schedule(16, 1, "none", 1))
+
+
+def test_batch_statistics_are_of_batches_as_large_as_in_training(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = trained(dataset, training(dataset))
+    sizes: list[int] = []
+    through = batchnorm.forward_with_batch_statistics
+
+    def noted(layers: list[keras.Layer], images: tf.Tensor) -> tf.Tensor:
+        sizes.append(len(images))
+        return through(layers, images)
+
+    monkeypatch.setattr(batchnorm, "forward_with_batch_statistics", noted)
+    predict._batch_statistics(model, dataset.images, np.arange(33), loop.Schedule(16, 1, "none", 1))
+    assert sizes == [11, 11, 11]
 
 
 def test_balanced_weights_make_every_class_weigh_the_same() -> None:

@@ -38,6 +38,7 @@ def anonymous_mb(folder: Path, count: int) -> float:
     return int(done.stdout) / 1000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="anonymous memory is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
     few, many = (anonymous_mb(tmp_path, count) for count in (1_000, 60_000))

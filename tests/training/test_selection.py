@@ -44,6 +44,7 @@ def test_patience_counts_epochs_since_the_best() -> None:
     assert not selection.is_over(0, None, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["moving", "recalibrated"])
 @pytest.mark.parametrize("layers", [LAYERS, SIGMOID], ids=["softmax", "sigmoid"])
 def test_the_best_epochs_weights_are_kept(layers: tuple[specs.Layer, ...], mode: BatchNormMode) -> None:
@@ -81,6 +82,7 @@ def test_without_selection_and_patience_nothing_is_compared(dataset: Dataset) ->
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["last", "best"])
 def test_a_training_without_patience_left_stops(kept: str) -> None:
     schedule, dataset = dataclasses.replace(SCHEDULE, epochs=20, batchnorm="recalibrated"), doubtful()
@@ -95,6 +97,7 @@ def test_a_training_without_patience_left_stops(kept: str) -> None:
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [LAYERS, SIGMOID], ids=["softmax", "sigmoid"])
 def test_smoothed_labels_are_learnt_and_losses_are_told_without(
     dataset: Dataset, layers: tuple[specs.Layer, ...]

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from functools import partial
 
 import keras
 import pandas as pd
@@ -45,6 +46,10 @@ def train(params: Params, run: str, report: Report) -> Epoch:
         DivergedError: the loss is no longer a number.
         MemoryError: there is not enough of it.
     """
+    return phases.deterministically(partial(_train, params, run, report))
+
+
+def _train(params: Params, run: str, report: Report) -> Epoch:
     settings, phase = params.runs[run], phases.base(params, run)
     study, recipe = params.study(settings.study), params.recipe_of(settings.study)
     if not selection.compares(recipe):

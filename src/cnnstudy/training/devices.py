@@ -4,6 +4,7 @@ from functools import cache
 
 import tensorflow as tf
 
+from cnnstudy.errors import UserError
 from cnnstudy.nets import specs
 from cnnstudy.params import Jit
 
@@ -28,9 +29,19 @@ def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:
 
     `auto` never does on a CPU, where a step takes 4 to 7 times as long then. On a GPU it does for nets without max
     pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: mobilenet's step of 100
-    images of 128 px took an H200 13 ms in float32 and in bfloat16, compiled 61 and 44.
+    images of 128 px took an H200 13 ms in float32 and in bfloat16, compiled 61 and 44. Each of the studies' nets has
+    one or the other.
+
+    Raises:
+        UserError: `on`, for a net with max pooling on a GPU.
     """
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    pools = any(isinstance(each, specs.MaxPool) for each in layers)
+    if setting == "on" and has_gpu and pools:
+        raise UserError(
+            "params.yaml: compute.jit: on found; allowed: auto or off on a GPU for a net with max pooling, "
+            "of which XLA has no deterministic gradient"
+        )
     if setting != "auto":
         return setting == "on"
-    unfit = specs.MaxPool | specs.Depthwise
-    return bool(tf.config.list_physical_devices("GPU")) and not any(isinstance(each, unfit) for each in layers)
+    return has_gpu and not pools and not any(isinstance(each, specs.Depthwise) for each in layers)

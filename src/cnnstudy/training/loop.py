@@ -65,11 +65,12 @@ def fit(
         UserError: batches are too small for so many devices.
     """
     steps = steps_of(len(data), schedule.batch_size)
-    replicas, smallest = tf.distribute.get_strategy().num_replicas_in_sync, len(data) // steps
-    if not devices.leaves_none_out(smallest, replicas):
-        raise UserError(
-            f"batch_size: a batch of {smallest} images found; allowed: an image for each of {replicas} GPUs"
-        )
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    for batch in {len(data) // steps, -(-len(data) // steps)}:
+        if not devices.leaves_none_out(batch, replicas):
+            raise UserError(
+                f"batch_size: a batch of {batch} images found; allowed: an image for each of {replicas} GPUs"
+            )
     twin, checkpoint.metrics, sources = _compiled(_augmented(model, data, schedule), settings, schedule, steps)
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
     validation = labelled_batches(dataset, selection.SPLIT, VALIDATION_BATCH)
@@ -100,10 +101,11 @@ def fit(
             if score.is_better(checkpoint.progress.best):
                 checkpoint.keep(score, model.get_weights() if settings.selection == "best" else [])
                 shown += "; the best so far"
-        checkpoint.end_epoch(row)
         print(f"epoch {epoch + 1}/{schedule.epochs}: {shown}", flush=True)
+        # Before it is stored, or the same again would take it for done.
         if not np.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} after epoch {epoch + 1}")
+        checkpoint.end_epoch(row)
     # No epoch took it up where the last one had ended before the training was stopped.
     checkpoint.set_model(twin)
     checkpoint.take_up()
@@ -141,9 +143,18 @@ def _compiled(
     twin._jit_compile = schedule.is_compiled
     # So that there are moments to take up before the first step.
     twin.optimizer.build(twin.trainable_variables)
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        _build_once(twin)
     loss = exact[0].name if exact else "loss"
     sources = {"accuracy": "accuracy", "loss": loss, "val_accuracy": "val_accuracy", "val_loss": f"val_{loss}"}
     return twin, [twin.metrics[0], accuracy, *exact], sources  # the first is the loss
+
+
+def _build_once(twin: keras.Model) -> None:
+    """Build what `compile` has left; else Keras takes the mean of the copies' first batches, which must be alike."""
+    inputs = tuple(np.zeros((1, *each.shape[1:]), each.dtype) for each in twin.inputs)
+    twin._symbolic_build(data_batch=(inputs, np.zeros((1, 1), np.float32), None))
+    twin._maybe_symbolic_build = lambda *_, **__: None
 
 
 def _loss(model: keras.Model, smoothing: float) -> str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

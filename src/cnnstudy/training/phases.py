@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -24,6 +25,8 @@ from cnnstudy.training import checkpoint, devices, environment, gradcam, precisi
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
         for seed in params.seeds:
             if not (folder / "done" / f"seed{seed}").exists():
                 with user_errors(phase):
-                    _deterministically(partial(_train_seed, params, run, phase, seed, folder, partial(report, seed)))
+                    deterministically(partial(_train_seed, params, run, phase, seed, folder, partial(report, seed)))
         facts = _of_the_machine(params, run) | {"deterministic": environment.is_deterministic()}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
         with files.replacing(paths.phase(run, phase.name)) as aside:
@@ -81,17 +84,17 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
     environment.write_facts(params.compute.threads)
 
 
-def _deterministically(train: Callable[[], None]) -> None:
+def deterministically(train: Callable[[], Result]) -> Result:
     """Train, again if an operation has no deterministic kind on this device and must then be allowed to differ."""
     try:
-        train()
+        return train()
     except tf.errors.UnimplementedError as error:
         if "determin" not in str(error):
             raise
         cause = next(line for line in str(error).splitlines() if "determin" in line)
         print(f"warning: {cause.strip()} Trains without: the same again may give other bits.", file=sys.stderr)
         environment.allow_nondeterminism()
-        train()
+        return train()
 
 
 def _of_the_machine(params: Params, run: str) -> dict[str, str | bool | int]:

@@ -15,7 +15,7 @@ from cnnstudy.nets.build import class_probabilities
 from cnnstudy.params import BatchNormMode
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
-from cnnstudy.training.pipeline import TrainingSet, copy_batches, scaled
+from cnnstudy.training.pipeline import TrainingSet, copy_batches, scaled, steps_of
 
 BATCH = 100
 Infer = Callable[[tf.Tensor], tf.Tensor]
@@ -96,9 +96,9 @@ def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
-    """In batches of the training's size and mixed as in training: sorted by class they would give the answer away."""
+    """In batches as large and as mixed as in training: sorted by class they would give the answer away."""
     order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
-    size = schedule.batch_size
-    batches = (scaled(images[ids[order[start : start + size]]]) for start in range(0, len(order), size))
+    parts = np.array_split(order, steps_of(len(order), schedule.batch_size))
+    batches = (scaled(images[ids[part]]) for part in parts)
     infer = partial(batchnorm.forward_with_batch_statistics, model.layers)
     return _infer(infer, batches)[np.argsort(order)]
