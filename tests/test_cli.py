@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,12 +74,36 @@ def test_params_takes_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_override_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, words: tuple[str, ...]
 ) -> None:
+    call(monkeypatch, "params")
+    before = paths.PARAMS.read_text()
     with pytest.raises(SystemExit) as end:
         call(monkeypatch, "params", override)
     assert end.value.code == 2
+    assert paths.PARAMS.read_text() == before
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert all(word in line for word in words)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [(("repro", "--jobs", "0"), "--jobs: 0 found"), (("ui", "--port", "99999"), "--port: 99999 found")],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], words: str
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, *command)
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {words}; allowed: ")
+
+
+def test_a_port_that_is_taken_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(SystemExit) as end:
+        call(monkeypatch, "ui", "--port", str(taken.getsockname()[1]))
+    assert end.value.code == 2
+    assert "allowed: a port of this machine that is free" in capsys.readouterr().err
 
 
 def test_outside_the_repository_is_one_line(

@@ -47,6 +47,7 @@ def lines(workspace: Workspace, code: int, **environment: str) -> dict[str, str]
     return {line[6:].split(": ")[0]: f"{line[:4].strip()} {line[6:].partition(': ')[2]}" for line in said}
 
 
+@pytest.mark.slow
 def test_a_fresh_clone_needs_nothing(workspace: Workspace) -> None:
     found = lines(workspace, code=0)
     subjects = ["Python", "packages", "git", "DVC", "parameters", "disk", "memory", "MLflow", "TensorFlow", "same bits"]
@@ -55,6 +56,7 @@ def test_a_fresh_clone_needs_nothing(workspace: Workspace) -> None:
     assert "stages would run: check, " in found["DVC"]
 
 
+@pytest.mark.slow
 def test_what_is_broken_is_said_with_what_to_do(workspace: Workspace) -> None:
     path = workspace.path
     params = (path / "params.yaml").read_text()
@@ -79,6 +81,7 @@ def test_what_is_broken_is_said_with_what_to_do(workspace: Workspace) -> None:
     assert "secret" not in str(found)
 
 
+@pytest.mark.slow
 def test_another_environment_than_the_one_that_made_the_lock_is_named(workspace: Workspace) -> None:
     environment = json.dumps({"python": "3.0.0", "cpu_features": ["avx9", "fpu"], "packages": {"keras": "0.1"}})
     with written(workspace.path / "environment.json", environment):
@@ -88,6 +91,7 @@ def test_another_environment_than_the_one_that_made_the_lock_is_named(workspace:
     assert "; packages.keras " in found["same bits"]
 
 
+@pytest.mark.slow
 def test_edited_params_are_named(workspace: Workspace) -> None:
     params = (workspace.path / "params.yaml").read_text()
     with written(workspace.path / "params.yaml", params.replace("rotation: 20", "rotation: 30")):

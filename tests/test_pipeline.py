@@ -141,6 +141,28 @@ def test_the_store_has_the_page_with_its_numbers_and_data(rebuilt: Workspace) ->
     assert {name for name, _ in page["data"]} == {"faces", "xray"}
 
 
+@pytest.mark.slow
+def test_numbers_of_the_workspace_stand_over_those_of_the_last_commit(rebuilt: Workspace, tmp_path: Path) -> None:
+    cloned(rebuilt, tmp_path / "clone")
+    lock = rebuilt.path / "dvc.lock"
+    whole, metrics = lock.read_text(), json.loads((rebuilt.path / paths.run_metrics("alexnet")).read_text())
+    (rebuilt.path / paths.run_metrics("alexnet")).unlink()  # it is one file with that in DVC's cache
+    metrics["tuned"]["val"]["macro_f1"] = 0.0625
+    (rebuilt.path / paths.run_metrics("alexnet")).write_text(json.dumps(metrics))
+    lock.write_text(f"{whole}# edited\n")
+    database = tmp_path / "mlflow.db"  # not that of the other tests
+    elsewhere = replace(rebuilt, environment=rebuilt.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"})
+    try:
+        for _ in range(2):
+            assert "MLflow has 7 of 7" in elsewhere.run("cnnstudy", "track")
+            with sqlite3.connect(database) as connection:
+                values = connection.execute("select value from metrics where key = 'tuned/val_macro_f1'").fetchall()
+            assert values == [(0.0625,)]
+    finally:
+        lock.write_text(whole)
+        rebuilt.run("dvc", "checkout", "--force")
+
+
 def cloned(rebuilt: Workspace, folder: Path) -> Workspace:
     """A clone of what was rebuilt, which is committed first; that changes nothing for other tests."""
     rebuilt.run("git", "add", "--all")
@@ -150,6 +172,7 @@ def cloned(rebuilt: Workspace, folder: Path) -> Workspace:
     return Workspace(folder, rebuilt.environment)
 
 
+@pytest.mark.slow
 def test_a_clone_that_pulls_has_everything_without_training(rebuilt: Workspace, tmp_path: Path) -> None:
     rebuilt.run("dvc", "remote", "add", "--local", "--default", "--force", "shelf", str(tmp_path / "remote"))
     rebuilt.run("dvc", "push")
@@ -177,6 +200,7 @@ def test_a_remote_behind_ssh_holds_data_and_models(rebuilt: Workspace, tmp_path:
         assert "Data and pipelines are up to date." in clone.run("dvc", "repro")
 
 
+@pytest.mark.slow
 def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
     """That before the rebuilding, which has the metrics that the project comes with, and that after it."""
     cloned(rebuilt, tmp_path / "clone")
@@ -218,6 +242,7 @@ def test_a_model_is_fetched_by_its_name(rebuilt: Workspace, tmp_path: Path) -> N
     assert found.read_bytes() == (rebuilt.path / weights).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace) -> None:
     pictures = [f"docs/{name}.jpg" for name in ("faces", "films")]
 
@@ -231,6 +256,7 @@ def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace)
     assert refused.startswith("error: exports/xray-aug0/int8.tflite: no such file")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(rebuilt: Workspace, stage: str) -> None:
     command = with_small_files("python", f"src/{stage}.py", "alexnet")

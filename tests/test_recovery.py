@@ -15,6 +15,7 @@ from soak import guardians
 from workspace import Workspace, clone
 
 from cnnstudy import recovery
+from cnnstudy.errors import UserError
 from cnnstudy.paths import KEPT_LOCK, LOCK, RWLOCK
 
 SRC = Path(__file__).parents[1] / "src"
@@ -43,6 +44,15 @@ def test_a_torn_lock_is_seen(torn: str, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     LOCK.write_text(torn)
     assert not recovery.lock_is_whole()
+
+
+def test_the_sides_of_a_merge_are_the_users_to_choose_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = f"{ENTRY}<<<<<<< HEAD\n  a:\n=======\n  b:\n>>>>>>> other\n"
+    LOCK.write_text(both)
+    with pytest.raises(UserError, match=r"dvc.lock: both sides of a merge found; allowed: one of them"):
+        list(recovery.mend())
+    assert LOCK.read_text() == both
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ from cnnstudy import repro
 from cnnstudy.params import read_params
 from cnnstudy.paths import LOCK
 
+pytestmark = pytest.mark.slow
+
 RUNS = ("xray-aug0", "xray-aug1")
 
 
@@ -39,7 +41,6 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Works
     return workspace
 
 
-@pytest.mark.slow
 def test_it_leaves_what_dvc_repro_leaves(rebuilt: Workspace, data_cache: Path) -> None:
     alone = prepare(rebuilt.path.parent / "alone", data_cache)
     alone.run("dvc", "repro")
@@ -52,7 +53,6 @@ def test_what_it_makes_is_recorded(rebuilt: Workspace) -> None:
     assert "warning" not in (rebuilt.path / "said.log").read_text()
 
 
-@pytest.mark.slow
 def test_where_it_can_t_be_recorded_there_is_a_warning_of_one_process_and_no_failure(rebuilt: Workspace) -> None:
     (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
     (rebuilt.path / "report/index.html").unlink()
@@ -112,12 +112,18 @@ def test_after_a_failure_nothing_more_is_started(rebuilt: Workspace) -> None:
     assert "train@" not in said
 
 
+def test_a_target_that_is_no_stage_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
+    for target in ("nosuch", "train@nosuch"):
+        (line,) = rebuilt.run("cnnstudy", "repro", target, code=2).splitlines()
+        assert line.startswith("error: STAGE: ")
+        assert target in line
+
+
 def test_a_bad_value_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
     rebuilt.compose("profile=smoke", "faces.epochs=0")
     assert rebuilt.run("cnnstudy", "repro", code=2).startswith("error: params.yaml: faces.epochs: 0 found; allowed: ")
 
 
-@pytest.mark.slow
 def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
     workspace = prepare(tmp_path / "killed")
     log = workspace.path / "repro.log"

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ def main() -> None:
     command.set_defaults(action=lambda arguments: check())
     command = commands.add_parser("repro", help="`dvc repro`, several stages at once")
     command.add_argument("targets", nargs="*", metavar="STAGE", help="as of `dvc repro`; all if none is given")
-    command.add_argument("-j", "--jobs", type=int, default=0, help="as many as cores and memory allow if not given")
+    command.add_argument("-j", "--jobs", type=int, help="as many as cores and memory allow if not given")
     command.set_defaults(action=lambda arguments: rebuild(arguments.targets, arguments.jobs))
     command = commands.add_parser("search", help="look for better hyperparameters of a run, with Optuna")
     command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
@@ -76,26 +77,27 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 
 def write_params(overrides: list[str]) -> None:
-    """Compose conf/ into params.yaml, as `dvc exp run` does, and check it.
+    """Compose conf/ into params.yaml, as `dvc exp run` does; where a value is not allowed, that stays as it was.
 
     Raises:
-        UserError: conf/ has no such group, choice or key, or params.yaml holds a value that is not allowed.
+        UserError: conf/ has no such group, choice or key, or a value is not allowed.
     """
     from dvc.utils.hydra import compose_and_dump
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from cnnstudy import paths
-    from cnnstudy.params import read_params
+    from cnnstudy import files, paths
+    from cnnstudy.params import parse_params
 
     if not paths.CONF.is_dir():
         raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
-    try:
-        compose_and_dump(str(paths.PARAMS), str(paths.CONF.resolve()), None, "config", "", overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = str(error).partition("Config search path")[0]
-        raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
-    read_params()
+    with files.replacing(paths.PARAMS) as aside:
+        try:
+            compose_and_dump(str(aside), str(paths.CONF.resolve()), None, "config", "", overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            cause = str(error).partition("Config search path")[0]
+            raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
+        parse_params(aside.read_text(encoding="utf-8"), paths.PARAMS)
 
 
 def check() -> None:
@@ -113,18 +115,20 @@ def check() -> None:
             print(line, flush=True)
 
 
-def rebuild(targets: list[str], jobs: int) -> None:
+def rebuild(targets: list[str], jobs: int | None = None) -> None:
     """Check, then bring stages up to date.
 
     Raises:
-        UserError: params.yaml holds a value that is not allowed.
+        UserError: params.yaml or an argument holds a value that is not allowed.
         SystemExit: with code 1, where a stage failed.
     """
     from cnnstudy.params import read_params
     from cnnstudy.repro import default_jobs, repro
 
+    if jobs is not None and jobs < 1:
+        raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
     check()
-    if not repro(targets, jobs if jobs > 0 else default_jobs(read_params())):
+    if not repro(targets, jobs or default_jobs(read_params())):
         raise SystemExit(1)
 
 
@@ -139,7 +143,7 @@ def search(arguments: argparse.Namespace) -> None:
     from cnnstudy.search import start
 
     job = start.checked(read_params(), arguments)
-    rebuild([f"augment@{job.params.runs[job.run].plan}"], 0)
+    rebuild([f"augment@{job.params.runs[job.run].plan}"])
     start.search(job, arguments.trials)
 
 
@@ -214,7 +218,7 @@ def recipes(runs: list[str], seeds: int) -> None:
         raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
     if seeds < 1:
         raise UserError(f"--seeds: {seeds} found; allowed: 1 or more")
-    rebuild([f"augment@{params.runs[run].plan}" for run in runs], 0)
+    rebuild([f"augment@{params.runs[run].plan}" for run in runs])
     from cnnstudy.recipes import compare, train_once
     from cnnstudy.training import environment
 
@@ -253,8 +257,9 @@ def serve(port: int) -> None:
     """Record, then become `mlflow ui`.
 
     Raises:
-        UserError: the store is behind a server, which has a UI of its own.
+        UserError: the store is behind a server, which has a UI of its own, or the port is taken.
     """
+    _require_free(port)
     from cnnstudy.tracking import store
     from cnnstudy.tracking.record import without_password
 
@@ -274,6 +279,16 @@ def serve(port: int) -> None:
     mlflow = Path(sys.executable).with_name("mlflow")
     options = {"backend-store-uri": store.uri(), "host": "127.0.0.1", "port": str(port), "workers": "1"}
     os.execv(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())])
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as one:
+        # As servers do, lest one that has just ended be in the way.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except (OSError, OverflowError):
+            raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
 
 
 def app(port: int) -> None:

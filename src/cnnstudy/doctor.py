@@ -98,7 +98,7 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _pipeline(dvc: str) -> Finding:
-    asked = subprocess.run([dvc, "status", "--json"], capture_output=True, text=True, check=False)
+    asked = subprocess.run([dvc, "status", "--json", "--no-updates"], capture_output=True, text=True, check=False)
     if asked.returncode:
         said = next((line for line in asked.stderr.splitlines() if line.startswith("ERROR")), "ERROR: no answer")
         return Finding("fix", "DVC", f"dvc status says {said}")

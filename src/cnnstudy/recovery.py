@@ -5,6 +5,7 @@ The first stage that a `dvc` runs leaves a guardian, a process that waits for th
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from cnnstudy import files, paths
+from cnnstudy.errors import UserError
 
+# What git writes where two sides differ.
+MERGED = re.compile(r"^<{7} ", re.MULTILINE)
 # Seconds to wait for DVC's lock, which another `dvc` may hold.
 PATIENCE = 10.0
 # Set for processes whose `dvc` is started by one that has a guardian.
@@ -36,7 +40,15 @@ def mend(started: float = inf) -> Iterator[str]:
     DVC can't read it, or where it ends too early, between two lines: it is then a beginning of such a copy. The list of
     files in use is removed: an unreadable one names no process. From a readable one go the processes that have ended
     and that nobody has waited for, as happens in a container: DVC would wait for these for ever.
+
+    Raises:
+        UserError: dvc.lock holds the two sides of a merge.
     """
+    if paths.LOCK.exists() and MERGED.search(paths.LOCK.read_text(encoding="utf-8", errors="replace")):
+        raise UserError(
+            f"{paths.LOCK}: both sides of a merge found; allowed: one of them, "
+            f"`git checkout --ours {paths.LOCK}` or `--theirs`, then `cnnstudy repro`"
+        )
     is_recent = paths.KEPT_LOCK.exists() and paths.KEPT_LOCK.stat().st_mtime >= started
     if not lock_is_whole() or (is_recent and _is_cut_off()):
         done = _put_back(is_recent)
@@ -199,7 +211,7 @@ def mend_after(dvc: int) -> None:
     with suppress(psutil.NoSuchProcess):
         started = psutil.Process(dvc).create_time()
         psutil.Process(dvc).wait()
-    with suppress(TimeoutError), dvc_lock():
+    with suppress(TimeoutError, UserError), dvc_lock():
         list(mend(started))
 
 

@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any
 
 from cnnstudy import dvclock, paths, process, recovery, sizes, warm
+from cnnstudy.errors import UserError
 from cnnstudy.params import Params
 
 # A device that several trainings would have to share.
@@ -47,6 +48,9 @@ def repro(targets: list[str], jobs: int) -> bool:
     """Bring stages up to date, all of them or `targets` and what they need; whether that went well.
 
     After a failure no more stages are started; those that run are waited for.
+
+    Raises:
+        UserError: a target is no stage.
     """
     needs, order = _plan(targets)
     if not needs:
@@ -63,16 +67,24 @@ def repro(targets: list[str], jobs: int) -> bool:
 
 
 def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
-    """({stage that is not up to date: those of them that it needs}, every stage in DVC's order)."""
+    """({stage that is not up to date: those of them that it needs}, every stage in DVC's order).
+
+    Raises:
+        UserError: a target is no stage.
+    """
     import networkx
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.repo.reproduce import plan_repro
 
     repo = Repo(".", _wait_for_lock=True)
     graph = repo.index.graph
-    wanted = [stage for target in targets for stage in repo.stage.collect(target)] or list(graph)
+    try:
+        wanted = [stage for target in targets for stage in repo.stage.collect(target)] or list(graph)
+    except DvcException as error:
+        raise UserError(f"STAGE: {' '.join(str(error).split())}; allowed: what `dvc stage list` lists") from None
     within = set(wanted).union(*(networkx.descendants(graph, stage) for stage in wanted))
-    changed = set(repo.status())
+    changed = set(repo.status(check_updates=False))  # what is imported stays at its commit, as in `dvc repro`
     stale = {stage for stage in within if stage.addressing in changed}
     stale = stale.union(*(networkx.ancestors(graph, stage) & within for stage in stale))
     needs = {

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +30,7 @@ from serving import promotable
 
 from cnnstudy import cli, files, paths, trained
 from cnnstudy.params import Params, read_params
-from cnnstudy.serving import choice, net, pictures, registered
+from cnnstudy.serving import choice, net, pictures, promote, registered
 from cnnstudy.tracking import keys, store
 
 pytestmark = [
@@ -140,6 +141,14 @@ def test_promoting_again_changes_nothing(promoted: Params, root: Path, capsys: p
     assert dump(root) == before
 
 
+def test_other_code_is_another_version(promoted: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    entry = promote.Entry("faces", choice.choose(promoted, "alexnet", None, None), FACES, [], {})
+    before = entry.key
+    (tmp_path / "registered.py").write_text("mended")
+    monkeypatch.setattr(promote, "PACKAGE", tmp_path)
+    assert entry.key != before
+
+
 def test_the_champion_before_is_the_previous_one_and_can_come_back(
     promoted: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +175,7 @@ def test_a_net_that_may_not_be_promoted_is_one_line(promoted: Params, capsys: py
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_the_champion_answers_as_the_run_does(promoted: Params, run: str, capsys: pytest.CaptureFixture[str]) -> None:
     study = promoted.runs[run].study
@@ -217,7 +227,8 @@ def test_no_store_is_one_line_and_makes_none(promoted: Params, capsys: pytest.Ca
             call("predict", "--champion", "faces", "picture.png")
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: sqlite:///elsewhere.db: no such store; allowed: what `cnnstudy promote RUN`")
+    where = f"sqlite:///{Path.cwd()}/elsewhere.db"
+    assert line.startswith(f"error: {where}: no such store; allowed: what `cnnstudy promote RUN`")
     assert not Path("elsewhere.db").exists()
 
 
@@ -273,6 +284,7 @@ def as_base64(kind: str) -> str:
     return base64.b64encode(file.getvalue()).decode()
 
 
+@pytest.mark.slow
 def test_a_served_champion_answers_png_and_jpeg(
     served: str, promoted: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -288,12 +300,14 @@ def test_a_served_champion_answers_png_and_jpeg(
     for body in (
         {"dataframe_split": {"columns": ["image"], "data": [[as_base64("PNG")]]}},
         {"inputs": {"image": [as_base64("PNG")]}},
+        {"inputs": {"image": ["\n".join(textwrap.wrap(as_base64("PNG"), 76))]}},  # as the command base64 has it
     ):
         status, answer = post(served, body)
         assert status == 200
         assert answer["predictions"][0]["probabilities"] == pytest.approx(png["probabilities"], abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "status", "reason"),
     [
@@ -313,6 +327,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(served: str, content: Any
     assert reason in said
 
 
+@pytest.mark.slow
 def test_a_request_without_a_content_type_is_refused(served: str) -> None:
     connection = HTTPConnection(urlsplit(served).netloc, timeout=60)
     connection.request("POST", "/invocations", b"{}")
@@ -322,6 +337,7 @@ def test_a_request_without_a_content_type_is_refused(served: str) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_of_several_pictures_each_bad_one_is_named(served: str) -> None:
     with Image.open("picture.png") as image:
         image.save("cut.png")

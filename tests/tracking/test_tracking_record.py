@@ -97,7 +97,9 @@ def datasets(run: Run) -> list[Dataset]:
 
 
 def record_all(params: Params) -> tuple[int, int]:
-    return record.record_all(params, record.Source(facts.environment_tags(), has_models=True), set())
+    tally = record.Tally()
+    record.record_all(record.records(params, record.Source(facts.environment_tags(), has_models=True)), tally)
+    return tally.stored, tally.total
 
 
 def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
@@ -324,6 +326,17 @@ def test_what_is_not_there_is_left_out(params: Params, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == ""
 
 
+def test_a_page_with_a_net_that_answers_one_class_is_recorded(params: Params, client: MlflowClient) -> None:
+    for path, content in (
+        (paths.REPORT, "<p>"),
+        (paths.SUMMARY, '{"alexnet": {"val_accuracy": 0.125, "one_class_answers": "base"}}'),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+    assert record_all(params) == (7, 7)
+    assert only(client, "tags.kind = 'page'").data.metrics == {"alexnet/val_accuracy": 0.125}
+
+
 def test_a_damaged_file_costs_its_own_record_alone(params: Params, capsys: pytest.CaptureFixture[str]) -> None:
     paths.run_metrics("alexnet").write_text("{")
     assert record_all(params) == (5, 6)
@@ -385,6 +398,7 @@ record.record_run(read_params(), "alexnet")
 """
 
 
+@pytest.mark.slow
 def test_processes_at_once_on_no_store_make_one_record_in_a_root_of_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -159,7 +159,9 @@ def gone(server: Server) -> Iterator[None]:
 
 
 def record_all(params: Params) -> tuple[int, int]:
-    return record.record_all(params, record.Source(facts.environment_tags(), has_models=True), set())
+    tally = record.Tally()
+    record.record_all(record.records(params, record.Source(facts.environment_tags(), has_models=True)), tally)
+    return tally.stored, tally.total
 
 
 def found(server: Server) -> list[Run]:

@@ -42,6 +42,29 @@ def test_the_environment_may_name_another_store(monkeypatch: pytest.MonkeyPatch)
     assert store.is_server()
 
 
+def test_a_relative_database_is_the_repositorys_wherever_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///shared/mine.db?timeout=5")
+    assert store.uri() == f"sqlite:///{tmp_path}/shared/mine.db?timeout=5"
+    assert store._database() == tmp_path / "shared/mine.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////elsewhere/mine.db")
+    assert store.uri() == "sqlite:////elsewhere/mine.db"
+
+
+def test_a_deleted_experiment_comes_back_with_its_next_record() -> None:
+    store.configure()
+    with store.lock(10):
+        client = store.client()
+        first = store.experiment_id(client, "faces")
+        client.delete_experiment(first)
+        assert store.experiment_id(client, "faces") == first
+    assert client.get_experiment(first).lifecycle_stage == "active"
+
+
 def test_what_the_user_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "ENVIRONMENT", {"MLFLOW_A_TEST": "ours", "MLFLOW_ANOTHER_TEST": "ours"})
     monkeypatch.setenv("MLFLOW_A_TEST", "theirs")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
+PACKAGE = Path(cnnstudy.__file__).parent
 CHAMPION, PREVIOUS = "champion", "previous"
 # What the registered code imports, beside what these ask for; of all of it the lock has the versions.
 PACKAGES = ("keras", "mlflow", "numpy", "pandas", "pillow", "tensorflow")
@@ -41,9 +42,10 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The same for the same weights, classes and packages."""
-        md5 = files.md5(paths.weights(self.choice.folder))
-        return keys.text_md5(json.dumps([md5, self.classes, self.requirements]))
+        """The same for the same weights, classes, packages and code, of which a version has a copy."""
+        weights = files.md5(paths.weights(self.choice.folder))
+        code = [files.md5(path) for path in sorted(PACKAGE.rglob("*.py"))]
+        return keys.text_md5(json.dumps([weights, self.classes, self.requirements, code]))
 
 
 def promote(params: Params, choice: Choice) -> str:
@@ -160,7 +162,7 @@ def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
         folder / "model",
         loader_module=registered.__name__,
         data_path=str(data),
-        code_paths=[str(Path(cnnstudy.__file__).parent)],
+        code_paths=[str(PACKAGE)],
         mlflow_model=about,
         signature=_signature(entry.classes),
         input_example=_example(),

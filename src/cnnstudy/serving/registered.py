@@ -14,6 +14,7 @@ from cnnstudy.data.decode import UnreadableError
 from cnnstudy.serving import net, pictures
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 # In the folder of the registered model, and in there.
@@ -35,9 +36,13 @@ class Model:
         Raises:
             MlflowException: some of it is no picture; MLflow's server answers with status 400 and the reason.
         """
-        files = (pictures.in_bytes(_decoded(content)) for content in table[COLUMN])
-        found = list(pictures.answers(self.net, files))
-        refused = [f"picture {i}: {each}" for i, each in enumerate(found) if isinstance(each, UnreadableError)]
+        contents = table[COLUMN].tolist()
+        allowed = "the bytes of a file, or these in base64"
+        refused = [f"picture {i}: no {allowed}" for i, it in enumerate(contents) if not isinstance(it, bytes | str)]
+        found: list[np.ndarray | UnreadableError] = []
+        if not refused:
+            found = list(pictures.answers(self.net, (pictures.in_bytes(_decoded(each)) for each in contents)))
+            refused = [f"picture {i}: {each}" for i, each in enumerate(found) if isinstance(each, UnreadableError)]
         if refused:
             from mlflow.exceptions import MlflowException
 
@@ -52,12 +57,13 @@ class Model:
         ]
 
 
-def _decoded(content: bytes) -> bytes:
+def _decoded(content: bytes | str) -> bytes:
     """A picture's file: MLflow decodes base64 in `dataframe_split` and `dataframe_records`, not in `inputs`."""
+    whole = content.encode() if isinstance(content, str) else content
     try:
-        return base64.b64decode(content, validate=True)
+        return base64.b64decode(whole.translate(None, b" \t\r\n"), validate=True)
     except ValueError:  # a picture's file, which has bytes that base64 has not
-        return content
+        return whole
 
 
 def read_net(folder: Path) -> net.Net:

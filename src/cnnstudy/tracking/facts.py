@@ -162,7 +162,12 @@ def page_record(params: Params, where: dict[str, str]) -> Record:
         key=text_md5(f"page {paths.REPORT.read_text(encoding='utf-8')}"),
         params=settings | {"runs": ", ".join(params.runs), "seeds": ", ".join(map(str, params.seeds))},
         tags={"kind": "page"} | settings,
-        finals={f"{run}/{name}": float(value) for run, values in summary.items() for name, value in values.items()},
+        finals={
+            f"{run}/{name}": float(value)
+            for run, values in summary.items()
+            for name, value in values.items()
+            if isinstance(value, int | float)  # others are words about a net that answers one class
+        },
         series=[],
         artifacts={paths.REPORT: "", paths.SUMMARY: ""},
         data=tuple(data_of(params, study) for study in params.studies),

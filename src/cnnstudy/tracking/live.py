@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from cnnstudy.params import Params, read_params
@@ -39,7 +40,8 @@ class Writer:
         """Take an epoch."""
         self.rows.append((seed, row))
         if self.process is None and time.monotonic() >= self.start:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE)
+            library = {"PYTHONPATH": str(Path(__file__).parents[2])}  # the one beside this file
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=os.environ | library)
             assert self.process.stdin
             os.set_blocking(self.process.stdin.fileno(), False)
         if self.process:

@@ -3,8 +3,8 @@
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from threading import Thread
 from typing import TypeVar
 
@@ -65,14 +65,33 @@ class Source:
     has_models: bool
 
 
-def record_all(params: Params, source: Source, recorded: set[str]) -> tuple[int, int]:
-    """Record every run, ablation and page that the working directory has the files of, unless `recorded` has its key.
+@dataclass
+class Tally:
+    """How many records there are, how many the store has, the keys of these, and whether the store has failed."""
 
-    Of a key that several sources have it is the first one's facts that stand, so that recording again changes nothing.
+    stored: int = 0
+    total: int = 0
+    keys: set[str] = field(default_factory=set)
+    has_failed: bool = False
 
-    Returns:
-        How many of them are in the store now, and how many there are. The keys join `recorded`.
-    """
+
+def record_all(found: Iterable[facts.Record | None], tally: Tally) -> None:
+    """Record what of `found` (see `records`) has a key that `tally` has not; once the store has failed, no more."""
+    for record in found:
+        if record and record.key in tally.keys:
+            continue
+        tally.total += 1
+        if record is None or tally.has_failed:
+            continue
+        if _stored(record, USER_LIMIT):
+            tally.stored += 1
+            tally.keys.add(record.key)
+        else:
+            tally.has_failed = True  # the next one would fail like it, after as long a wait
+
+
+def records(params: Params, source: Source) -> list[facts.Record | None]:
+    """Every run, ablation and page that the working directory has the files of; None of one whose are damaged."""
     lock = keys.read_lock()
 
     def run_maker(run: str, key: str) -> Callable[[], facts.Record]:
@@ -85,23 +104,12 @@ def record_all(params: Params, source: Source, recorded: set[str]) -> tuple[int,
     for run in params.runs:
         if facts.has_run(params, run):
             key = keys.lock_key(lock, run, params) or (keys.run_key(run, params) if source.has_models else "")
-            if key and key not in recorded:
+            if key:
                 makers[run] = run_maker(run, key)
     makers |= {f"ablation {name}": ablation_maker(name) for name in params.ablations if facts.has_ablation(name)}
     if facts.has_page():
         makers["page"] = lambda: facts.page_record(params, source.where)
-    stored = total = 0
-    for name, make in makers.items():
-        record = _made(make, name)
-        if record and record.key in recorded:
-            continue
-        total += 1
-        if record and not _stored(record, USER_LIMIT):
-            return stored, len(makers)  # the next one would fail like it, after as long a wait
-        if record:
-            stored += 1
-            recorded.add(record.key)
-    return stored, total
+    return [_made(make, name) for name, make in makers.items()]
 
 
 def close_abandoned() -> None:

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from cnnstudy import paths
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params, read_params
 from cnnstudy.tracking import facts
-from cnnstudy.tracking.record import Source, close_abandoned, record_all
+from cnnstudy.tracking.record import Source, Tally, cause, close_abandoned, record_all, records
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -33,7 +33,8 @@ class Revision:
 def record_everything() -> tuple[int, int]:
     """Record HEAD, every experiment of `dvc exp list`, and what the workspace has beyond them.
 
-    Where several have a run, it is recorded as that of the first in this order: HEAD, experiments by age, workspace.
+    Where several have a run, its place is the first one's in this order: HEAD, experiments by age, workspace. Its
+    numbers are the workspace's, where that has it: they may have been computed anew since.
 
     Returns:
         How many runs, ablations and pages are in the store now, and how many there are.
@@ -60,18 +61,16 @@ def _named_root() -> Iterator[None]:
 
 
 def _record_in_order(params: Params) -> tuple[int, int]:
-    recorded: set[str] = set()
-    stored = total = 0
+    tally = Tally()
+    own = records(params, Source(facts.environment_tags(), has_models=True))
+    places: dict[str, dict[str, str]] = {record.key: {} for record in own if record}
     for revision in _revisions():
-        if stored == total:
-            more = _record_revision(revision, recorded)
-            stored, total = stored + more[0], total + more[1]
-    if stored == total:
-        more = record_all(params, Source(facts.environment_tags(), has_models=True), recorded)
-        stored, total = stored + more[0], total + more[1]
-    if stored == total:
+        if not tally.has_failed:
+            _record_revision(revision, tally, places)
+    record_all((record and replace(record, where=places[record.key] or record.where) for record in own), tally)
+    if not tally.has_failed:
         close_abandoned()
-    return stored, total
+    return tally.stored, tally.total
 
 
 def _revisions() -> list[Revision]:
@@ -96,16 +95,25 @@ def _experiments() -> list[Revision]:
     )
 
 
-def _record_revision(revision: Revision, recorded: set[str]) -> tuple[int, int]:
+def _record_revision(revision: Revision, tally: Tally, places: dict[str, dict[str, str]]) -> None:
+    """Record what a revision has and the workspace, whose keys are in `places`, has not; of the rest fill in the place.
+
+    Nothing, with a warning, of one that can't be read or fetched.
+    """
+    from dvc.exceptions import DvcException
+
     branch = "" if revision.experiment else facts.git("branch", "--show-current")
-    with _checked_out(revision) as folder, chdir(folder):
-        try:
-            params = read_params()
-        except UserError as error:  # of another version of this program
-            print(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({error})", file=sys.stderr)
-            return 0, 0
-        where = facts.place_tags(revision.commit, branch, revision.experiment)
-        return record_all(params, Source(where, has_models=False), recorded)
+    try:
+        with _checked_out(revision) as folder, chdir(folder):
+            where = facts.place_tags(revision.commit, branch, revision.experiment)
+            found = records(read_params(), Source(where, has_models=False))
+            for record in found:
+                if record and record.key in places:
+                    places[record.key] = places[record.key] or where
+            record_all((each for each in found if each is None or each.key not in places), tally)
+    # Of another version of this program; or its files are in a remote that doesn't answer.
+    except (UserError, OSError, DvcException) as error:
+        print(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({cause(error)})", file=sys.stderr)
 
 
 @contextmanager

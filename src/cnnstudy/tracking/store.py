@@ -25,8 +25,15 @@ ENVIRONMENT = {
 
 
 def uri() -> str:
-    """MLFLOW_TRACKING_URI, or a database in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or _sqlite_uri(paths.root() / "mlflow.db")
+    """MLFLOW_TRACKING_URI, or a database in the repository's root.
+
+    A database's relative path is one from there: experiments run in copies of the repository, which go.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if not given.startswith(SQLITE):
+        return given
+    name, query = _parts(given)
+    return _sqlite_uri(paths.root() / name) + query
 
 
 def is_server() -> bool:
@@ -72,6 +79,8 @@ def client() -> "MlflowClient":
 def experiment_id(client: "MlflowClient", study: str) -> str:
     """A study's experiment, made where it is missing. Needs the lock."""
     if found := client.get_experiment_by_name(study):
+        if found.lifecycle_stage == "deleted":  # one of this name can't be made until it is gone for good
+            client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
     # Fixed when an experiment is made, so it must not lie in a temporary copy.
     location = None if is_server() else (paths.root() / "mlartifacts" / study).as_uri()
@@ -84,4 +93,10 @@ def _sqlite_uri(path: Path) -> str:
 
 def _database() -> Path | None:
     """The store's file, where it is an SQLite database."""
-    return Path(unquote(uri().removeprefix(SQLITE).split("?")[0])) if uri().startswith(SQLITE) else None
+    return Path(_parts(uri())[0]) if uri().startswith(SQLITE) else None
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """The path in an SQLite database's address, and its query with the question mark, '' for none."""
+    path, mark, query = address.removeprefix(SQLITE).partition("?")
+    return unquote(path), mark + query
