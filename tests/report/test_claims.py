@@ -1,5 +1,6 @@
 """Verdicts on what the report says."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,6 +61,25 @@ def test_the_reports_own_figures_contradict_it(judged: dict[str, Claim]) -> None
     dropout = next(claim for says, claim in judged.items() if "Gaussian" in says)
     assert dropout.published == "table 2: 5 Gaussian, 2 ordinary; table 5: 5 Gaussian, 2 ordinary"
     assert dropout.verdict == "cannot tell"
+
+
+def test_few_answers_decide_nothing() -> None:
+    assert claims._more_than_its_share(1, 1, 7, 1) == "cannot tell"
+    assert claims._more_than_its_share(3, 3, 7, 5) == "cannot tell"
+    assert claims._more_than_its_share(30, 40, 7, 1) == "holds"
+    assert claims._more_than_its_share(0, 40, 7, 1) == "does not hold"
+    assert claims._is_larger(1.0, 0.0, 2) == "cannot tell"
+    assert claims._is_larger(1.0, 0.0, 50) == "holds"
+    assert claims._is_larger(0.2, 0.8, 50) == "does not hold"
+
+
+def test_the_weakest_classes_of_a_net_that_answers_one_are_not_told(faces: Params) -> None:
+    metrics = copy.deepcopy(results.read_metrics(faces))
+    metrics["alexnet"]["base"]["val"]["constant"] = True
+    found = {claim.says: claim for claim in claims.claims(findings(faces, metrics, {}), "faces")}
+    weak = found["Anger, contempt and disgust are the weakest classes."]
+    assert weak.verdict == "cannot tell"
+    assert weak.ours.startswith("one class for every image")
 
 
 def test_sizes_are_facts(judged: dict[str, Claim]) -> None:

@@ -221,3 +221,20 @@ def test_the_summary_holds_a_headline_or_two_a_run(workspace: Params) -> None:
 )
 def test_a_policy_in_words(plan: Plan, words: str) -> None:
     assert page.policy(plan) == words
+
+
+def test_a_recipes_share_of_the_ranges_is_told() -> None:
+    plan = Plan(study="faces", level=0, rotation=20, shift=0.1, flip=True)
+    assert "rotation up to 8°, shift up to 4 % of the side, flip" in page.policy(plan, 0.4)
+    assert page.policy(plan, 0.0) == "the originals; anew in every epoch: flip left to right"
+
+
+def test_how_nets_were_trained_is_what_the_recipe_says(html: str, workspace: Params) -> None:
+    assert workspace.training.faces.optimizer == workspace.training.xray.optimizer == "muon"
+    text = " ".join(html.split())
+    assert (
+        "Muon for the kernels of dense layers and convolutions (5.0 times the rate), Adam for all else, "
+        "at a rate that rises to 0.006 and falls along a cosine"
+    ) in text
+    assert "at a rate that rises to 0.001, stays there and falls along a line" in text
+    assert "rotation up to 8°, shift up to 4 % of the side" in text

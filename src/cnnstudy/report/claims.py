@@ -9,15 +9,15 @@ from math import sqrt
 from typing import Any, Literal
 
 import pandas as pd
+from scipy.stats import binomtest, fisher_exact
 
-from cnnstudy.evaluation.intervals import Difference, accuracy_interval
+from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.params import Params, StudyName
 from cnnstudy.report import reference, results
 from cnnstudy.report.results import RunMetrics
 
 Verdict = Literal["holds", "does not hold", "cannot tell"]
 
-NORMAL = 1.96
 # Differences in accuracy below this count as none.
 MARGIN = 0.05
 # The share of its highest training accuracy at which a net counts as converged.
@@ -169,10 +169,11 @@ def _apart(its: Findings, phase: str, classes: list[str], is_higher: bool) -> tu
     if len(inside) < len(classes) or outside.empty:
         return "cannot tell", "not every class has images in validation"
     near, other = inside.index[-1], outside.index[0]
+    if its.split("alexnet", phase, "val")["constant"]:
+        return "cannot tell", "one class for every image"
     images = min(n[near], n[other]) / len(its.params.seeds)
-    apart = (recall[near] - recall[other]) * (1 if is_higher else -1)
-    chance = NORMAL * _standard_error(recall[near], recall[other], images)
-    verdict: Verdict = "cannot tell" if abs(apart) <= chance else "holds" if apart > 0 else "does not hold"
+    better, worse = (near, other) if is_higher else (other, near)
+    verdict = _is_larger(recall[better], recall[worse], images)
     return verdict, f"recall: {near} {recall[near]:.3f}, {other} {recall[other]:.3f}"
 
 
@@ -225,9 +226,15 @@ def _confused(its: Findings, actual: str, predicted: str, where: str, says: str)
 
 
 def _more_than_its_share(count: int, n: int, classes: int, seeds: int) -> Verdict:
-    """Whether one of some classes has more of n wrong answers than chance gives it; images count once for all seeds."""
-    low, high = accuracy_interval([count / n], max(1, round(n / seeds))) if n else (0.0, 1.0)
-    return "holds" if low > 1 / classes else "does not hold" if high < 1 / classes else "cannot tell"
+    """Whether one of some classes has more of n wrong answers than chance gives it; images count once for all seeds.
+
+    By Clopper and Pearson's (1934) interval, which says nothing of few answers.
+    """
+    images = round(n / seeds)
+    if not images:
+        return "cannot tell"
+    interval = binomtest(min(images, round(count / seeds)), images).proportion_ci(method="exact")
+    return "holds" if interval.low > 1 / classes else "does not hold" if interval.high < 1 / classes else "cannot tell"
 
 
 def _vggnet_beats_alexnet(its: Findings) -> Claim:
@@ -250,9 +257,7 @@ def _sad_and_angry(its: Findings) -> Claim:
             n = int(matrices["alexnet"].loc[["anger", "sad"]].to_numpy().sum())
             shares = {run: count / n for run, count in pairs.items()}
             ours = f"taken for the other: alexnet {pairs['alexnet']}, vggnet {pairs['vggnet']} of {n}"
-            apart = shares["alexnet"] - shares["vggnet"]
-            chance = NORMAL * _standard_error(shares["alexnet"], shares["vggnet"], n / len(its.params.seeds))
-            verdict = "cannot tell" if abs(apart) <= chance else "holds" if apart > 0 else "does not hold"
+            verdict = _is_larger(shares["alexnet"], shares["vggnet"], n / len(its.params.seeds))
     says = "VGGNet tells sad from angry better than AlexNet."
     return Claim("end of 2-1", says, "drawn, not printed", ours, verdict)
 
@@ -443,7 +448,9 @@ def _direction(its: Findings, first: str, second: str) -> tuple[Verdict, str]:
     """Whether the first training does better than the second."""
     pair = _pair(its, first, second)
     if not pair:
-        return _absent(*dict.fromkeys(name.split(",")[0] for name in (first, second)))
+        runs = dict.fromkeys(name.split(",")[0] for name in (first, second))
+        missing = [run for run in runs if not its.has(run)]
+        return _absent(*missing) if missing else _untuned(its, next(iter(runs)))
     return _beats(its, first, second), _difference(pair)
 
 
@@ -492,6 +499,15 @@ def _both_modes(its: Findings, runs: tuple[str, ...]) -> str:
 
 def _half(its: dict[str, Any]) -> float:
     return float(its["accuracy_high"] - its["accuracy_low"]) / 2
+
+
+def _is_larger(first: float, second: float, n: float) -> Verdict:
+    """Whether a share of n is larger than another one beyond chance, by Fisher's exact test (1935) at 0.05."""
+    images = round(n)
+    table = [[round(share * images), images - round(share * images)] for share in (first, second)]
+    if fisher_exact(table).pvalue >= 0.05:
+        return "cannot tell"
+    return "holds" if first > second else "does not hold"
 
 
 def _standard_error(first: float, second: float, n: float) -> float:

@@ -71,11 +71,12 @@ def render(params: Params, metrics: dict[str, RunMetrics], folder: Path, lock: P
     )
 
 
-def policy(plan: Plan) -> str:
-    """An augmentation plan in words."""
+def policy(plan: Plan, share: float = 1) -> str:
+    """An augmentation plan in words, with a share of its ranges, as a recipe may take."""
+    angle, way = plan.rotation * share, 100 * plan.shift * share
     copies = [f"exact copies {', '.join(COPIES[: plan.level])}"] if plan.level else []
-    rotation = [f"rotation up to {plan.rotation}°"] if plan.rotation else []
-    shift = [f"shift up to {100 * plan.shift:g} % of the side"] if plan.shift else []
+    rotation = [f"rotation up to {angle:g}°"] if angle else []
+    shift = [f"shift up to {way:g} % of the side"] if way else []
     flip = ["flip left to right"] if plan.flip else []
     random = [f"anew in every epoch: {', '.join(rotation + shift + flip)}"] if rotation or shift or flip else []
     return "; ".join(["the originals", *copies, *random])
@@ -168,7 +169,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
     return {
         "name": run,
         "settings": settings,
-        "policy": policy(params.plans[settings.plan]),
+        "policy": policy(params.plans[settings.plan], params.recipe_of(settings.study).augmentation),
         "parameters": int(table["parameters"].sum()),
         "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
         "table": tables.run_table(phases),
