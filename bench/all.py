@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def write() -> None:
         if file.exists():
             content = json.loads(file.read_text(encoding="utf-8"))
             machine = content.pop("machine")
-            where = ", ".join(f"{value} {key}" if key == "cores" else str(value) for key, value in machine.items())
+            words = {"cores": "{} cores", "python": "Python {}"}
+            where = ", ".join(words.get(key, "{}").format(value) for key, value in machine.items())
             parts.append(f"## {name.capitalize()}\n\n{where}\n\n{_table(content)}")
     if (common.RESULTS / "growth.png").exists():
         parts.append("![Time and memory by the number of images](results/growth.png)")
@@ -41,15 +43,38 @@ def write() -> None:
 
 
 def _table(content: dict[str, Any]) -> str:
-    rows = [f"| {' / '.join(keys)} | {value} |" for keys, value in _flat(content)]
-    return "\n".join(["| | |", "| --- | --- |", *rows])
+    """What lies in nested mappings: those that hold the same things are the rows of one table."""
+    alike: dict[tuple[str, ...], dict[str, list[Any]]] = {}
+    for above, values in _rows(content, ()):
+        alike.setdefault(tuple(values), {})[" / ".join(above)] = list(values.values())
+    single = [
+        (f"{above} / {name}" if above else name, value)
+        for names, rows in alike.items()
+        if len(rows) == 1
+        for above, values in rows.items()
+        for name, value in zip(names, values, strict=True)
+    ]
+    tables = [_markdown(("", ""), single)] if single else []
+    for names, rows in alike.items():
+        if len(rows) > 1:
+            tables.append(_markdown(("", *names), [(above, *values) for above, values in rows.items()]))
+    return "\n\n".join(tables)
 
 
-def _flat(content: dict[str, Any], above: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-    found: list[tuple[tuple[str, ...], Any]] = []
+def _rows(content: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The path to each mapping, and what in it is none."""
+    values = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    if values:
+        yield above, values
     for key, value in content.items():
-        found += _flat(value, (*above, key)) if isinstance(value, dict) else [((*above, key), value)]
-    return found
+        if isinstance(value, dict):
+            yield from _rows(value, (*above, key))
+
+
+def _markdown(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [list(head), *map(list, rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -180,6 +180,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stages", "present"), [(["train@a", "finetune@a"], True), (["train@a", "report"], False)])
 def test_a_rebuild_s_processes_begin_with_them(stages: list[str], present: bool, tmp_path: Path) -> None:
     (tmp_path / "probe.py").write_text(PROBE)
