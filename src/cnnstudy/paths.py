@@ -78,7 +78,7 @@ def rejects(study: str) -> Path:
 
 
 def splits(study: str) -> Path:
-    """One row a sample: id, split (train, val, tune or test)."""
+    """One row a sample: id, split (train, val, tune, test or dropped)."""
     return Path("data", study, "splits.csv")
 
 

@@ -4,6 +4,7 @@ Each stage is done by DVC itself, `dvc --wait-for-lock repro --single-item`, so 
 The result is that of `dvc repro`, dvc.lock included.
 """
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -52,6 +53,7 @@ def repro(targets: list[str], jobs: int) -> bool:
     Raises:
         UserError: a target is no stage.
     """
+    gc.disable()  # of what planning makes all stays; then this process waits
     needs, order = _plan(targets)
     if not needs:
         print("Data and pipelines are up to date.", flush=True)
