@@ -286,7 +286,7 @@ def draw_recipes(curves: dict[str, dict[str, dict[str, list]]], title: str, path
 
     The curves are {net: {recipe: {images: [epochs], val: [seeds, epochs]}}}; "report" is one of the recipes.
     """
-    figure = Figure(figsize=(1.2 + 2.6 * len(curves), 3.2), dpi=DPI)
+    figure = Figure(figsize=(1.2 + 2.6 * len(curves), 3.5), dpi=DPI)
     grid = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
     for axes, (net, recipes) in zip(grid, curves.items(), strict=True):
         for (recipe, its), colour in zip(recipes.items(), (TRAIN, HELD_OUT, OTHER_MODE), strict=True):
@@ -294,15 +294,16 @@ def draw_recipes(curves: dict[str, dict[str, dict[str, list]]], title: str, path
             axes.plot(images, val.T, color=colour, linewidth=0.6, alpha=0.5)
             axes.plot(images, val.mean(axis=0), color=colour, linewidth=2, label=recipe, marker=_marker(images))
         goal = np.mean([seed[-1] for seed in recipes["report"]["val"]])
-        axes.axhline(goal, color=FAINT, linewidth=0.9, linestyle="--", zorder=0)
+        axes.axhline(goal, color=FAINT, linewidth=0.9, linestyle="--", zorder=0, label="where report ends")
         _dress(axes, "images seen", "val accuracy, statistics of batches" if axes is grid[0] else "")
         axes.set_title(net, loc="left", fontsize=9, color=INK)
         axes.set_ylim(0, 1.02)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    grid[-1].legend(frameon=False, fontsize=8, loc="lower right")
+    labelled = grid[-1].get_legend_handles_labels()
+    figure.legend(*labelled, frameon=False, fontsize=8, loc="lower center", ncols=4, handlelength=1.5, columnspacing=1)
     figure.suptitle(title, x=0.02, y=0.98, ha="left", fontsize=10, color=INK)
-    figure.subplots_adjust(left=0.75 / figure.get_figwidth(), right=0.98, bottom=0.15, top=0.84, wspace=0.12)
+    figure.subplots_adjust(left=0.75 / figure.get_figwidth(), right=0.98, bottom=0.24, top=0.84, wspace=0.12)
     _save(figure, path)
 
 
