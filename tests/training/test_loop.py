@@ -126,10 +126,12 @@ def test_a_net_that_diverges_in_its_last_epoch_is_not_taken_for_done_the_next_ti
     dataset: Dataset, tmp_path: Path
 ) -> None:
     wild = ADAM.model_copy(update={"learning_rate": 1e30})
+    told: list[dict[str, float]] = []
     for _ in range(2):
-        kept = Checkpoint(tmp_path / "kept.npz", 0)
+        kept = Checkpoint(tmp_path / "kept.npz", 0, told.append)
         with pytest.raises(FloatingPointError, match="the loss is nan"):
             trained(dataset, training(dataset), LAYERS, kept, wild, schedule=loop.Schedule(16, 1, "none", 1))
+    assert told == []
 
 
 def test_batch_statistics_are_of_batches_as_large_as_in_training(

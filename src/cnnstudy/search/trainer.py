@@ -22,16 +22,11 @@ ENDLESS = sys.maxsize
 
 
 def reporting(report: Report, images: int) -> Checkpoint:
-    """Reports each epoch when it ends, and stores nothing; the loss of a row that is no number is the training's.
+    """Reports each epoch when it ends, and stores nothing.
 
     The history's rows must have what epochs are compared by. `images` is the size of the split `val`.
     """
-
-    def finite(row: dict[str, float]) -> None:
-        if math.isfinite(row["loss"]):
-            report(epoch_of(row, images))
-
-    return Checkpoint(paths.checkpoints() / "none.npz", math.inf, finite)
+    return Checkpoint(paths.checkpoints() / "none.npz", math.inf, lambda row: report(epoch_of(row, images)))
 
 
 def epoch_of(row: dict[str, float], images: int) -> Epoch:
