@@ -47,6 +47,7 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     assert "up to date" in workspace.run("cnnstudy", "repro", "split@xray")
     (tmp_path / "published").rename(tmp_path / "away")  # as of a server that doesn't answer
     assert "up to date" in workspace.run("cnnstudy", "repro", "split@xray")
+    assert " stages would run: " in workspace.run("cnnstudy", "doctor")
     (tmp_path / "away").rename(tmp_path / "published")
     workspace.run("dvc", "update", f"{FOLDER}.dvc")
     workspace.run("dvc", "repro", "split@xray")

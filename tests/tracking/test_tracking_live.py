@@ -1,5 +1,6 @@
 """Trainings shown in the real MLflow while they go on, and reconciled with their record."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -150,6 +151,30 @@ with live.reporting(shown_at_once(read_params()), NAME, "base") as report:
         input()
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+ANOTHER = """
+import sys
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+from cnnstudy.tracking import live
+writer = live.Writer(SimpleNamespace(tracking=SimpleNamespace(live_after=0.0)), "alexnet", "base")
+writer(0, {"epoch": 1})
+writer.process.communicate()
+"""
+
+
+def test_the_writer_runs_the_code_of_the_training_which_may_be_another_checkout(tmp_path: Path) -> None:
+    copy = tmp_path / "checkout" / "src"
+    shutil.copytree(Path(live.__file__).parents[1], copy / "cnnstudy", ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "cnnstudy/tracking/live.py").write_text(
+        Path(live.__file__)
+        .read_text()
+        .replace("    main(sys.argv[1]", "    print(__file__, flush=True)\n    main(sys.argv[1]")
+    )
+    command = [sys.executable, "-c", ANOTHER, str(copy)]
+    said = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=False).stdout
+    assert said.splitlines() == [str(copy / "cnnstudy/tracking/live.py")]
 
 
 def start_training(how: str) -> "subprocess.Popen[str]":
