@@ -3,6 +3,7 @@
 import json
 
 from cnnstudy import files, paths
+from cnnstudy.composed import overrides
 from cnnstudy.params import read_params
 from cnnstudy.process import run_stage
 from cnnstudy.report import page, results
@@ -13,7 +14,7 @@ def main() -> None:
     params = read_params()
     metrics = results.read_metrics(params)
     files.write_text(paths.SUMMARY, json.dumps(results.summary(params, metrics), indent=2) + "\n")
-    files.write_text(paths.REPORT, page.render(params, metrics, paths.REFERENCE, paths.REQUIREMENTS))
+    files.write_text(paths.REPORT, page.render(params, metrics, overrides(params), paths.REFERENCE, paths.REQUIREMENTS))
     from cnnstudy.tracking.record import record_page
 
     record_page(params)

@@ -52,4 +52,6 @@ def write_sheet(path: Path) -> None:
 
 def render(params: Params) -> str:
     root = synthetic_runs.ROOT
-    return page.render(params, results.read_metrics(params), root / paths.REFERENCE, root / paths.REQUIREMENTS)
+    settings = ["model=all", "seeds=[0,1]"]
+    metrics = results.read_metrics(params)
+    return page.render(params, metrics, settings, root / paths.REFERENCE, root / paths.REQUIREMENTS)

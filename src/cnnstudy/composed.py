@@ -9,6 +9,8 @@ from cnnstudy import paths
 from cnnstudy.params import Params, read_params
 
 GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
+# Sections that say how a result is come by or what becomes of it.
+ASIDE = ("compute.", "audit.", "tracking.", "promotion.")
 
 
 def composed(overrides: list[str]) -> dict[str, Any]:
@@ -35,6 +37,22 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {key: value}
     return {k: v for name, item in value.items() for k, v in flat(item, f"{key}.{name}" if key else name).items()}
+
+
+def overrides(params: Params) -> list[str]:
+    """What `dvc exp run -S` takes, one each, for the results that `params` gives: groups first, then single keys.
+
+    Where a source lies on this machine, and what changes no result, is left out.
+    """
+    chosen = [(name, getattr(params, name)) for name in GROUPS]
+    groups = [f"{name}={choice}" for name, choice in chosen if (paths.CONF / name / f"{choice}.yaml").exists()]
+    wanted, found = (
+        {key: value for key, value in its.items() if not key.startswith(ASIDE) and not key.endswith(".path")}
+        for its in (composed(groups), flat(params.model_dump()))
+    )
+    added = [f"+{key}={_text(value)}" for key, value in found.items() if key not in wanted]
+    changed = [f"{key}={_text(value)}" for key, value in found.items() if key in wanted and wanted[key] != value]
+    return [*groups, *changed, *added, *(f"~{key}" for key in wanted if key not in found)]
 
 
 def overrides_of(params: Params, run: str) -> list[str]:

@@ -242,6 +242,10 @@ class Finetuned(Section):
     plan: Name
 
 
+# The axis of an ablation whose places are nets, in no order.
+NETS = "net"
+
+
 class Ablation(Section):
     """Runs of one study along one axis."""
 

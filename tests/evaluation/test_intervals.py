@@ -32,17 +32,33 @@ def test_images_of_groups_that_say_the_same_count_as_groups() -> None:
 
 def test_groups_that_say_nothing_of_each_other_count_as_images() -> None:
     correct = np.tile([True, False], 100)[None]
-    assert independent_images(correct, np.repeat(np.arange(100), 2)) == 200
+    assert independent_images(correct, np.repeat(np.arange(100), 2)) == pytest.approx(200, rel=0.02)
 
 
-def test_the_interval_of_patients_holds_the_accuracy_as_often_as_it_says() -> None:
+@pytest.mark.parametrize(
+    ("patients", "films", "accuracy"),
+    [(60, (4, 4), 0.7), (30, (1, 20), 0.95), (50, (20, 20), 0.98), (20, (10, 10), 0.95), (50, (1, 20), 0.9)],
+)
+def test_the_interval_of_patients_holds_the_accuracy_as_often_as_it_says(
+    patients: int, films: tuple[int, int], accuracy: float
+) -> None:
     rng, held = np.random.default_rng(0), []
-    groups = np.repeat(np.arange(60), 4)
     for _ in range(400):
-        correct = rng.random(240) < np.repeat(rng.beta(1.4, 0.6, 60), 4)  # films of a patient alike: 0.7 right
+        groups = np.repeat(np.arange(patients), rng.integers(films[0], films[1] + 1, patients))
+        right = rng.beta(1.5 * accuracy, 1.5 * (1 - accuracy), patients)  # films of a patient alike, by 0.4
+        correct = rng.random(len(groups)) < right[groups]
         low, high = accuracy_interval([correct.mean()], independent_images(correct[None], groups))
-        held.append(low <= 0.7 <= high)
-    assert 0.92 < np.mean(held) < 0.98
+        held.append(low <= accuracy <= high)
+    assert 0.92 < np.mean(held) < 0.995
+
+
+def test_one_wrong_answer_does_not_narrow_the_interval_of_patients() -> None:
+    groups = np.repeat(np.arange(50), 20)
+    right = np.ones((1, 1000), bool)
+    wrong = right.copy()
+    wrong[0, 0] = False
+    assert independent_images(right, groups) == 50
+    assert 50 < independent_images(wrong, groups) < 100
 
 
 def test_an_interval_stays_between_0_and_1() -> None:
@@ -83,6 +99,17 @@ def test_images_of_one_patient_count_once() -> None:
     (apart,) = differences(correct, np.arange(200), [("run1", "run0")])
     (together,) = differences(correct, np.repeat(np.arange(20), 10), [("run1", "run0")])
     assert together.high - together.low > 2.5 * (apart.high - apart.low)
+
+
+def test_images_of_few_patients_are_no_difference_however_many() -> None:
+    first = np.ones((1, 200), bool)
+    second = first.copy()
+    second[0, :60] = False
+    pairs = [("first", "second")]
+    (apart,) = differences({"first": first, "second": second}, np.arange(200), pairs)
+    (together,) = differences({"first": first, "second": second}, np.repeat(np.arange(40), 5) // 3, pairs)
+    assert apart.real
+    assert not together.real
 
 
 def test_seeds_that_scatter_make_a_difference_uncertain() -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import classification_report, cohen_kappa_score, roc_auc_score
+from sklearn.metrics import classification_report, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
 
 from cnnstudy.evaluation.classification import confusion, examples, report_table, report_text
 from cnnstudy.evaluation.metrics import cross_entropy, krippendorff_alpha, metrics, split_metrics
@@ -66,12 +66,28 @@ def test_many_classes_agree_with_scikit_learn() -> None:
     assert "sensitivity" not in result
 
 
-def test_an_absent_class_counts_for_nothing_in_auc() -> None:
+def test_an_absent_class_counts_for_nothing() -> None:
     labels, scores = np.arange(40) % 2, probabilities(40, 3)
     result = metrics(labels, scores)
     areas = [roc_auc_score(labels == c, scores[:, c]) for c in (0, 1)]
     assert result["auc"] == pytest.approx(np.mean(areas))
-    assert 0 <= result["macro_f1"] <= 1  # type: ignore[operator]
+    expected = precision_recall_fscore_support(labels, scores.argmax(axis=1), labels=[0, 1], average="macro")
+    assert [result[f"macro_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(list(expected[:3]))
+    table = report_table([answers(labels, scores)], "moving", CLASSES)
+    assert table.loc["sad", ["precision", "recall", "f1-score"]].isna().all()
+    assert table.loc["sad", "support"] == 0
+    assert table.loc["macro avg", "recall"] == pytest.approx(expected[1])
+    assert "     0\n" in report_text(table, "t", result)
+
+
+def test_recall_of_a_class_without_images_is_no_number() -> None:
+    labels, scores = np.zeros(20, int), certain([0] * 19 + [1])
+    result = metrics(labels, scores)
+    assert "sensitivity" not in result
+    assert result["specificity"] == result["macro_recall"] == 0.95
+    text = report_text(report_table([answers(labels, scores)], "moving", ("normal", "covid")), "t", result)
+    assert "specificity (recall of normal): 0.9500" in text
+    assert "sensitivity" not in text
 
 
 def test_what_is_not_defined_is_left_out() -> None:
@@ -158,7 +174,9 @@ def test_a_report_of_one_answer_says_so() -> None:
 def test_an_example_of_each_cell_is_its_most_certain_image() -> None:
     scores = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.9, 0.1]])
     its = Answers(np.array([7, 3, 5, 2]), np.array([0, 0, 0, 1]), {"moving": scores})
-    assert examples(its, "moving", ("normal", "covid")).tolist() == [[3, 5], [2, -1]]
+    assert examples([its], "moving", ("normal", "covid")).tolist() == [[3, 5], [2, -1]]
+    other = Answers(its.ids, its.labels, {"moving": np.array([[0.95, 0.05], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]])})
+    assert examples([its, other], "moving", ("normal", "covid")).tolist() == [[7, 5], [2, 2]]
 
 
 @pytest.mark.parametrize(

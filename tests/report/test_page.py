@@ -9,6 +9,7 @@ from reported import RUNS, render, write_audit
 from cnnstudy import paths
 from cnnstudy.params import Params, Plan
 from cnnstudy.report import page, results, tables
+from cnnstudy.report.reference import Published
 
 VOID = {"meta", "img", "br"}
 
@@ -84,6 +85,12 @@ def test_of_several_seeds_it_is_said_how_many_answered_one_class() -> None:
     assert tables.constant_answers({"xray-aug0": {"base": {"test": split}}}) == ["xray-aug0, base: test (1 of 2 seeds)"]
 
 
+def test_a_published_number_inside_our_interval_is_marked() -> None:
+    ours = {"accuracy": 0.5, "accuracy_low": 0.45, "accuracy_high": 0.55}
+    cells = [tables._difference(ours, Published(value, "3")) for value in (0.46, 0.44)]
+    assert [(cell.text, cell.mark) for cell in cells] == [("+0.040", "inside"), ("+0.060", "")]
+
+
 def test_numbers_the_report_contradicts_are_marked(html: str) -> None:
     row = html.split('<th scope="row">4</th><td class="text">xray-aug4</td>')[1].split("</tr>")[0]
     assert '<td class="doubtful">0.95<a href="#doubts">†</a></td>' in row
@@ -148,6 +155,7 @@ def test_the_page_says_how_to_reproduce_it(html: str) -> None:
     assert "tensorflow 2." in html
     section = html.split('<section id="reproduce">')[1]
     assert section.count("<code>") >= 4
+    assert "dvc exp run --temp -S model=all -S &#39;seeds=[0,1]&#39;\nmake ui" in section
 
 
 def test_the_cards_say_what_it_is_not_for(outline: Outline) -> None:

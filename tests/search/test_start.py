@@ -11,7 +11,7 @@ from search.searched import EPOCHS, make, quick
 from synthetic_runs import params_with
 
 from cnnstudy import cli
-from cnnstudy.composed import composed
+from cnnstudy.composed import composed, flat, overrides
 from cnnstudy.params import read_params
 from cnnstudy.search import start, trainer
 from cnnstudy.search.trials import Epoch, Report
@@ -83,6 +83,21 @@ def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_
         "model", "training.xray.learning_rate", "xray.batch_size",
     }  # fmt: skip
     assert f"learning_rate {found['training.xray.learning_rate']:.3g}" in lines[-3]
+
+
+def test_a_page_says_what_it_was_made_with(tmp_path: Path) -> None:
+    chosen = ["model=alexnet", "profile=smoke", "recipe=report", "faces_data=folders", "xray_data=drawn"]
+    own = [
+        "seeds=[3,4]",
+        "faces.epochs=4",
+        "training.faces.selection=best",
+        "~faces.classes.fear",
+        "+faces.classes.glad=[glad]",
+    ]
+    cli.write_params([*chosen, *own, "sources.faces.path=/faces", "compute.threads=2"])
+    found = overrides(read_params())
+    assert sorted(found) == sorted([*chosen, *own[:3], '+faces.classes.glad=["glad"]', "~faces.classes.fear"])
+    assert composed([*found, "sources.faces.path=/faces", "compute.threads=2"]) == flat(read_params().model_dump())
 
 
 def test_the_command_has_what_params_yaml_has_of_its_own(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from cnnstudy.data import samples
 from cnnstudy.evaluation import figures
 from cnnstudy.evaluation.intervals import Difference, differences
 from cnnstudy.evaluation.predictions import MODES
-from cnnstudy.params import HEADLINE, Ablation, Params
+from cnnstudy.params import HEADLINE, NETS, Ablation, Params
 
 # How far a phase stands beside its net's place.
 BESIDE = 0.13
@@ -122,7 +122,7 @@ def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:
     runs = in_order(ablation)
     nets = [params.runs[run].net for run in runs]
     shades = [figures.step_colour(i, len(runs)) for i in range(len(runs))]
-    colours = [figures.NET_COLOURS[net] for net in nets] if len(set(nets)) > 1 else shades
+    colours = [figures.NET_COLOURS[net] for net in nets] if ablation.axis == NETS else shades
     result = []
     for run, colour in zip(runs, colours, strict=True):
         curves = pd.read_csv(paths.run_plots(run) / "curves.csv").pivot(

@@ -17,6 +17,8 @@ INK = "#22303c"
 # Side of a picture and of what stands around it, in inches.
 CELL, CAPTION, LEFT, HEAD = 0.95, 0.17, 0.95, 0.36
 COLUMNS, PAIRS = 6, 4
+# Inches of a letter of a class's name, and how many letters fit under a pair.
+LETTER, FITTING = 0.075, 31
 
 
 def write_attention(params: Params, run: str, folder: Path) -> dict[str, float]:
@@ -55,15 +57,16 @@ def draw_correct(
 ) -> None:
     """A row a class: each image with its map over it, and the probability of the class below."""
     labels = arrays["correct/label"]
-    figure = _figure(COLUMNS, len(classes), title)
+    left = max(LEFT, 0.15 + LETTER * max(map(len, classes)))
+    figure = _figure(COLUMNS, len(classes), title, left)
     for row, name in enumerate(classes):
-        _text(figure, (LEFT - 0.08, HEAD + row * (CELL + CAPTION) + CELL / 2), name, ha="right", va="center", size=9)
+        _text(figure, (left - 0.08, HEAD + row * (CELL + CAPTION) + CELL / 2), name, ha="right", va="center", size=9)
         some = np.flatnonzero(labels == row)
         if not len(some):
-            _text(figure, (LEFT, HEAD + row * (CELL + CAPTION) + CELL / 2), "none right", va="center", size=8)
+            _text(figure, (left, HEAD + row * (CELL + CAPTION) + CELL / 2), "none right", va="center", size=8)
         for column, i in enumerate(some):
             image, found = images[arrays["correct/id"][i]], arrays["correct/map"][i]
-            _picture(figure, overlaid(image, found), (column, row), f"{arrays['correct/probability'][i]:.2f}")
+            _picture(figure, overlaid(image, found), (column, row), f"{arrays['correct/probability'][i]:.2f}", left)
     _save(figure, path)
 
 
@@ -87,7 +90,8 @@ def draw_mistakes(
         _picture(figure, overlaid(image, found), (2 * column + 1, row), "", left=0.1)
         middle = 0.1 + (2 * column + 1) * CELL
         text = f"{actual} → {predicted} {probability:.2f}"
-        _text(figure, (middle, HEAD + row * (CELL + CAPTION) + CELL + 0.02), text, ha="center", va="top", size=7.5)
+        size = min(7.5, 7.5 * FITTING / len(text))
+        _text(figure, (middle, HEAD + row * (CELL + CAPTION) + CELL + 0.02), text, ha="center", va="top", size=size)
     _save(figure, path)
 
 
@@ -101,7 +105,7 @@ def overlaid(image: np.ndarray, found: np.ndarray) -> np.ndarray:
     return np.rint(grey * (1 - alpha) + colour * alpha).astype(np.uint8)
 
 
-def _figure(columns: int, rows: int, title: str, left: float = LEFT) -> Figure:
+def _figure(columns: int, rows: int, title: str, left: float) -> Figure:
     width, height = left + columns * CELL + 0.1, HEAD + rows * (CELL + CAPTION)
     figure = Figure(figsize=(width, height), dpi=DPI)
     # One for all pictures, in inches: axes of their own would take most of the time.
@@ -112,7 +116,7 @@ def _figure(columns: int, rows: int, title: str, left: float = LEFT) -> Figure:
     return figure
 
 
-def _picture(figure: Figure, image: np.ndarray, cell: tuple[int, int], text: str, left: float = LEFT) -> None:
+def _picture(figure: Figure, image: np.ndarray, cell: tuple[int, int], text: str, left: float) -> None:
     """Show an image in a cell (column, row), with a text below it."""
     x, y = left + cell[0] * CELL, HEAD + cell[1] * (CELL + CAPTION)
     side = CELL - 0.04

@@ -19,7 +19,8 @@ BELOW = {
 def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
     """One row a class, then `accuracy`, `macro avg` and `weighted avg`; the means over seeds.
 
-    Columns `COLUMNS`, the class as index. The accuracy stands in the column f1-score, as scikit-learn prints it.
+    Of a class without images nothing but the support is a number, and the averages are of the others. Columns
+    `COLUMNS`, the class as index. The accuracy stands in the column f1-score, as scikit-learn prints it.
     """
     tables = [per_class(seed.labels, seed.probabilities[mode].argmax(axis=1), len(classes)) for seed in seeds]
     support = tables[0]["support"]
@@ -29,8 +30,8 @@ def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> p
     rows = [
         *([*column, count] for column, count in zip(values.T, support, strict=True)),
         [np.nan, np.nan, accuracy, n],
-        [*values.mean(axis=1), n],
-        [*(values @ support / n), n],
+        [*np.nanmean(values, axis=1), n],
+        [*(np.nan_to_num(values) @ support / n), n],
     ]
     names = [*classes, "accuracy", "macro avg", "weighted avg"]
     return pd.DataFrame(rows, index=pd.Index(names, name="class"), columns=COLUMNS).astype({"support": int})
@@ -51,10 +52,9 @@ def report_text(table: pd.DataFrame, title: str, metrics: Metrics) -> str:
     lines += ["", *(f"{label}: {metrics[name]:.4f}" for name, label in BELOW.items() if name in metrics)]
     if len(table) == 5:
         negative, positive = table.index[:2]
-        lines += [
-            f"sensitivity (recall of {positive}, the positive class): {table['recall'].iloc[1]:.4f}",
-            f"specificity (recall of {negative}): {table['recall'].iloc[0]:.4f}",
-        ]
+        names = {positive: f"sensitivity (recall of {positive}, the positive class)",
+                 negative: f"specificity (recall of {negative})"}  # fmt: skip
+        lines += [f"{words}: {table['recall'][name]:.4f}" for name, words in names.items() if table["support"][name]]
     if metrics["constant"]:
         lines += ["", f"{one_class(metrics)}: accuracy there is the share of that class.".capitalize()]
     return "\n".join(lines) + "\n"
@@ -76,15 +76,17 @@ def confusion(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.D
     return pd.DataFrame(matrix, pd.Index(classes, name="actual"), pd.Index(classes, name="predicted"))
 
 
-def examples(answers: Answers, mode: str, classes: tuple[str, ...]) -> np.ndarray:
+def examples(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> np.ndarray:
     """The id of one image for each cell of the confusion matrix, int64 [actual, predicted]; -1 where there is none.
 
-    Of several it is the one answered with the highest probability, of equals the first.
+    Of several it is the one answered with the highest probability by any seed, of equals the first.
     """
     chosen = np.full((len(classes), len(classes)), -1, np.int64)
-    answered, certainty = answers.probabilities[mode].argmax(axis=1), answers.probabilities[mode].max(axis=1)
+    probabilities = np.concatenate([seed.probabilities[mode] for seed in seeds])
+    labels, ids = (np.concatenate([getattr(seed, name) for seed in seeds]) for name in ("labels", "ids"))
+    answered, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
     for actual, predicted in np.ndindex(chosen.shape):
-        here = np.flatnonzero((answers.labels == actual) & (answered == predicted))
+        here = np.flatnonzero((labels == actual) & (answered == predicted))
         if len(here):
-            chosen[actual, predicted] = answers.ids[here[certainty[here].argmax()]]
+            chosen[actual, predicted] = ids[here[certainty[here].argmax()]]
     return chosen

@@ -16,16 +16,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
 
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.intervals import Difference
+from cnnstudy.params import NETS
 
 DPI = 120
 COLOURS = 192
 # Side of a picture in a sheet of examples, in pixels.
 EXAMPLE = 84
+# A loss on val is drawn up to so many times the highest in training: moving statistics can make it hundreds.
+LOSSES = 2.0
+# Inches that a letter of a class's name takes, and a title's second line.
+LETTER, LINE = 0.075, 0.17
 INK, FAINT = "#22303c", "#c9d2da"
 TRAIN, HELD_OUT, OTHER_MODE, ALARM = "#8494a2", "#0b63b0", "#e08a1e", "#c2261d"
 # The same wherever a net is drawn; told apart by colour-blind readers too.
@@ -78,11 +83,22 @@ def draw_curves(histories: list[pd.DataFrame], title: str, colour: str, path: Pa
         _dress(axes, "epoch", "accuracy" if column == "accuracy" else "loss (nats)")
         axes.xaxis.get_major_locator().set_params(integer=True)
     accuracy.set_ylim(0, 1.02)
-    loss.set_ylim(bottom=0)
-    accuracy.legend(frameon=False, loc="lower right", fontsize=8)
+    _limit_loss(loss, pd.concat(histories))
+    handles, labels = accuracy.get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, loc="upper right", bbox_to_anchor=(0.99, 1.0), fontsize=8, ncols=2)
     figure.suptitle(title, x=0.075, y=0.97, ha="left", fontsize=10, color=INK)
-    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.16, top=0.87, wspace=0.24)
+    figure.subplots_adjust(left=0.075, right=0.985, bottom=0.16, top=0.86, wspace=0.24)
     _save(figure, path)
+
+
+def _limit_loss(axes: Axes, history: pd.DataFrame) -> None:
+    """From 0 to what the training's losses leave readable; what lies above is said in words."""
+    limit, highest = LOSSES * history["loss"].max(), history["val_loss"].max()
+    axes.set_ylim(bottom=0)
+    if highest > limit:
+        axes.set_ylim(top=limit)
+        words = f"val up to {highest:.3g}"
+        axes.text(0.98, 0.95, words, ha="right", va="top", fontsize=8, color=INK, transform=axes.transAxes)
 
 
 def draw_roc(curves: dict[str, np.ndarray], title: Title, path: Path) -> None:
@@ -99,13 +115,14 @@ def draw_roc(curves: dict[str, np.ndarray], title: Title, path: Path) -> None:
         )  # fmt: skip
     _dress(axes, "false positive rate", "true positive rate")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set_title(_words(title), loc="left", fontsize=10, color=_ink(title))
     if curves:
         legend = axes.legend(frameon=False, fontsize=8, title="area (AUC)", title_fontsize=8, loc="lower right")
         if many:
             legend.set_loc("upper left")
             legend.set_bbox_to_anchor((1.02, 1))
-    figure.subplots_adjust(left=0.1 if many else 0.14, right=0.68 if many else 0.96, bottom=0.13, top=0.91)
+    left, right = (0.1, 0.68) if many else (0.14, 0.96)
+    figure.subplots_adjust(left=left, right=right, bottom=0.13, top=0.87 if title.alarm else 0.91)
+    _head(figure, title, left * figure.get_figwidth())
     _save(figure, path)
 
 
@@ -115,7 +132,9 @@ def draw_confusion(table: pd.DataFrame, title: Title, path: Path) -> None:
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     many = len(classes) > 3
     side = max(3.0, 0.56 * len(classes)) if many else 2.4
-    left, bottom, right, top = 1.25, 1.05 if many else 0.6, 0.15, 0.4
+    longest = LETTER * max(map(len, classes))
+    left, bottom, right = 0.5 + longest, 0.4 + 0.72 * longest if many else 0.6, 0.15
+    top = 0.4 + (LINE if title.alarm else 0)
     width, height = side + left + right, side + bottom + top
     figure = Figure(figsize=(width, height), dpi=DPI)
     axes = figure.subplots()
@@ -136,7 +155,7 @@ def draw_confusion(table: pd.DataFrame, title: Title, path: Path) -> None:
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted", color=INK, fontsize=9)
     axes.set_ylabel("actual", color=INK, fontsize=9)
-    figure.text(0.1 / width, 1 - 0.24 / height, _words(title, width < 4.5), fontsize=10, color=_ink(title))
+    _head(figure, title)
     figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height)
     _save(figure, path)
 
@@ -159,8 +178,10 @@ def draw_examples(images: np.ndarray, ids: np.ndarray, table: pd.DataFrame, titl
         if sample >= 0:
             cell = cv2.resize(images[sample], (side - 2, side - 2), interpolation=cv2.INTER_AREA)
             canvas[row * side + 1 : (row + 1) * side - 1, column * side + 1 : (column + 1) * side - 1] = cell
-    left, bottom, right, top = 1.0, 0.75 if k > 3 else 0.5, 0.1, 0.35
     inches = k * side / DPI
+    longest = LETTER * max(map(len, classes))
+    left, bottom, right = 0.4 + longest, 0.3 + 0.72 * longest if k > 3 else 0.5, 0.1
+    top = 0.35 + (LINE if title.alarm else 0)
     width, height = inches + left + right, inches + bottom + top
     figure = Figure(figsize=(width, height), dpi=DPI)
     axes = figure.add_axes((left / width, bottom / height, inches / width, inches / height))
@@ -179,7 +200,7 @@ def draw_examples(images: np.ndarray, ids: np.ndarray, table: pd.DataFrame, titl
     axes.spines[:].set_visible(False)
     axes.set_xlabel("predicted", color=INK, fontsize=9)
     axes.set_ylabel("actual", color=INK, fontsize=9)
-    figure.text(0.1 / width, 1 - 0.22 / height, _words(title, width < 4.5), fontsize=10, color=_ink(title))
+    _head(figure, title)
     _save(figure, path, colours=0)
 
 
@@ -196,7 +217,7 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> 
     figure = Figure(figsize=(7.2, 3.8), dpi=DPI)
     axes = figure.subplots()
     axes.axhline(ablation["chance"], color=INK, linewidth=0.9, linestyle=":", label="chance")
-    if table["net"].nunique() > 1:
+    if ablation["axis"] == NETS:
         _draw_nets(axes, table, split, other)
     else:
         _draw_axis(axes, table, split, mode, other)
@@ -323,18 +344,19 @@ def draw_differences(pairs: list[Difference], title: str, path: Path) -> None:
     axes.set_yticks(range(len(pairs)), [f"{pair.first} − {pair.second}" for pair in pairs])
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.subplots_adjust(left=0.33, right=0.79, bottom=0.5 / height, top=1 - 0.3 / height)
     _save(figure, path)
 
 
-def _words(title: Title, is_narrow: bool = False) -> str:
-    """A title, with a line that says so where the net gave one answer."""
-    return title.text + (("\n" if is_narrow else ": ") + title.alarm if title.alarm else "")
-
-
-def _ink(title: Title) -> str:
-    return ALARM if title.alarm else INK
+def _head(figure: Figure, title: Title, left: float = 0.1) -> None:
+    """Write a title above a figure, `left` inches from its edge, with a line that says what is wrong with the net."""
+    width, height = figure.get_size_inches()
+    lines = [title.text, title.alarm] if title.alarm else [title.text]
+    size = min(10, 10 * (width - left) / (LETTER * 1.15 * max(map(len, lines))))
+    colour = ALARM if title.alarm else INK
+    figure.text(left / width, 1 - 0.09 / height, "\n".join(lines), va="top", fontsize=size, color=colour)
 
 
 def _dress(axes: Axes, x: str, y: str) -> None:

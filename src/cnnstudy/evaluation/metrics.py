@@ -20,8 +20,8 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     `loss` is the mean cross-entropy, clipped at 1e-7 as Keras does; `kappa` is Cohen's, `alpha` Krippendorff's (see
     `krippendorff_alpha`); `auc` and `average_precision` are means of one class against the rest over the classes
     present, in a binary task those of the positive class; `constant` is true where every image got the same answer.
-    Macro means are over all classes, and a precision without predictions counts as 0. What is not defined, such as
-    `auc` where only one class is present, is left out.
+    Macro means are over the classes present, and a precision without predictions counts as 0. What is not defined, such
+    as `auc` where only one class is present or `sensitivity` where the positive one is not, is left out.
 
     Args:
         labels: int [n], n > 0.
@@ -31,15 +31,16 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
     answers = probabilities.argmax(axis=1)
     accuracy = float((answers == labels).mean())
     table = per_class(labels, answers, classes)
-    weights = table["support"] / len(labels)
+    present = table["support"] > 0
+    weights = table["support"][present] / len(labels)
     result: Metrics = {
         "n": len(labels),
         "accuracy": accuracy,
         "loss": cross_entropy(labels, probabilities),
-        "macro_precision": float(table["precision"].mean()),
-        "macro_recall": float(table["recall"].mean()),
-        "macro_f1": float(table["f1"].mean()),
-        "weighted_f1": float(table["f1"] @ weights),
+        "macro_precision": float(table["precision"][present].mean()),
+        "macro_recall": float(table["recall"][present].mean()),
+        "macro_f1": float(table["f1"][present].mean()),
+        "weighted_f1": float(table["f1"][present] @ weights),
         "constant": is_constant(probabilities),
     }
     if len({*labels, *answers}) > 1:
@@ -49,7 +50,8 @@ def metrics(labels: np.ndarray, probabilities: np.ndarray) -> Metrics:
         result["auc"] = _mean(roc_auc_score(labels == c, probabilities[:, c]) for c in scored)
         result["average_precision"] = _mean(average_precision_score(labels == c, probabilities[:, c]) for c in scored)
     if classes == 2:
-        result |= {"specificity": float(table["recall"][0]), "sensitivity": float(table["recall"][1])}
+        recalls = zip(("specificity", "sensitivity"), table["recall"], present, strict=True)
+        result |= {name: float(recall) for name, recall, is_present in recalls if is_present}
     return result
 
 
@@ -87,9 +89,14 @@ def krippendorff_alpha(labels: np.ndarray, answers: np.ndarray) -> float:
 
 
 def per_class(labels: np.ndarray, answers: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-    """precision, recall, f1 and support, each [classes]; undefined values are 0."""
+    """precision, recall, f1 and support, each [classes]; a precision without predictions is 0.
+
+    Of a class without images nothing but the support is a number.
+    """
     columns = precision_recall_fscore_support(labels, answers, labels=range(classes), zero_division=0)
-    return dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
+    *scores, support = columns
+    scores = [np.where(support > 0, each, np.nan) for each in scores]
+    return dict(zip(("precision", "recall", "f1", "support"), [*scores, support], strict=True))
 
 
 def cross_entropy(labels: np.ndarray, probabilities: np.ndarray) -> float:

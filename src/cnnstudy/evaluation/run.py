@@ -43,6 +43,14 @@ class Part:
         alarm = classification.one_class(self.metrics) if self.metrics["constant"] else ""
         return figures.Title(f"{self.run}, {self.phase}, {self.split}", alarm)
 
+    @property
+    def counts_title(self) -> figures.Title:
+        """The same over counts, which are sums over seeds."""
+        seeds = self.metrics["accuracy_seeds"]
+        assert isinstance(seeds, list)
+        several = f", {len(seeds)} seeds added up" if len(seeds) > 1 else ""
+        return figures.Title(self.title.text + several, self.title.alarm)
+
 
 def evaluate_run(params: Params, run: str) -> None:
     """Write a run's metrics, its answers and, in plots/runs/<run>, CSV for `dvc plots` and figures/.
@@ -83,8 +91,9 @@ def evaluate_run(params: Params, run: str) -> None:
                 matrices.append(write_confusion(pictures, part, matrix))
                 write_report(pictures, part, classification.report_table(seeds, mode, classes))
                 if split in samples.SPLITS:
-                    ids = classification.examples(seeds[0], mode, classes)
-                    figures.draw_examples(images, ids, matrix, part.title, pictures / f"{part.stem}-examples.png")
+                    ids = classification.examples(seeds, mode, classes)
+                    title = part.counts_title
+                    figures.draw_examples(images, ids, matrix, title, pictures / f"{part.stem}-examples.png")
         pd.concat(rocs).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
         pd.concat(matrices).to_csv(folder / "confusion.csv", index=False)
         content[params.phases(run)[-1]][HEADLINE[settings.study]] |= attention.write_attention(params, run, pictures)
@@ -171,7 +180,7 @@ def write_roc(folder: Path, part: Part, curves: dict[str, np.ndarray]) -> pd.Dat
 
 def write_confusion(folder: Path, part: Part, matrix: pd.DataFrame) -> pd.DataFrame:
     """Write the confusion matrix of a part as figure and table; return rows of part, actual, predicted, count."""
-    figures.draw_confusion(matrix, part.title, folder / f"{part.stem}-confusion.png")
+    figures.draw_confusion(matrix, part.counts_title, folder / f"{part.stem}-confusion.png")
     matrix.to_csv(folder / f"{part.stem}-confusion.csv")
     return matrix.stack().rename("count").reset_index().assign(part=f"{part.phase}, {part.split}")
 

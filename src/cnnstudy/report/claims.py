@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.params import Params, StudyName
+from cnnstudy.params import HEADLINE, Params, StudyName
 from cnnstudy.report import reference, results
 from cnnstudy.report.results import RunMetrics
 
@@ -20,8 +20,10 @@ Verdict = Literal["holds", "does not hold", "cannot tell"]
 
 # Differences in accuracy below this count as none.
 MARGIN = 0.05
-# The share of its highest training accuracy at which a net counts as converged.
-CONVERGED = 0.9
+# Fewer wrong answers than this say nothing of what is taken for what.
+FEWEST = 10
+# The share of its highest training accuracy at which a net counts as converged, and by how many epochs sooner or later.
+CONVERGED, EPOCHS_APART = 0.9, 2
 DEPTHS = ("xray-depth1", "xray-depth2", "xray-depth3", "xray-depth4", "xray-aug4", "xray-depth6")
 LEVELS = ("xray-aug0", "xray-aug1", "xray-aug2", "xray-aug3", "xray-aug4")
 
@@ -130,13 +132,15 @@ def _train_val(its: Findings, run: str, table: str) -> str:
 
 
 def _overfits(its: Findings, run: str) -> tuple[Verdict, str]:
-    """Whether training is above validation; it is not where their difference is within `MARGIN` beyond chance."""
+    """Whether training is above validation beyond chance; it is not where it surely is by less than `MARGIN`."""
     if not its.has(run):
-        return _absent(run)
+        return _absent(its, run)
     train, val = its.split(run, "base", "train"), its.split(run, "base", "val")
     ours = f"{train['accuracy']:.3f} in training, {its.accuracy(run, 'base', 'val')} in validation"
     gap, chance = train["accuracy"] - val["accuracy"], sqrt(_half(train) ** 2 + _half(val) ** 2)
-    return "holds" if gap > chance else "does not hold" if gap + chance < MARGIN else "cannot tell", ours
+    is_above = gap >= MARGIN and gap > chance
+    verdict: Verdict = "holds" if is_above else "does not hold" if gap + chance < MARGIN else "cannot tell"
+    return _learnt(its, verdict, ours, [run], "train", "val")
 
 
 def _weak_classes(its: Findings) -> Claim:
@@ -144,15 +148,31 @@ def _weak_classes(its: Findings) -> Claim:
         f"the lowest F1 in table 3: {_names(_published_f1(its, 'alexnet', '3', 'val').head(3))}; "
         f"but in table 4, after tuning: {_names(_published_f1(its, 'alexnet', '4', 'val').head(3))}"
     )
-    verdict, ours = _absent("alexnet")
+    verdict, ours = _absent(its, "alexnet")
     if its.has("alexnet"):
         verdict, ours = _apart(its, "base", ["anger", "contempt", "disgust"], is_higher=False)
         ours += f"; the lowest F1: {_names(_f1('alexnet', 'base', 'val').head(3))}"
     return Claim("under table 3", "Anger, contempt and disgust are the weakest classes.", published, ours, verdict)
 
 
+def _learnt(its: Findings, verdict: Verdict, ours: str, trainings: list[str], *splits: str) -> tuple[Verdict, str]:
+    """A verdict, which nothing can be said of where a net it is about answers one class for every image.
+
+    `trainings` are named as those of a difference are, `splits` where they answer; what counts of their study if none.
+    """
+    stuck = []
+    for name in trainings:
+        run, _, phase = name.partition(", ")
+        where = splits or (HEADLINE[its.params.runs[run].study],)
+        if any(its.split(run, phase or "base", split)["constant"] for split in where):
+            stuck.append(name)
+    if not stuck:
+        return verdict, ours
+    return "cannot tell", f"{ours}; one class for every image: {', '.join(dict.fromkeys(stuck))}"
+
+
 def _untuned(its: Findings, run: str) -> tuple[Verdict, str]:
-    return ("cannot tell", f"{run} is not fine-tuned here") if its.has(run) else _absent(run)
+    return ("cannot tell", f"{run} is not fine-tuned here") if its.has(run) else _absent(its, run)
 
 
 def _apart(its: Findings, phase: str, classes: list[str], is_higher: bool) -> tuple[Verdict, str]:
@@ -169,12 +189,12 @@ def _apart(its: Findings, phase: str, classes: list[str], is_higher: bool) -> tu
     if len(inside) < len(classes) or outside.empty:
         return "cannot tell", "not every class has images in validation"
     near, other = inside.index[-1], outside.index[0]
-    if its.split("alexnet", phase, "val")["constant"]:
-        return "cannot tell", "one class for every image"
     images = min(n[near], n[other]) / len(its.params.seeds)
     better, worse = (near, other) if is_higher else (other, near)
-    verdict = _is_larger(recall[better], recall[worse], images)
-    return verdict, f"recall: {near} {recall[near]:.3f}, {other} {recall[other]:.3f}"
+    # They were looked for among all pairs.
+    verdict = _is_larger(recall[better], recall[worse], images, len(inside) * len(outside))
+    ours = f"recall: {near} {recall[near]:.3f}, {other} {recall[other]:.3f}"
+    return _learnt(its, verdict, ours, ["alexnet" if phase == "base" else f"alexnet, {phase}"])
 
 
 def _tuning_improves(its: Findings) -> Claim:
@@ -199,6 +219,8 @@ def _tuning_moves_roc(its: Findings, run: str, rises: bool, where: str, says: st
         ours = f"of {len(before)} areas {better} rise and {worse} fall; their mean goes from {' to '.join(means)}"
         claimed, other = (better, worse) if rises else (worse, better)
         verdict = "holds" if claimed == len(before) else "does not hold" if other == len(before) else "cannot tell"
+        if before.empty:
+            verdict, ours = "cannot tell", "validation has images of one class only"
     return Claim(where, says, "drawn, without areas", ours, verdict)
 
 
@@ -221,17 +243,18 @@ def _confused(its: Findings, actual: str, predicted: str, where: str, says: str)
             wrong = matrix.loc[actual].drop(actual).sort_values(ascending=False, kind="stable")
             counts = ", ".join(f"{name} {count}" for name, count in wrong.head(3).items())
             ours = f"of {wrong.sum()} wrong answers to {actual} after tuning: {counts}"
-            verdict = _more_than_its_share(wrong[predicted], wrong.sum(), len(wrong), len(its.params.seeds))
+            share = _more_than_its_share(wrong[predicted], wrong.sum(), len(wrong), len(its.params.seeds))
+            verdict, ours = _learnt(its, share, ours, ["alexnet, tuned"])
     return Claim(where, says, "drawn, not printed", ours, verdict)
 
 
 def _more_than_its_share(count: int, n: int, classes: int, seeds: int) -> Verdict:
     """Whether one of some classes has more of n wrong answers than chance gives it; images count once for all seeds.
 
-    By Clopper and Pearson's (1934) interval, which says nothing of few answers.
+    By Clopper and Pearson's (1934) interval, and of `FEWEST` answers or more.
     """
     images = round(n / seeds)
-    if not images:
+    if images < FEWEST:
         return "cannot tell"
     interval = binomtest(min(images, round(count / seeds)), images).proportion_ci(method="exact")
     return "holds" if interval.low > 1 / classes else "does not hold" if interval.high < 1 / classes else "cannot tell"
@@ -248,16 +271,17 @@ def _vggnet_beats_alexnet(its: Findings) -> Claim:
 
 
 def _sad_and_angry(its: Findings) -> Claim:
-    verdict, ours = _absent("alexnet", "vggnet")
+    verdict, ours = _absent(its, "alexnet", "vggnet")
     if its.has("alexnet", "vggnet"):
         verdict, ours = "cannot tell", "anger or sad is no class here"
         matrices = {run: results.read_confusion(run, "base", "val") for run in ("alexnet", "vggnet")}
         if {"anger", "sad"} <= set(matrices["alexnet"].index):
             pairs = {run: m.loc["anger", "sad"] + m.loc["sad", "anger"] for run, m in matrices.items()}
             n = int(matrices["alexnet"].loc[["anger", "sad"]].to_numpy().sum())
-            shares = {run: count / n for run, count in pairs.items()}
+            shares = {run: count / max(1, n) for run, count in pairs.items()}
             ours = f"taken for the other: alexnet {pairs['alexnet']}, vggnet {pairs['vggnet']} of {n}"
-            verdict = _is_larger(shares["alexnet"], shares["vggnet"], n / len(its.params.seeds))
+            larger = _is_larger(shares["alexnet"], shares["vggnet"], n / len(its.params.seeds))
+            verdict, ours = _learnt(its, larger, ours, ["alexnet", "vggnet"])
     says = "VGGNet tells sad from angry better than AlexNet."
     return Claim("end of 2-1", says, "drawn, not printed", ours, verdict)
 
@@ -278,7 +302,7 @@ def _mobilenet_is_small(its: Findings) -> Claim:
     counts = {run: its.published(run, "", metric="parameters") for run in ("mobilenet", "alexnet", "vggnet")}
     published = ", ".join(f"{run} {count:,.0f}" for run, count in counts.items())
     present = [run for run in counts if its.has(run)]
-    verdict, ours = _absent(*counts)
+    verdict, ours = _absent(its, *counts)
     if len(present) == len(counts):
         parameters = {run: int(results.read_layers(run)["parameters"].sum()) for run in present}
         fewer = [f"{1 - parameters['mobilenet'] / parameters[run]:.0%} fewer than {run}" for run in present[1:]]
@@ -289,15 +313,16 @@ def _mobilenet_is_small(its: Findings) -> Claim:
 
 def _mobilenet_converges(its: Findings) -> Claim:
     nets = ("mobilenet", "alexnet", "vggnet")
-    verdict, ours = _absent(*nets)
+    verdict, ours = _absent(its, *nets)
     if its.has(*nets):
         seen = {run: _converged(its, run) for run in nets}
         ours = f"images until the training accuracy first passes {CONVERGED:.0%} of its highest: " + ", ".join(
             f"{run} {images:,}" for run, images in seen.items()
         )
         fastest = min(seen["alexnet"], seen["vggnet"])
-        is_fast, is_slow = seen["mobilenet"] <= fastest / 2, seen["mobilenet"] > fastest
-        verdict = "holds" if is_fast else "does not hold" if is_slow else "cannot tell"
+        apart = EPOCHS_APART * int(its.split("mobilenet", "base", "train")["n"])
+        is_fast = seen["mobilenet"] <= min(fastest / 2, fastest - apart)
+        verdict = "holds" if is_fast else "does not hold" if seen["mobilenet"] >= fastest + apart else "cannot tell"
     return Claim(
         "under figure 15", "MobileNet converges much faster than the two others.", "drawn, not printed", ours, verdict
     )
@@ -309,15 +334,17 @@ def _mobilenet_is_comparable(its: Findings) -> Claim:
     published = (
         f"{accuracy:.4f}; but the log's {steps:.0f} steps are 1200 images at batch 32, not the 1600 of validation"
     )
-    verdict, ours = _absent("mobilenet")
+    verdict, ours = _absent(its, "mobilenet", "alexnet", "vggnet")
     others = [run for run in ("alexnet", "vggnet") if its.has(run)]
-    if its.has("mobilenet") and others:
-        pairs = [_pair(its, "mobilenet, tuned", f"{run}, tuned") for run in others]
-        found = [pair for pair in pairs if pair]
+    pairs = [_pair(its, "mobilenet, tuned", f"{run}, tuned") for run in others]
+    if found := [pair for pair in pairs if pair]:
         ours = "; ".join(map(_difference, found))
-        is_near = [abs(pair.low) < MARGIN and abs(pair.high) < MARGIN for pair in found]
-        is_apart = any(pair.real for pair in found)
-        verdict = "does not hold" if is_apart else "holds" if len(is_near) == 2 and all(is_near) else "cannot tell"
+        is_worse = any(pair.real and pair.difference <= -MARGIN for pair in found)
+        is_near = len(found) == 2 and all(pair.low > -MARGIN for pair in found)
+        verdict = "does not hold" if is_worse else "holds" if is_near else "cannot tell"
+        verdict, ours = _learnt(its, verdict, ours, [name for pair in found for name in (pair.first, pair.second)])
+    elif its.has("mobilenet") and others:
+        verdict, ours = _untuned(its, "mobilenet")
     says = "After tuning MobileNet is comparable to the two others."
     return Claim("under figure 15", says, published, ours, verdict)
 
@@ -334,21 +361,22 @@ def _augmentation_raises(its: Findings) -> Claim:
         # Where level 1 is above 0.50, that came from something else than too few images.
         first, last = (its.split(run, "base", "test") for run in ("xray-aug1", "xray-aug4"))
         if first["accuracy_low"] > values[0] or last["accuracy_high"] < values[-1]:
-            verdict = "does not hold"
+            verdict, ours = _learnt(its, "does not hold", ours, ["xray-aug1", "xray-aug4"])
     says = "Augmentation takes accuracy from 0.50 to 0.95."
     return Claim("figure 16", says, published, ours, verdict)
 
 
 def _every_level_helps(its: Findings) -> Claim:
-    verdict, ours = _absent(*LEVELS)
+    verdict, ours = _absent(its, *LEVELS)
     if its.has(*LEVELS):
         steps = [_pair(its, later, earlier) for earlier, later in pairwise(LEVELS)]
         falls = [pair for pair in steps if pair and pair.real and pair.difference < 0]
         whole = _pair(its, LEVELS[-1], LEVELS[0])
         rises = all(pair and pair.difference >= 0 for pair in steps)
-        ours = "; ".join(_difference(pair) for pair in steps if pair)
+        ours = "; ".join(_difference(pair) for pair in [*steps, whole] if pair)
         holds = bool(rises and whole and whole.real and whole.difference > 0)
         verdict = "does not hold" if falls else "holds" if holds else "cannot tell"
+        verdict, ours = _learnt(its, verdict, ours, list(LEVELS))
     says = "The more augmentation, the better the net generalises."
     return Claim("under figure 16", says, "0.50, 0.50, 0.50, 0.95: one step", ours, verdict)
 
@@ -373,7 +401,7 @@ def _main_model(its: Findings) -> Claim:
         for run in ("xray-aug4", "xray-depth6")
         if its.has(run)
     ]
-    ours = f"parameters: {', '.join(counts)}" if counts else _absent("xray-aug4")[1]
+    ours = f"parameters: {', '.join(counts)}" if counts else _absent(its, "xray-aug4")[1]
     return Claim("3-5", "The main model has six layers.", published, ours, "does not hold")
 
 
@@ -384,7 +412,7 @@ def _deeper_overfits(its: Findings) -> Claim:
         for split in ("train_augmented", "test")
     )
     published = f"training falls with depth: {_series(in_training, 2)}; test {_series(in_test, 2)} at 1 to 5 layers"
-    verdict, ours = _absent(*DEPTHS)
+    verdict, ours = _absent(its, *DEPTHS)
     if its.has(*DEPTHS):
         splits = [(its.split(run, "base", "train"), its.split(run, "base", "test")) for run in DEPTHS]
         gaps = [train["accuracy"] - test["accuracy"] for train, test in splits]
@@ -392,6 +420,7 @@ def _deeper_overfits(its: Findings) -> Claim:
         chance = sqrt(_half(splits[0][1]) ** 2 + _half(splits[-1][1]) ** 2)
         apart = gaps[-1] - gaps[0]
         verdict = "cannot tell" if abs(apart) <= chance else "holds" if apart > 0 else "does not hold"
+        verdict, ours = _learnt(its, verdict, ours, [DEPTHS[0], DEPTHS[-1]], "train", "test")
     return Claim("3-5", "With more layers the net overfits sooner.", published, _minus(ours), verdict)
 
 
@@ -401,7 +430,7 @@ def _middle_depth(its: Findings) -> Claim:
     published = "the best are " + " and ".join(
         f"{run} with {its.published(run, 'test', table=logs[run]):.2f}" for run in best
     )
-    verdict, ours = _absent(*DEPTHS)
+    verdict, ours = _absent(its, *DEPTHS)
     if its.has(*DEPTHS):
         ends, middle = (DEPTHS[0], DEPTHS[-1]), DEPTHS[1:-1]
         accuracy = {run: its.split(run, "base", "test")["accuracy"] for run in DEPTHS}
@@ -410,6 +439,7 @@ def _middle_depth(its: Findings) -> Claim:
         losses = [any(_beats(its, end, run) == "holds" for end in ends) for run in middle]
         ours = f"{_series(list(accuracy.values()), 3)} at 1 to 6 layers"
         verdict = "holds" if pairs == ["holds", "holds"] else "does not hold" if all(losses) else "cannot tell"
+        verdict, ours = _learnt(its, verdict, ours, list(DEPTHS))
     says = "Neither few layers nor many are best: the simple nets can't learn the patterns, the deep ones overfit."
     return Claim("3-5", says, published, ours, verdict)
 
@@ -421,12 +451,15 @@ def _paper_depth(its: Findings) -> Claim:
     falls = [pair for pair in (_pair(its, later, earlier) for earlier, later in pairwise(DEPTHS)) if pair]
     if verdict == "holds" and any(pair.real and pair.difference < 0 for pair in falls):
         verdict = "does not hold"
+    if its.has(*DEPTHS):
+        verdict, ours = _learnt(its, verdict, ours, list(DEPTHS))
     says = "Accuracy rises with depth (Reshi et al.)."
     return Claim("figure 22", says, f"{_series(values, 3)} at 1 to 6 layers", ours, verdict)
 
 
-def _absent(*runs: str) -> tuple[Verdict, str]:
-    return "cannot tell", f"needs {', '.join(runs)}, which this experiment does not have"
+def _absent(its: Findings, *runs: str) -> tuple[Verdict, str]:
+    missing = [run for run in runs if not its.has(run)]
+    return "cannot tell", f"needs {', '.join(missing)}, which this experiment does not have"
 
 
 def _pair(its: Findings, first: str, second: str) -> Difference | None:
@@ -450,8 +483,8 @@ def _direction(its: Findings, first: str, second: str) -> tuple[Verdict, str]:
     if not pair:
         runs = dict.fromkeys(name.split(",")[0] for name in (first, second))
         missing = [run for run in runs if not its.has(run)]
-        return _absent(*missing) if missing else _untuned(its, next(iter(runs)))
-    return _beats(its, first, second), _difference(pair)
+        return _absent(its, *missing) if missing else _untuned(its, next(iter(runs)))
+    return _learnt(its, _beats(its, first, second), _difference(pair), [first, second])
 
 
 def _difference(pair: Difference) -> str:
@@ -471,7 +504,7 @@ def _converged(its: Findings, run: str) -> int:
 def _f1(run: str, phase: str, split: str) -> pd.Series:
     """F1 by class, ascending."""
     table = results.read_report(run, phase, split)
-    return table["f1-score"].drop(["accuracy", "macro avg", "weighted avg"]).sort_values(kind="stable")
+    return table["f1-score"].drop(["accuracy", "macro avg", "weighted avg"]).dropna().sort_values(kind="stable")
 
 
 def _published_f1(its: Findings, run: str, table: str, split: str) -> pd.Series:
@@ -501,11 +534,14 @@ def _half(its: dict[str, Any]) -> float:
     return float(its["accuracy_high"] - its["accuracy_low"]) / 2
 
 
-def _is_larger(first: float, second: float, n: float) -> Verdict:
-    """Whether a share of n is larger than another one beyond chance, by Fisher's exact test (1935) at 0.05."""
+def _is_larger(first: float, second: float, n: float, among: int = 1) -> Verdict:
+    """Whether a share of n is larger than another one beyond chance, by Fisher's exact test (1935).
+
+    At 0.05, shared by the pairs that these two were found `among` (Bonferroni).
+    """
     images = round(n)
     table = [[round(share * images), images - round(share * images)] for share in (first, second)]
-    if fisher_exact(table).pvalue >= 0.05:
+    if fisher_exact(table).pvalue >= 0.05 / among:
         return "cannot tell"
     return "holds" if first > second else "does not hold"
 

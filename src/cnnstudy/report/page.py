@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cnnstudy import files, locked, paths
 from cnnstudy.data import synth
 from cnnstudy.export import results as export
-from cnnstudy.params import HEADLINE, Params, Plan, StudyName
+from cnnstudy.params import HEADLINE, NETS, Params, Plan, StudyName
 from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
 from cnnstudy.report.claims import Findings
 from cnnstudy.report.results import RunMetrics
@@ -36,8 +37,12 @@ class Picture:
     uri: str
 
 
-def render(params: Params, metrics: dict[str, RunMetrics], folder: Path, lock: Path) -> str:
-    """The page as HTML; `folder` holds the published numbers (see cnnstudy.report.reference), `lock` the versions."""
+def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], folder: Path, lock: Path) -> str:
+    """The page as HTML.
+
+    `settings` is what `dvc exp run -S` takes for it, `folder` holds the published numbers (see
+    cnnstudy.report.reference), `lock` the versions.
+    """
     foreign = {study: note for study in params.studies if (note := _not_comparable(study))}
     published = reference.read(folder)
     numbers = published[~published["study"].isin(list(foreign))]
@@ -66,6 +71,7 @@ def render(params: Params, metrics: dict[str, RunMetrics], folder: Path, lock: P
         timed_on=export.read_machine().get("cpu", ""),
         runs=runs,
         nets=[(run["name"], run["parameters"]) for run in runs],
+        settings=[shlex.quote(each) for each in settings],
         hashes=_hashes(params, lock),
         versions={name: version for name, version in locked.versions(lock).items() if name in PACKAGES},
     )
@@ -153,9 +159,9 @@ def _ablation(its: Findings, name: str) -> dict[str, Any]:
         "name": name,
         "study": ablation.study,
         "axis": ablation.axis,
-        "table": None if table["net"].nunique() > 1 else tables.ablation_table(name, ablation.axis, table, its.numbers),
+        "table": None if ablation.axis == NETS else tables.ablation_table(name, ablation.axis, table, its.numbers),
         "pictures": list(pictures.values()),
-        "real": tables.real_differences(its.differences, pd.read_csv(folder / "differences.csv")),
+        "real": tables.real_differences(results.read_ablation_differences(name)),
     }
 
 

@@ -77,10 +77,21 @@ def read_roc(run: str, phase: str, split: str) -> pd.DataFrame:
 
 
 def read_differences(params: Params) -> dict[tuple[str, str], Difference]:
-    """The differences of every ablation, by the names of the two trainings."""
-    tables = [pd.read_csv(paths.ablation_plots(name) / "differences.csv") for name in params.ablations]
-    rows = [row for table in tables for row in table.to_dict("records")]
-    return {(str(row["first"]), str(row["second"])): Difference(**row) for row in rows}
+    """The differences of every ablation, by the names of the two trainings.
+
+    Of a pair in several ablations the first's: what is more than chance depends on how many pairs are compared.
+    """
+    found: dict[tuple[str, str], Difference] = {}
+    for name in params.ablations:
+        for pair in read_ablation_differences(name):
+            found.setdefault((pair.first, pair.second), pair)
+    return found
+
+
+def read_ablation_differences(name: str) -> list[Difference]:
+    """The differences of an ablation."""
+    table = pd.read_csv(paths.ablation_plots(name) / "differences.csv")
+    return [Difference(**{str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
 
 
 def confusions(params: Params, study: str) -> pd.DataFrame:

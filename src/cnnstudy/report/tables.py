@@ -216,11 +216,10 @@ def claims_table(claims: list[Claim]) -> Table:
     return Table(["in the report", "it says", "here it", "our figures", "the published figures"], rows)
 
 
-def real_differences(differences: dict[tuple[str, str], Difference], pairs: pd.DataFrame) -> Table:
+def real_differences(pairs: list[Difference]) -> Table:
     """Differences in accuracy with their intervals, and whether they are more than chance."""
     rows = []
-    for key in zip(pairs["first"], pairs["second"], strict=True):
-        pair = differences[key]
+    for pair in pairs:
         interval = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
         real = Cell("yes", "holds") if pair.real else Cell("could be chance", "open")
         value = Cell(f"{pair.difference:+.3f}".replace("-", "−"))
@@ -241,7 +240,7 @@ def confusions_table(pairs: pd.DataFrame) -> Table:
         [Cell(row.actual), Cell(row.predicted, "text"), number(int(row.count)), number(row.share)]
         for row in pairs.itertuples(index=False)
     ]
-    return Table(["class", "taken for", "images", "share of the class"], rows)
+    return Table(["class", "taken for", "answers", "share of the class"], rows)
 
 
 def audit_tables(content: dict[str, Any], title: str = "") -> list[tuple[str, Table]]:

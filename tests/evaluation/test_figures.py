@@ -1,0 +1,125 @@
+"""What stands in a figure stands in it whole."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from cnnstudy.evaluation import attention, figures
+from cnnstudy.evaluation.figures import Title
+from cnnstudy.evaluation.intervals import Difference
+
+LONG = ("mal-no-finding", "covid-19-pneumonia")
+MANY = ("anger", "contempt", "disgust-and-more", "fear", "happy", "neutral", "sad", "surprise")
+STUCK = Title("xray-depth1, base, train_augmented, 3 seeds added up", "one class for every image in 2 of 3 seeds")
+PLAIN = Title("xray-depth1, base, test")
+
+
+def counts(classes: tuple[str, ...]) -> pd.DataFrame:
+    return pd.DataFrame(np.full((len(classes), len(classes)), 123), classes, classes)
+
+
+def confusion(classes: tuple[str, ...], title: Title) -> None:
+    figures.draw_confusion(counts(classes), title, Path("none.png"))
+
+
+def examples(classes: tuple[str, ...], title: Title) -> None:
+    ids = np.zeros((len(classes), len(classes)), int)
+    figures.draw_examples(np.zeros((1, 8, 8, 3), np.uint8), ids, counts(classes), title, Path("none.png"))
+
+
+def roc(classes: tuple[str, ...], title: Title) -> None:
+    names = classes if len(classes) > 2 else classes[1:]
+    figures.draw_roc(dict.fromkeys(names, np.array([[0.0, 0.0], [0.2, 0.7], [1.0, 1.0]])), title, Path("none.png"))
+
+
+def looks(classes: tuple[str, ...], title: Title) -> None:
+    arrays = {
+        f"{kind}/{name}": np.zeros(4, int) for kind in ("correct", "mistakes") for name in ("id", "label", "predicted")
+    }
+    arrays |= {f"{kind}/probability": np.ones(4) for kind in ("correct", "mistakes")}
+    arrays |= {f"{kind}/map": np.zeros((4, 8, 8), np.uint8) for kind in ("correct", "mistakes")}
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    attention.draw_correct(images, classes, arrays, title.text, Path("none.png"))
+    attention.draw_mistakes(images, classes, arrays, title.text, Path("none.png"))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """What would be saved."""
+    found: list[Figure] = []
+    for module in (figures, attention):
+        monkeypatch.setattr(module, "_save", lambda figure, *_, **__: found.append(figure))
+    return found
+
+
+def texts(figure: Figure) -> list[Text]:
+    FigureCanvasAgg(figure).draw()
+    shown = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_visible()]
+    return [text for text in shown if text.get_text().strip()]
+
+
+@pytest.mark.parametrize("draw", [confusion, examples, roc, looks])
+@pytest.mark.parametrize("classes", [("normal", "covid"), LONG, MANY])
+@pytest.mark.parametrize("title", [PLAIN, STUCK])
+def test_titles_and_names_are_not_cut_off(
+    drawn: list[Figure], draw: Callable[..., None], classes: tuple[str, ...], title: Title
+) -> None:
+    draw(classes, title)
+    for figure in drawn:
+        FigureCanvasAgg(figure).draw()
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        assert min(box.x0, box.y0, width - box.x1, height - box.y1) > -0.01
+
+
+def test_captions_of_mistakes_do_not_overlap(drawn: list[Figure]) -> None:
+    looks(LONG, PLAIN)
+    captions = sorted(
+        (text.get_window_extent() for text in texts(drawn[1]) if "→" in text.get_text()), key=lambda b: b.x0
+    )
+    assert len(captions) == 4
+    assert all(left.x1 <= right.x0 for left, right in pairwise(captions))
+
+
+def test_a_loss_that_runs_away_does_not_flatten_the_others(drawn: list[Figure]) -> None:
+    history = pd.DataFrame(
+        {"epoch": [1, 2], "accuracy": 0.5, "val_accuracy": 0.5, "loss": [2.0, 1.0], "val_loss": [494.0, 72.0]}
+    )
+    figures.draw_curves([history], "vggnet, base", "#009e73", Path("none.png"))
+    loss = drawn[0].axes[1]
+    assert loss.get_ylim() == (0, 4)
+    assert [text.get_text() for text in loss.texts] == ["val up to 494"]
+    figures.draw_curves([history.assign(val_loss=3.0)], "vggnet, base", "#009e73", Path("none.png"))
+    assert drawn[1].axes[1].get_ylim()[1] < 4
+    assert not drawn[1].axes[1].texts
+
+
+def test_ticks_of_small_differences_do_not_run_into_each_other(drawn: list[Figure]) -> None:
+    figures.draw_differences(
+        [Difference("alexnet, tuned", "alexnet", -0.0075, -0.0275, 0.0125, False)], "t", Path("none.png")
+    )
+    drawn[0].canvas.draw()
+    boxes = [label.get_window_extent() for label in drawn[0].axes[0].get_xticklabels() if label.get_text()]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+
+
+def test_a_single_net_is_no_axis(drawn: list[Figure]) -> None:
+    row = {
+        "run": "mobilenet",
+        "x": 2,
+        "net": "mobilenet",
+        "train_accuracy": 0.6,
+        "constant": False,
+        "constant_moving": False,
+    }
+    row |= dict.fromkeys(("val_accuracy", "val_accuracy_low", "val_accuracy_high", "val_accuracy_moving"), 0.5)
+    table = pd.DataFrame([row | {"phase": "base", "at": 1.87}, row | {"phase": "tuned", "at": 2.13}])
+    facts = {"axis": "net", "split": "val", "batchnorm": "recalibrated", "chance": 0.125, "title": "t"}
+    figures.draw_ablation(table, facts, Path("none.png"))
+    assert [label.get_text() for label in drawn[0].axes[0].get_xticklabels()] == ["mobilenet"]
