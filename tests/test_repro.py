@@ -69,6 +69,13 @@ def test_lines_say_which_stage_they_are_of(rebuilt: Workspace) -> None:
     assert any(line.startswith("report: > python src/report.py") for line in lines)
 
 
+def test_what_to_do_with_the_result_is_said_once(rebuilt: Workspace) -> None:
+    lines = (rebuilt.path / "said.log").read_text().splitlines()
+    said = [line for line in lines if "dvc push" in line or "git add" in line]
+    assert said == ["dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage."]
+    assert not [line for line in lines if not line.partition(": ")[2].strip()]
+
+
 def test_two_stages_ran_at_once(rebuilt: Workspace) -> None:
     lines = (rebuilt.path / "said.log").read_text().splitlines()
     stages = [line.split(":")[0] for line in lines if ": " in line]

@@ -36,6 +36,18 @@ PRELOADED = (
 )
 
 
+# What DVC says at the end of a rebuild, here of every stage; `repro` says it once.
+PARTING = (
+    b"",
+    b"Updating lock file 'dvc.lock'",
+    b"To track the changes with git, run:",
+    b"git add dvc.lock",
+    b"To enable auto staging, run:",
+    b"dvc config core.autostage true",
+    b"Use `dvc push` to send your updates to remote storage.",
+)
+
+
 def default_jobs(params: Params) -> int:
     """As many stages as cores and memory are enough for; one where there is a GPU."""
     if GPU.exists():
@@ -60,11 +72,13 @@ def repro(targets: list[str], jobs: int) -> bool:
         return True
     recovery.leave_guardian(os.getpid())
     os.environ[recovery.GUARDED] = "1"
-    known = _locked()
+    known, before = _locked(), _content()
     try:
         done = _run_all(needs, order, jobs)
     finally:
         _sort_lock([*known, *(name for name in order if name not in known)])
+    if _content() != before:
+        print("dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage.", flush=True)
     return done
 
 
@@ -162,7 +176,7 @@ def _run_one(name: str, is_prefixed: bool) -> None:
 
 
 def _prefix_output(name: str) -> None:
-    """Put the stage's name before each line that this process and those below it write."""
+    """Put the stage's name before each line that this process and those below it write, but DVC's parting words."""
     terminal = os.dup(1)
     read, write = os.pipe()
     os.dup2(write, 1)
@@ -172,7 +186,8 @@ def _prefix_output(name: str) -> None:
     def copy() -> None:
         with os.fdopen(read, "rb") as lines:
             for line in lines:
-                os.write(terminal, f"{name}: ".encode() + line)
+                if line.strip() not in PARTING:
+                    os.write(terminal, f"{name}: ".encode() + line)
 
     Thread(target=copy, daemon=True).start()
 
@@ -180,6 +195,11 @@ def _prefix_output(name: str) -> None:
 def _locked() -> list[str]:
     """The stages in dvc.lock, in its order."""
     return recovery.stage_names(paths.LOCK) if paths.LOCK.exists() else []
+
+
+def _content() -> bytes:
+    """What dvc.lock holds."""
+    return paths.LOCK.read_bytes() if paths.LOCK.exists() else b""
 
 
 def _sort_lock(order: Iterable[str]) -> None:

@@ -98,7 +98,8 @@ def _limit_loss(axes: Axes, history: pd.DataFrame) -> None:
     if highest > limit:
         axes.set_ylim(top=limit)
         words = f"val up to {highest:.3g}"
-        axes.text(0.98, 0.95, words, ha="right", va="top", fontsize=8, color=INK, transform=axes.transAxes)
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
+        axes.text(0.98, 0.96, words, ha="right", va="top", fontsize=8, color=INK, bbox=box, transform=axes.transAxes)
 
 
 def draw_roc(curves: dict[str, np.ndarray], title: Title, path: Path) -> None:
