@@ -12,6 +12,8 @@ import yaml
 from tracking.finished_runs import finish
 
 from cnnstudy import cli, paths
+from cnnstudy.composed import _text, composed
+from cnnstudy.errors import UserError
 from cnnstudy.tracking import store
 
 # Of SQLAlchemy, about MLflow's own tables.
@@ -85,9 +87,41 @@ def test_a_wrong_override_is_one_line_and_exit_code_2(
     assert all(word in line for word in words)
 
 
+@pytest.mark.parametrize("content", [b"learning_rate: [1, 2", b"# Latin: \xe9", b"training: {faces: {beta_1: 2}}\n"])
+def test_what_is_wrong_in_conf_is_one_line_and_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (paths.CONF / "recipe" / "best.yaml").write_bytes(b"# @package _global_\nrecipe: best\n" + content)
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "params")
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(("error: conf: ", "error: params.yaml: "))
+    with pytest.raises(UserError, match=r"^conf: "):
+        composed([])
+
+
+def test_any_path_comes_through_an_override() -> None:
+    for path in ("/data/faces", "/data/J\u00f6rg's (1), x=y", "~x", "a b ", "/a\\'b", "null", "12", '"q"'):
+        found = composed([f"sources.faces.path={_text(path)}"])["sources.faces.path"]
+        assert found == path
+
+
+def test_an_empty_path_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        call(monkeypatch, "predict", "--run", "alexnet", "")
+    assert end.value.code == 2
+    assert "'' found; allowed: a picture, or a folder of them" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("command", "words"),
-    [(("repro", "--jobs", "0"), "--jobs: 0 found"), (("ui", "--port", "99999"), "--port: 99999 found")],
+    [
+        (("repro", "--jobs", "0"), "--jobs: 0 found"),
+        (("ui", "--port", "99999"), "--port: 99999 found"),
+        (("ui", "--port", "0"), "--port: 0 found"),
+        (("app", "--port", "-1"), "--port: -1 found"),
+    ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...], words: str

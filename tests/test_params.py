@@ -236,6 +236,18 @@ def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None
         read_params(path)
 
 
+def test_a_file_is_read_as_dvc_reads_it(tmp_path: Path) -> None:
+    text = (ROOT / "params.yaml").read_text()
+    file = tmp_path / "params.yaml"
+    file.write_text(text.replace("jit: auto", "jit: on").replace("tuned_epochs: 4", "tuned_epochs: 010"))
+    params = read_params(file)
+    assert (params.compute.jit, params.faces.tuned_epochs) == ("on", 10)
+    file.write_text(text.replace("tuned_epochs: 4", "tuned_epochs: 4\n  tuned_epochs: 8"))
+    with pytest.raises(UserError, match=r"params.yaml: not YAML: .*found duplicate key") as caught:
+        read_params(file)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_params(tmp_path / "params.yaml")

@@ -36,7 +36,7 @@ def main() -> None:
     _add_training(command)
     command.set_defaults(action=promote)
     command = commands.add_parser("predict", help="what a net says of pictures")
-    command.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a picture, or a folder of them")
+    command.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a picture, or a folder of them")
     nets = command.add_mutually_exclusive_group(required=True)
     nets.add_argument("--run", metavar="RUN", help="the net of a run: a key of runs in params.yaml")
     nets.add_argument("--champion", choices=("faces", "xray"), help="the net that was promoted last in a study")
@@ -71,6 +71,12 @@ def main() -> None:
         arguments.action(arguments)
 
 
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("'' found; allowed: a picture, or a folder of them")
+    return Path(text)
+
+
 def _add_training(command: argparse.ArgumentParser) -> None:
     command.add_argument("--phase", choices=("base", "tuned"), help="of the run; its last one if not given")
     command.add_argument("--seed", type=int, help="of the run; the first one if not given")
@@ -82,22 +88,11 @@ def write_params(overrides: list[str]) -> None:
     Raises:
         UserError: conf/ has no such group, choice or key, or a value is not allowed.
     """
-    from dvc.utils.hydra import compose_and_dump
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     from cnnstudy import files, paths
-    from cnnstudy.params import parse_params
+    from cnnstudy.composed import compose
 
-    if not paths.CONF.is_dir():
-        raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
     with files.replacing(paths.PARAMS) as aside:
-        try:
-            compose_and_dump(str(aside), str(paths.CONF.resolve()), None, "config", "", overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            cause = str(error).partition("Config search path")[0]
-            raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
-        parse_params(aside.read_text(encoding="utf-8"), paths.PARAMS)
+        compose(aside, overrides, paths.PARAMS)
 
 
 def check() -> None:
@@ -282,12 +277,14 @@ def serve(port: int) -> None:
 
 
 def _require_free(port: int) -> None:
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port: {port} found; allowed: a port of this machine that is free, 1 to 65535")
     with socket.socket() as one:
         # As servers do, lest one that has just ended be in the way.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
+        except OSError:
             raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
 
 
@@ -297,6 +294,7 @@ def app(port: int) -> None:
     Raises:
         UserError: Gradio is not installed, no run is trained, or the port is taken.
     """
+    _require_free(port)
     from cnnstudy.app.page import serve
     from cnnstudy.params import read_params
 

@@ -1,16 +1,22 @@
 """What conf/ composes to, and how params.yaml differs from it."""
 
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+
 from cnnstudy import paths
-from cnnstudy.params import Params, read_params
+from cnnstudy.errors import UserError
+from cnnstudy.params import Params, parse_params
 
 GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
 # Sections that say how a result is come by or what becomes of it.
 ASIDE = ("compute.", "audit.", "tracking.", "promotion.")
+# A text that Hydra takes as it is.
+PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z/][A-Za-z0-9_./-]*", re.IGNORECASE)
 
 
 def composed(overrides: list[str]) -> dict[str, Any]:
@@ -22,14 +28,26 @@ def composition(overrides: list[str]) -> Params:
     """The same as parameters.
 
     Raises:
-        UserError: a value is not allowed.
+        UserError: conf/ has no such group, choice or key, is no YAML, or a value is not allowed.
     """
-    from dvc.utils.hydra import compose_and_dump
-
     with TemporaryDirectory() as folder:
-        target = Path(folder, "params.yaml")
+        return compose(Path(folder, "params.yaml"), overrides, paths.CONF)
+
+
+def compose(target: Path, overrides: list[str], called: Path) -> Params:
+    """Write what conf/ composes into a file, and read it; errors are those of `composition`, on a file `called` so."""
+    from dvc.utils.hydra import compose_and_dump
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not paths.CONF.is_dir():
+        raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
+    try:
         compose_and_dump(str(target), str(paths.CONF.resolve()), None, "config", "", overrides)
-        return read_params(target)
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = str(error).partition("Config search path")[0]
+        raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
+    return parse_params(target.read_text(encoding="utf-8"), called)
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
@@ -62,7 +80,7 @@ def overrides_of(params: Params, run: str) -> list[str]:
     """
     study, net = params.runs[run].study, params.runs[run].net
     model = net if (paths.CONF / "model" / f"{net}.yaml").exists() else params.model
-    usual = composed([])
+    usual = composed([f"profile={params.profile}"]) | {"profile": composed([])["profile"]}
     groups = [f"{name}={getattr(params, name)}" for name in GROUPS[1:] if getattr(params, name) != usual[name]]
     wanted, found = composed([f"model={model}", *groups]), flat(params.model_dump())
     common = ("seeds", "data_seed", "split_seed", "batchnorm")
@@ -73,5 +91,7 @@ def overrides_of(params: Params, run: str) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    """A value in Hydra's words: a text as it is, a list without spaces."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    """A value in Hydra's words: a plain text as it is, any other in quotes, a list without spaces."""
+    if not isinstance(value, str):
+        return json.dumps(value, separators=(",", ":"))
+    return value if PLAIN.fullmatch(value) else "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"

@@ -101,6 +101,8 @@ def _pipeline(dvc: str) -> Finding:
     asked = subprocess.run([dvc, "status", "--json", "--no-updates"], capture_output=True, text=True, check=False)
     if asked.returncode:
         said = next((line for line in asked.stderr.splitlines() if line.startswith("ERROR")), "ERROR: no answer")
+        if "Unable to acquire lock" in said:
+            return Finding("note", "DVC", f"{version('dvc')}; another dvc is at work here")
         return Finding("fix", "DVC", f"dvc status says {said}")
     changed = json.loads(asked.stdout)
     state = f"{len(changed)} stages would run: {_some(changed)}" if changed else "everything is up to date"
@@ -115,10 +117,14 @@ def _parameters() -> Iterator[Finding]:
         return
     chosen = [f"{group}={getattr(params, group)}" for group in GROUPS]
     found = flat(params.model_dump())
-    if found == composed([]):
+    try:
+        is_usual, wanted = found == composed([]), composed(chosen)
+    except UserError as error:
+        yield Finding("fix", "parameters", str(error))
+        return
+    if is_usual:
         yield Finding("ok", "parameters", f"params.yaml is what conf/ composes: {', '.join(chosen)}")
         return
-    wanted = composed(chosen)
     differing = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     what = f"{', '.join(chosen)}{' and ' if differing else ''}{_some(differing)}"
     text = f"params.yaml is not what conf/ composes but has {what}; `make params` composes it"
@@ -182,7 +188,12 @@ def _tensorflow() -> Iterator[Finding]:
     if not paths.ENVIRONMENT.exists():
         yield Finding("ok", "same bits", f"no {paths.ENVIRONMENT} to compare with; the next training writes it")
         return
-    now, then = flat(here), flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
+    try:
+        now, then = flat(here), flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
+    except ValueError as error:
+        mended = f"`git checkout {paths.ENVIRONMENT}` brings it back"
+        yield Finding("fix", "same bits", f"{paths.ENVIRONMENT}: not JSON: {error}; {mended}")
+        return
     differing = [_difference(key, now.get(key), then[key]) for key in then if now.get(key) != then[key]]
     if differing:
         text = "a training here gives other bits than those in dvc.lock, and so slightly other figures"

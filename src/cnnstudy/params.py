@@ -6,7 +6,6 @@ Every value is checked for its type (no conversion), its range and its choices, 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cnnstudy import files, paths
@@ -324,8 +323,8 @@ def parse_params(text: str, path: Path) -> Params:
         UserError: naming the file, the key, its value and what is allowed.
     """
     try:
-        content = files.parse_yaml(text)
-    except yaml.YAMLError as error:
+        content = files.parse_settings(text)
+    except files.SettingsError as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         keys = ", ".join(Params.model_fields)

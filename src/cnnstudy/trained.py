@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnstudy import paths
+from cnnstudy.composed import flat
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
+from cnnstudy.evaluation.predictions import read_predictions, require_classes
 from cnnstudy.nets import specs
 from cnnstudy.params import Params
+from cnnstudy.tracking import keys as tracking
 
 if TYPE_CHECKING:
     import keras
@@ -19,27 +22,57 @@ def folder(params: Params, run: str) -> Path:
 
 
 def classes(params: Params, run: str) -> tuple[str, ...]:
-    """What its outputs stand for, in their order."""
+    """What its outputs stand for, in their order.
+
+    Raises:
+        UserError: the parameters have them in another order than the run was trained with.
+    """
     study = params.runs[run].study
-    return samples.present_classes(params.study(study).classes, samples.read_samples(study))
+    table = samples.read_samples(study)
+    found = samples.present_classes(params.study(study).classes, table)
+    if (predictions := paths.predictions(folder(params, run))).is_file():
+        require_classes(read_predictions(predictions), found, table["label"].to_numpy(), study)
+    return found
+
+
+def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:
+    """The first parameter, of `keys` if any, that is not what the run's stages in dvc.lock were done with; '' if none.
+
+    In a line that says so. Stages that dvc.lock does not have say nothing.
+    """
+    stages, now = tracking.read_lock().get("stages", {}), flat(params.model_dump())
+    study = params.runs[run].study
+    for stage in (f"ingest@{study}", f"split@{study}", f"train@{run}", f"finetune@{run}", f"evaluate@{run}"):
+        for key, value in flat(stages.get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})).items():
+            is_wanted = not keys or any(key == each or key.startswith(f"{each}.") for each in keys)
+            if is_wanted and now.get(key) != value:
+                return f"{paths.PARAMS}: {key}: {now.get(key)} found; allowed: {value}, which {stage} was done with"
+    return ""
 
 
 def load(params: Params, run: str, where: Path | None = None) -> "keras.Sequential":
     """The net in float32, for input [B, side, side, 3] in [0, 1], with the BatchNorm statistics that count.
 
     Raises:
-        UserError: the run is not trained.
+        UserError: the run is not trained, or not as the parameters say by now, or its file is broken.
     """
     weights = paths.weights(where or folder(params, run))
     if not weights.is_file():
         raise UserError(f"{weights}: no such file; `cnnstudy repro` trains {run}, `dvc pull` fetches it")
+    settings = params.runs[run]
+    shaping = (f"runs.{run}", f"{settings.study}.image_size", f"training.{settings.study}.dropout")
+    if problem := changed(params, run, shaping):
+        raise UserError(f"{problem}; `cnnstudy repro` trains {run} anew")
     from cnnstudy.nets import build
 
-    settings = params.runs[run]
     layers = specs.layers_of(settings.net, len(classes(params, run)), settings.depth, settings.widths)
     # Dropout does nothing here, but has a state of its own in the file.
     layers = specs.with_head_dropout(layers, settings.head_dropout)
     layers = specs.with_dropout(layers, params.recipe_of(settings.study).dropout)
     model = build.build_plain(layers, params.study(settings.study).image_size)
-    model.load_weights(weights)
+    try:
+        model.load_weights(weights)
+    except (OSError, ValueError, KeyError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise UserError(f"{weights}: {cause}; `dvc checkout` or `cnnstudy repro` writes it anew") from None
     return model

@@ -57,7 +57,7 @@ def test_values_go_where_their_keys_say() -> None:
         ("learning_rate: []", "learning_rate: [] found; allowed: at least one value, and each once"),
         ("learning_rate: [0.1, 0.1]", "learning_rate: [0.1, 0.1] found; allowed: at least one value, and each once"),
         ("learning_rate: [0.1, 2.0]", "learning_rate: 2.0 found; allowed: less than or equal to 1"),
-        ("learning_rate: [1e-3]", "learning_rate: '1e-3' found; allowed: a valid number"),
+        ("learning_rate: [1e-3x]", "learning_rate: '1e-3x' found; allowed: a valid number"),
         ("learning_rate: [{}]", "learning_rate: {} found; allowed: a valid number"),
         ("dropout: {low: -1.0, high: 1.0}", "dropout.low: -1.0 found; allowed: greater than or equal to 0"),
         ("epochs: {low: 1, high: 2.5}", "epochs.high: 2.5 found; allowed: a valid integer"),

@@ -161,7 +161,10 @@ def test_one_process_makes_a_search() -> None:
         trials.run(search, 1, quick, unrecorded)
 
 
-@pytest.mark.parametrize("address", ["nothing", "sqlite:////no/such/folder/optuna.db", "postgresql://me:secret@h/db"])
+@pytest.mark.parametrize(
+    "address",
+    ["nothing", "redis://me:secret@localhost/1", "sqlite:////no/such/folder/optuna.db", "postgresql://me:secret@h/db"],
+)
 def test_a_database_that_can_not_be_opened_is_one_line_without_its_password(address: str) -> None:
     with pytest.raises(UserError) as error:
         trials.run(dataclasses.replace(make(), storage=address), 1, quick, unrecorded)

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from serving import promotable
 from tracking.finished_runs import write_metrics
 
-from cnnstudy import paths
+from cnnstudy import paths, trained
 from cnnstudy.errors import UserError
+from cnnstudy.evaluation.run import evaluate_run
 from cnnstudy.params import Params
 from cnnstudy.serving import choice
 from cnnstudy.serving.gate import pass_gate
@@ -66,6 +68,24 @@ def audited_before(params: Params) -> None:
     paths.LOCK.write_text(text[:md5] + "0" * 32 + text[md5 + 32 :])
 
 
+def base_of_before(params: Params) -> None:
+    text = paths.LOCK.read_text()
+    start = text.index("finetune@alexnet")
+    base = text.index("path: models/alexnet/base", start)
+    md5 = text.rindex("md5: ", start, base) + len("md5: ")
+    paths.LOCK.write_text(text[:md5] + "0" * 32 + text[md5 + 32 :])
+
+
+def audited_by_hand(params: Params) -> None:
+    paths.audit("faces").write_text(paths.audit("faces").read_text() + "\n")
+
+
+def with_other_parameters(params: Params) -> None:
+    content = yaml.safe_load(paths.LOCK.read_text())
+    content["stages"]["evaluate@alexnet"]["params"] = {"params.yaml": {"batchnorm": "moving", "seeds": [0, 7]}}
+    paths.LOCK.write_text(yaml.safe_dump(content))
+
+
 def without(path: Path) -> Callable[[Params], None]:
     return lambda params: path.unlink()
 
@@ -83,6 +103,13 @@ def without(path: Path) -> Callable[[Params], None]:
         (trained_again, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
         (evaluated_by_hand, "metrics/runs/alexnet.json: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
         (never_rebuilt, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
+        (base_of_before, "dvc.lock: models/alexnet/base is not the same for train@alexnet, finetune@alexnet", "repro"),
+        (audited_by_hand, "metrics/audit/faces.json: not what dvc.lock has of audit@faces", "repro"),
+        (
+            with_other_parameters,
+            "params.yaml: batchnorm: recalibrated found",
+            "moving, which evaluate@alexnet was done with, or what `cnnstudy repro evaluate@alexnet",
+        ),
         (audited_before, "dvc.lock: data/faces/splits.csv is not the same for split@faces, audit@faces", "repro"),
         (without(paths.run_metrics("alexnet")), "metrics/runs/alexnet.json: no such file", "repro evaluate@alexnet"),
         (without(paths.audit("faces")), "metrics/audit/faces.json: no such file", "repro audit@faces"),
@@ -101,6 +128,41 @@ def test_what_is_refused_says_why(params: Params, spoil: Callable[[Params], None
     assert said.startswith(found)
     assert allowed in said.partition("; allowed: ")[2]
     assert "\n" not in said
+
+
+def test_an_accuracy_of_the_least_that_is_allowed_passes(params: Params) -> None:
+    write_metrics(params, "alexnet", promotable.GOOD | {"accuracy_seeds": [0.6, 0.8]})
+    promotable.write_lock(params)
+    assert pass_gate(params, choice.choose(params, "alexnet")) == 0.6
+
+
+def test_classes_in_another_order_than_in_training_are_refused(params: Params) -> None:
+    turned = params.xray.model_copy(update={"classes": dict(reversed(params.xray.classes.items()))})
+    other = params.model_copy(update={"xray": turned})
+    allowed = "the order that the net was trained with, normal, covid"
+    said = f"params.yaml: xray.classes: covid, normal found; allowed: {allowed}"
+    for use in (
+        lambda: pass_gate(other, choice.choose(other, "xray-aug4")),
+        lambda: trained.classes(other, "xray-aug4"),
+    ):
+        with pytest.raises(UserError, match=f"^{said}$"):
+            use()
+    with pytest.raises(UserError, match=f"^{said}$"):
+        evaluate_run(other, "xray-aug4")
+
+
+def test_a_net_of_another_size_than_the_parameters_is_not_opened(params: Params) -> None:
+    content = yaml.safe_load(paths.LOCK.read_text())
+    content["stages"]["ingest@faces"]["params"] = {"params.yaml": {"faces.image_size": 96, "data_seed": 5}}
+    paths.LOCK.write_text(yaml.safe_dump(content))
+    said = "params.yaml: faces.image_size: 64 found; allowed: 96, which ingest@faces was done with; `cnnstudy repro`"
+    with pytest.raises(UserError, match=f"^{said}"):
+        trained.load(params, "alexnet")
+
+
+def test_weights_that_are_broken_are_named(params: Params) -> None:
+    with pytest.raises(UserError, match=r"^models/alexnet/tuned/seed0/model.weights.h5: .*`dvc checkout`"):
+        trained.load(params, "alexnet")
 
 
 def test_another_phase_seed_or_run_is_said_or_refused(params: Params) -> None:

@@ -69,6 +69,14 @@ def test_files_keep_the_order_in_which_they_are_given(folder: Path, capsys: pyte
     ]
 
 
+def test_what_would_be_read_for_ever_is_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "a\npipe.png")
+    assert predict.write(NET, [tmp_path / "a\npipe.png"], 1, predict.as_text) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "a\\npipe.png" in line
+    assert "not a regular file" in line
+
+
 def test_many_pictures_are_answered_in_order_whatever_lies_between() -> None:
     count = 3 * pictures.BATCH + 5
     contents = [encoded(i) if i % 7 else b"none" for i in range(count)]

@@ -2,6 +2,7 @@
 
 import html
 import os
+import signal
 import tempfile
 from collections.abc import Callable
 from functools import lru_cache
@@ -60,6 +61,9 @@ def serve(params: Params, port: int) -> None:
             )  # fmt: skip
         except OSError:
             raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
+        # As Ctrl-C does, so that what was uploaded goes.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
         print(f"Try a net (Ctrl-C ends it): http://{LOCALHOST}:{port}", flush=True)
         page.block_thread()
 

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnstudy import paths
+from cnnstudy.errors import UserError
+
 # The ways of taking BatchNorm's statistics.
 MODES = ("moving", "recalibrated", "batch")
 SPLITS = ("train", "train_augmented", "val", "tune", "tune_augmented", "test")
@@ -20,6 +23,22 @@ class Answers:
     ids: np.ndarray
     labels: np.ndarray
     probabilities: dict[str, np.ndarray]
+
+
+def require_classes(splits: dict[str, Answers], classes: tuple[str, ...], labels: np.ndarray, study: str) -> None:
+    """Hold answers against the classes that `study` has by now; `labels` are the names of all samples' classes, [N].
+
+    DVC takes a mapping in another order for the same, so that what a number stands for could change under a net.
+
+    Raises:
+        UserError: the classes stand in another order than in training.
+    """
+    for its in splits.values():
+        trained = dict(zip(its.labels.tolist(), labels[its.ids].tolist(), strict=True))
+        if any(number >= len(classes) or classes[number] != name for number, name in trained.items()):
+            then = ", ".join(trained[number] for number in sorted(trained))
+            found = f"{paths.PARAMS}: {study}.classes: {', '.join(classes)} found"
+            raise UserError(f"{found}; allowed: the order that the net was trained with, {then}")
 
 
 def read_predictions(path: Path) -> dict[str, Answers]:

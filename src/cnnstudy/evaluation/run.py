@@ -12,7 +12,7 @@ from cnnstudy.data import samples
 from cnnstudy.evaluation import attention, classification, figures, roc
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
-from cnnstudy.evaluation.predictions import Answers, read_predictions
+from cnnstudy.evaluation.predictions import Answers, read_predictions, require_classes
 from cnnstudy.nets import specs
 from cnnstudy.params import HEADLINE, Params
 
@@ -64,6 +64,10 @@ def evaluate_run(params: Params, run: str) -> None:
     images = np.load(paths.images(settings.study), mmap_mode="r", allow_pickle=False)
     histories = {phase: read_histories(params, run, phase) for phase in params.phases(run)}
     answers = {phase: read_answers(params, run, phase) for phase in params.phases(run)}
+    for splits in answers.values():
+        require_classes(
+            {split: its[0] for split, its in splits.items()}, classes, table["label"].to_numpy(), settings.study
+        )
     layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
 
     content: dict[str, dict[str, Metrics]] = {

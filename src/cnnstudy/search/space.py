@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params, Section, StudyName, Training
 
@@ -82,10 +81,12 @@ def read_space(path: Path, params: Params, run: str) -> Space:
         UserError: naming the file, the key, its value and what is allowed.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = files.parse_settings(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or 'unreadable').lower()}; allowed: a YAML file") from None
+    except (files.SettingsError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     study = params.runs[run].study
     keys = (*Training.model_fields, *STUDY_KEYS)

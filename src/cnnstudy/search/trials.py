@@ -170,7 +170,7 @@ def _study(search: Search) -> "Study":
             return optuna.create_study(
                 study_name=search.name, storage=search.storage, direction="maximize", pruner=pruner, load_if_exists=True
             )
-    except (SQLAlchemyError, ImportError) as error:
+    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
         cause = without_password(" ".join(f"{search.storage}: {error}".split()))[:240]
         raise UserError(f"--storage: {cause}; allowed: the address of a database, such as sqlite:///{{file}}") from None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cnnstudy import files, paths
+from cnnstudy import files, paths, trained
 from cnnstudy.errors import UserError
 from cnnstudy.params import HEADLINE, Params
 from cnnstudy.serving.choice import Choice
@@ -21,11 +21,12 @@ def pass_gate(params: Params, choice: Choice) -> float:
     """
     run, study = choice.run, params.runs[choice.run].study
     _check_there(paths.weights(choice.folder), f"evaluate@{run}")
+    trained.classes(params, run)
     _check_there(paths.run_metrics(run), f"evaluate@{run}")
     _check_there(paths.audit(study), f"audit@{study}")
     for problem in _stale(params, run):
         allowed = f"what `cnnstudy repro evaluate@{run} audit@{study}` leaves"
-        raise UserError(f"{problem}; allowed: {allowed}")
+        raise UserError(f"{problem}{', or ' if 'allowed: ' in problem else '; allowed: '}{allowed}")
     splits = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))[choice.phase]
     accuracy = _accuracy(params, choice, splits)
     findings = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["as it is used"]
@@ -57,6 +58,8 @@ def _accuracy(params: Params, choice: Choice, splits: dict[str, dict[str, Any]])
 
 def _stale(params: Params, run: str) -> Iterator[str]:
     """What of the files that are judged is not of one rebuild, by dvc.lock."""
+    if problem := trained.changed(params, run):
+        yield problem
     lock, study = keys.read_lock(), params.runs[run].study
     trainings = [f"{keys.STAGES[phase]}@{run}" for phase in params.phases(run)]
     evaluate, audit = f"evaluate@{run}", f"audit@{study}"

@@ -38,9 +38,15 @@ def find(places: Iterable[Path]) -> Iterator[tuple[str, Picture]]:
     for place in places:
         if place.is_dir():
             for path in sources.files(place):
-                yield sources.written(str(path)), in_file(path, sources.file_problem(place, path))
+                yield _in_a_line(path), in_file(path, sources.file_problem(place, path))
         else:
-            yield sources.written(str(place)), in_file(place)
+            # What is no file, such as a pipe, would be read for ever.
+            is_other = place.exists() and not place.is_file()
+            yield _in_a_line(place), in_file(place, "not a regular file" if is_other else "")
+
+
+def _in_a_line(path: Path) -> str:
+    return sources.written(str(path)).replace("\n", "\\n")
 
 
 def answers(net: Net, pictures: Iterable[Picture]) -> Iterator[Answer]:
