@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnstudy import paths
+from cnnstudy import files, paths
 from cnnstudy.composed import flat
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
@@ -40,7 +40,7 @@ def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:
 
     In a line that says so. Stages that dvc.lock does not have say nothing.
     """
-    stages, now = tracking.read_lock().get("stages", {}), flat(params.model_dump())
+    stages, now = tracking.read_lock(files.parse_settings).get("stages", {}), flat(params.model_dump())
     study = params.runs[run].study
     for stage in (f"ingest@{study}", f"split@{study}", f"train@{run}", f"finetune@{run}", f"evaluate@{run}"):
         for key, value in flat(stages.get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})).items():

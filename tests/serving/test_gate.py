@@ -136,6 +136,14 @@ def test_an_accuracy_of_the_least_that_is_allowed_passes(params: Params) -> None
     assert pass_gate(params, choice.choose(params, "alexnet")) == 0.6
 
 
+def test_parameters_are_read_from_the_lock_as_dvc_writes_them(params: Params) -> None:
+    content = yaml.safe_load(paths.LOCK.read_text())
+    content["stages"]["train@xray-aug4"]["params"] = {"params.yaml": {"training.xray": {"epsilon": 12345}}}
+    paths.LOCK.write_text(yaml.safe_dump(content).replace("12345", "1e-08"))
+    assert params.training.xray.epsilon == 1e-08
+    assert trained.changed(params, "xray-aug4") == ""
+
+
 def test_classes_in_another_order_than_in_training_are_refused(params: Params) -> None:
     turned = params.xray.model_copy(update={"classes": dict(reversed(params.xray.classes.items()))})
     other = params.model_copy(update={"xray": turned})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,15 +37,18 @@ def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
     return {name: md5 for name, md5 in found.items() if md5}
 
 
-def read_lock() -> dict[str, Any]:
-    """dvc.lock's content; {} where there is none. Of one that DVC is rewriting, which it does in place, the next."""
+def read_lock(parse: Callable[[str], Any] = files.parse_yaml) -> dict[str, Any]:
+    """dvc.lock's content; {} where there is none. Of one that DVC is rewriting, which it does in place, the next.
+
+    `parse` matters for parameters: YAML 1.1 takes 1e-08 for a text.
+    """
     if not paths.LOCK.exists():
         return {}
     text = paths.LOCK.read_text(encoding="utf-8", errors="replace")
     if not is_whole(text):
         with suppress(TimeoutError), dvc_lock():
             text = paths.LOCK.read_text(encoding="utf-8")
-    content: dict[str, Any] = files.parse_yaml(text)
+    content: dict[str, Any] = parse(text)
     return content
 
 
