@@ -1,5 +1,6 @@
 """Several stages at once end as one after the other: the same dvc.lock, and nothing after a failure."""
 
+import json
 import os
 import signal
 import subprocess
@@ -91,6 +92,16 @@ def test_two_stages_ran_at_once(rebuilt: Workspace) -> None:
 
 def test_a_second_time_there_is_nothing_to_do(rebuilt: Workspace) -> None:
     assert rebuilt.run("cnnstudy", "repro").strip() == "Data and pipelines are up to date."
+
+
+def test_beside_another_one_it_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
+    busy = {str(rebuilt.path / "models/xray-aug0/base"): {"pid": os.getpid(), "cmd": "dvc repro"}}
+    rwlock = rebuilt.path / ".dvc/tmp/rwlock"
+    rwlock.write_text(json.dumps({"write": busy, "read": {}}))
+    (line,) = rebuilt.run("cnnstudy", "repro", code=2).splitlines()
+    rwlock.unlink()
+    assert line.startswith("error: another dvc is at work here: ")
+    assert f"(PID {os.getpid()})" in line
 
 
 def test_only_what_changed_and_what_follows_is_looked_at(rebuilt: Workspace) -> None:

@@ -101,7 +101,7 @@ def _pipeline(dvc: str) -> Finding:
     asked = subprocess.run([dvc, "status", "--json", "--no-updates"], capture_output=True, text=True, check=False)
     if asked.returncode:
         said = next((line for line in asked.stderr.splitlines() if line.startswith("ERROR")), "ERROR: no answer")
-        if "Unable to acquire lock" in said:
+        if "Unable to acquire lock" in said or " is busy" in said:
             return Finding("note", "DVC", f"{version('dvc')}; another dvc is at work here")
         return Finding("fix", "DVC", f"dvc status says {said}")
     changed = json.loads(asked.stdout)

@@ -86,10 +86,11 @@ def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
     """({stage that is not up to date: those of them that it needs}, every stage in DVC's order).
 
     Raises:
-        UserError: a target is no stage.
+        UserError: a target is no stage, or another rebuild goes on.
     """
     import networkx
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.repo import Repo
     from dvc.repo.reproduce import plan_repro
 
@@ -100,7 +101,11 @@ def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
     except DvcException as error:
         raise UserError(f"STAGE: {' '.join(str(error).split())}; allowed: what `dvc stage list` lists") from None
     within = set(wanted).union(*(networkx.descendants(graph, stage) for stage in wanted))
-    changed = set(repo.status(check_updates=False))  # what is imported stays at its commit, as in `dvc repro`
+    try:
+        changed = set(repo.status(check_updates=False))  # what is imported stays at its commit, as in `dvc repro`
+    except LockError as error:
+        cause = " ".join(str(error).partition("\n\n")[0].split())
+        raise UserError(f"another dvc is at work here: {cause}; allowed: one at a time") from None
     stale = {stage for stage in within if stage.addressing in changed}
     stale = stale.union(*(networkx.ancestors(graph, stage) & within for stage in stale))
     needs = {

@@ -29,6 +29,12 @@ LABELS = ["a", "b"] * 60
 IS_B = np.array([label == "b" for label in LABELS])
 
 
+def test_rows_of_a_table_have_no_file_type_of_their_own() -> None:
+    order = sorted(LABELS)
+    found = scored(table(120, path=[f"fer2013.csv:{i:06d}" for i in range(120)]), noise(120), order)
+    assert found.alone["file type"] <= 0.5
+
+
 def test_noise_tells_nothing() -> None:
     found = scored(table(120), noise(120), LABELS)
     assert found.low <= found.chance == 0.5

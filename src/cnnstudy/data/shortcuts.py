@@ -4,6 +4,7 @@ The features are what a file says of itself (type, size, colour mode, bytes, fol
 and its mean brightness say. The same model tells whether splits differ in them: drift.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -20,6 +21,8 @@ FOLDS = 5
 # An audit asks several questions of a data set, and 95 % would often find something where there is nothing.
 CONFIDENCE = 0.99
 STRETCHES = 4
+# What a picture's path ends with whose pixels are a row of a table; no part of its type.
+ROW = re.compile(r":\d+$")
 # Of every tree.
 LIMITS: dict[str, int] = {"max_depth": 8, "min_samples_leaf": 2, "random_state": 0}
 
@@ -47,7 +50,7 @@ def features(samples: pd.DataFrame, images: np.ndarray, spoken: set[str]) -> Fea
     Parts of a path that are in `spoken` (names of classes and splits, in lower case) are not taken as a folder.
     """
     text = {
-        "file type": [PurePosixPath(path).suffix.casefold() for path in samples["path"]],
+        "file type": [ROW.sub("", PurePosixPath(path).suffix).casefold() for path in samples["path"]],
         "colour mode": samples["mode"],
         "folder": samples["source"] + [_folder(path, spoken) for path in samples["path"]],
     }

@@ -14,7 +14,7 @@ from cnnstudy import paths, trained
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
 from cnnstudy.export import litert
-from cnnstudy.params import StudyName, read_params
+from cnnstudy.params import Params, StudyName, read_params
 from cnnstudy.process import end_with_parent
 from cnnstudy.serving import choice, pictures, promote, registered
 from cnnstudy.serving.net import Net, keras_net
@@ -81,13 +81,15 @@ def _net(arguments: argparse.Namespace) -> Net:
             raise UserError(
                 f"--litert: {arguments.litert!r} found beside another phase or seed; allowed: the run's own"
             )
-        return _for_phones(its.run, arguments.litert)
+        return _for_phones(params, its.run, arguments.litert)
     environment.configure(params.compute.threads)
     return keras_net(trained.load(params, its.run, its.folder), trained.classes(params, its.run))
 
 
-def _for_phones(run: str, precision: str) -> Net:
+def _for_phones(params: Params, run: str, precision: str) -> Net:
     """A run's LiteRT file, which needs no TensorFlow."""
+    if run not in params.finetuned:
+        raise UserError(f"--litert: {run} found; allowed: a run with a net for phones: {', '.join(params.finetuned)}")
     found = litert.open_net(paths.lite(run, precision))
     classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines()
     return Net(tuple(classes), found.side, found.probabilities)
