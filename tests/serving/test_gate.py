@@ -60,20 +60,16 @@ def never_rebuilt(params: Params) -> None:
     paths.LOCK.unlink()
 
 
-def audited_before(params: Params) -> None:
-    text = paths.LOCK.read_text()
-    start = text.index("audit@faces")
-    splits = text.index("data/faces/splits.csv", start)
-    md5 = text.rindex("md5: ", start, splits) + len("md5: ")
-    paths.LOCK.write_text(text[:md5] + "0" * 32 + text[md5 + 32 :])
+def other(stage: str, path: Path) -> Callable[[Params], None]:
+    """A lock in which a stage read another version of a file."""
 
+    def spoil(params: Params) -> None:
+        content = yaml.safe_load(paths.LOCK.read_text())
+        (entry,) = (each for each in content["stages"][stage]["deps"] if each["path"] == path.as_posix())
+        entry["md5"] = "0" * 32
+        paths.LOCK.write_text(yaml.safe_dump(content))
 
-def base_of_before(params: Params) -> None:
-    text = paths.LOCK.read_text()
-    start = text.index("finetune@alexnet")
-    base = text.index("path: models/alexnet/base", start)
-    md5 = text.rindex("md5: ", start, base) + len("md5: ")
-    paths.LOCK.write_text(text[:md5] + "0" * 32 + text[md5 + 32 :])
+    return spoil
 
 
 def audited_by_hand(params: Params) -> None:
@@ -103,14 +99,22 @@ def without(path: Path) -> Callable[[Params], None]:
         (trained_again, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
         (evaluated_by_hand, "metrics/runs/alexnet.json: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
         (never_rebuilt, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
-        (base_of_before, "dvc.lock: models/alexnet/base is not the same for train@alexnet, finetune@alexnet", "repro"),
+        (
+            other("finetune@alexnet", paths.phase("alexnet", "base")),
+            "dvc.lock: models/alexnet/base is not the same for train@alexnet, finetune@alexnet",
+            "repro",
+        ),
         (audited_by_hand, "metrics/audit/faces.json: not what dvc.lock has of audit@faces", "repro"),
         (
             with_other_parameters,
             "params.yaml: batchnorm: recalibrated found",
             "moving, which evaluate@alexnet was done with, or what `cnnstudy repro evaluate@alexnet",
         ),
-        (audited_before, "dvc.lock: data/faces/splits.csv is not the same for split@faces, audit@faces", "repro"),
+        (
+            other("audit@faces", paths.splits("faces")),
+            "dvc.lock: data/faces/splits.csv is not the same for split@faces, audit@faces",
+            "repro",
+        ),
         (without(paths.run_metrics("alexnet")), "metrics/runs/alexnet.json: no such file", "repro evaluate@alexnet"),
         (without(paths.audit("faces")), "metrics/audit/faces.json: no such file", "repro audit@faces"),
         (
