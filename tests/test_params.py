@@ -10,7 +10,7 @@ import yaml
 from dvc.utils.hydra import compose_and_dump
 
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, read_params
+from cnnstudy.params import Params, read_params, require_sources
 
 ROOT = Path(__file__).parents[1]
 GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
@@ -251,6 +251,21 @@ def test_a_file_is_read_as_dvc_reads_it(tmp_path: Path) -> None:
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_params(tmp_path / "params.yaml")
+
+
+def test_a_source_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = changed(("sources", "xray", "path"), "data/raw/films")
+    content["studies"] = {"xray": {"path": "data/raw/films"}}
+    params = Params.model_validate(content)
+    with pytest.raises(UserError, match=r"params.yaml: sources.xray.path: 'data/raw/films' is no folder; allowed: "):
+        require_sources(params)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/raw.dvc").touch()
+    with pytest.raises(UserError, match=r"; allowed: an existing folder; `dvc pull` brings this one"):
+        require_sources(params)
+    (tmp_path / "data/raw/films").mkdir(parents=True)
+    require_sources(params)
 
 
 def test_params_cannot_be_changed() -> None:

@@ -60,3 +60,27 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     alone = Workspace(tmp_path / "clone", workspace.environment)
     said = alone.run("cnnstudy", "compare", "HEAD~1", "HEAD")
     assert "  xray: data/xray/samples.csv is not in DVC's cache; `dvc fetch --all-commits` brings it" in said
+    said = alone.run("cnnstudy", "repro", "split@xray", code=2)
+    assert said.endswith("is no folder; allowed: an existing folder; `dvc pull` brings this one\n")
+    alone.run("dvc", "pull", FOLDER)
+    alone.run("cnnstudy", "repro", "split@xray")
+    assert len((alone.path / paths.samples("xray")).read_text().splitlines()) == 1 + 20
+
+
+def test_a_source_that_is_gone_is_told_before_anything_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "workspace").mkdir()
+    workspace, films = clone(tmp_path / "workspace"), tmp_path / "published/films"
+    publish(tmp_path / "published", 10, workspace.environment)
+    settings = "model=xraynet", "profile=smoke", "xray_data=folders"
+    workspace.compose(*settings, f"sources.xray.path={films}")
+    workspace.run("dvc", "repro", "split@xray")
+    samples = (workspace.path / paths.samples("xray")).read_bytes()
+    films.rename(tmp_path / "moved")
+    line = f"error: params.yaml: sources.xray.path: '{films}' is no folder; allowed: an existing folder"
+    assert workspace.run("cnnstudy", "repro", "split@xray", code=2).splitlines() == [line]
+    assert f"fix   parameters: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
+    workspace.compose(*settings, f"sources.xray.path={tmp_path}/moved", "xray.split.val=0.4")
+    (tmp_path / "moved").rename(films)
+    said = workspace.run("dvc", "repro", "split@xray", code=255)
+    assert f"error: params.yaml: sources.xray.path: '{tmp_path}/moved' is no folder; allowed: " in said
+    assert (workspace.path / paths.samples("xray")).read_bytes() == samples

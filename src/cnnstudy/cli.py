@@ -123,7 +123,8 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
     check()
-    if not repro(targets, jobs or default_jobs(read_params())):
+    params = read_params()
+    if not repro(targets, jobs or default_jobs(params), params):
         raise SystemExit(1)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from cnnstudy import locked, paths, recovery
 from cnnstudy.composed import GROUPS, composed, flat
 from cnnstudy.errors import UserError
-from cnnstudy.params import read_params
+from cnnstudy.params import read_params, require_sources
 from cnnstudy.sizes import GIB, disk_bytes, machine_memory, memory_bytes
 
 LOCKS = ("requirements.lock", "requirements-gpu.lock")
@@ -112,6 +112,7 @@ def _pipeline(dvc: str) -> Finding:
 def _parameters() -> Iterator[Finding]:
     try:
         params = read_params()
+        require_sources(params)
     except UserError as error:
         yield Finding("fix", "parameters", str(error))
         return

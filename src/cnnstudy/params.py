@@ -3,6 +3,7 @@
 Every value is checked for its type (no conversion), its range and its choices, and no key may be missing or unknown.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -336,6 +337,26 @@ def parse_params(text: str, path: Path) -> Params:
     for key, value, allowed in _contradictions(params):
         raise UserError(f"{path}: {key}: {_shown(value)} found; allowed: {allowed}")
     return params
+
+
+def require_sources(params: Params) -> None:
+    """Refuse a source that is not there, before the stage that reads it: DVC removes a stage's outputs first.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    for study in params.studies:
+        require_source(params, study)
+
+
+def require_source(params: Params, study: StudyName) -> None:
+    """The same of one study."""
+    path = Path(params.source(study).path)
+    if os.path.isdir(path):  # unlike Path.is_dir, False where a folder above can't be entered
+        return
+    is_tracked = any(Path(f"{each}.dvc").is_file() for each in (path, *path.parents))
+    allowed = "an existing folder; `dvc pull` brings this one" if is_tracked else "an existing folder"
+    raise UserError(f"{paths.PARAMS}: sources.{study}.path: {str(path)!r} is no folder; allowed: {allowed}")
 
 
 def _explain(error: ValidationError) -> str:

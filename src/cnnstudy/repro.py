@@ -19,7 +19,7 @@ from typing import Any
 
 from cnnstudy import dvclock, paths, process, recovery, sizes, warm
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
+from cnnstudy.params import Params, require_sources
 
 # A device that several trainings would have to share.
 GPU = Path("/dev/nvidiactl")
@@ -57,19 +57,21 @@ def default_jobs(params: Params) -> int:
     return max(1, min(cores // params.compute.threads, sizes.machine_memory() // memory))
 
 
-def repro(targets: list[str], jobs: int) -> bool:
+def repro(targets: list[str], jobs: int, params: Params) -> bool:
     """Bring stages up to date, all of them or `targets` and what they need; whether that went well.
 
     After a failure no more stages are started; those that run are waited for.
 
     Raises:
-        UserError: a target is no stage.
+        UserError: a target is no stage, or a source that is to be read is not there.
     """
     gc.disable()  # of what planning makes all stays; then this process waits
     needs, order = _plan(targets)
     if not needs:
         print("Data and pipelines are up to date.", flush=True)
         return True
+    if any(name.startswith("ingest@") for name in needs):
+        require_sources(params)
     recovery.leave_guardian(os.getpid())
     os.environ[recovery.GUARDED] = "1"
     known, before = _locked(), _content()

@@ -22,7 +22,7 @@ from cnnstudy.data.decode import Decoded, UnreadableError, read_grey, read_image
 from cnnstudy.data.samples import COLUMNS
 from cnnstudy.data.sources import Candidate, drawn
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, StudyName
+from cnnstudy.params import Params, StudyName, require_source
 from cnnstudy.process import end_with_parent
 
 # Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
@@ -59,9 +59,8 @@ def find(params: Params, study: StudyName) -> Found:
     source, settings = params.source(study), params.study(study)
     if source.format == "drawn":
         return Found(drawn.find(params, study), drawn.reader(params, study))
+    require_source(params, study)
     root = Path(source.path)
-    if not root.is_dir():
-        raise UserError(f"params.yaml: sources.{study}.path: {source.path!r} is no folder; allowed: an existing folder")
     names = {alias.casefold(): name for name, aliases in settings.classes.items() for alias in (name, *aliases)}
     found = sources.find(source.format, root, set(names))
     named = [_named(candidate, names, study) for candidate in found]
