@@ -388,6 +388,18 @@ def test_a_store_that_another_process_holds_is_not_waited_for(
     assert "mlflow.db.lock' could not be acquired" in line
 
 
+def test_a_store_that_must_be_made_first_is_waited_for_longer(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(record, "within", lambda seconds, work: waits.append(seconds))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
+    record.record_run(params, "alexnet", record.REBUILD_LIMIT)
+    (tmp_path / "new.db").touch()
+    record.record_run(params, "alexnet", record.REBUILD_LIMIT)
+    assert waits == [record.NEW_STORE * record.REBUILD_LIMIT, record.REBUILD_LIMIT]
+
+
 RECORD = """
 import mlflow
 from cnnstudy.params import read_params

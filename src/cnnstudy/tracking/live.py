@@ -127,7 +127,8 @@ class Logger:
         known = [*self.waiting]
         if self.phase != "base":
             known += facts.curves(self.params, self.run, "base")
-        client, run = upsert.open_live(facts.training_record(self.params, self.run), known, record.NEW_STORE_LIMIT)
+        training, wait = facts.training_record(self.params, self.run), record.NEW_STORE * record.LIMIT
+        client, run = upsert.open_live(training, known, wait)
         mlflow.set_tracking_uri(store.uri())
         monitor = SystemMetricsMonitor(run.info.run_id, SAMPLING, resume_logging=True)
         monitor.start()

@@ -14,12 +14,12 @@ from cnnstudy.tracking.recorder import ELSEWHERE
 
 Result = TypeVar("Result")
 
-# Seconds that a stage waits for its record, that it waits where the store must be made first, that a rebuild does (its
-# records are made with what its stages leave of the processor), and that a user does.
+# Seconds that a stage waits for its record, that a rebuild does (its records are made with what its stages leave of the
+# processor), and that a user does; and how many times as long where the store must be made first.
 LIMIT = 10.0
-NEW_STORE_LIMIT = 60.0
 REBUILD_LIMIT = 60.0
 USER_LIMIT = 600.0
+NEW_STORE = 6
 LATER = "`cnnstudy track` records it later"
 
 
@@ -140,7 +140,7 @@ def _stored(record: facts.Record, limit: float, remedy: str = LATER) -> bool:
         store.configure()
         import mlflow  # noqa: F401  takes seconds, which are not the store's
 
-        seconds = max(limit, NEW_STORE_LIMIT) if store.is_new() else limit
+        seconds = NEW_STORE * limit if store.is_new() else limit
         within(seconds, lambda: upsert.upsert(record, 0.8 * seconds))
     except Exception as error:  # whatever the store raises: the stage's own outputs are whole
         _warn(record.name, error, remedy)
