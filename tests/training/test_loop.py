@@ -1,6 +1,7 @@
 """Training and prediction: learn, repeat to the bit, and write what was learnt."""
 
 import dataclasses
+import gc
 import hashlib
 from pathlib import Path
 
@@ -38,6 +39,15 @@ def test_the_same_seed_gives_the_same_bits(dataset: Dataset, tmp_path: Path) -> 
         model.save_weights(tmp_path / f"{attempt}.weights.h5")
         files.append(((tmp_path / f"{attempt}.weights.h5").read_bytes(), history.to_csv()))
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_nothing_of_a_training_stays_when_it_is_over(dataset: Dataset, optimizer: str) -> None:
+    trained(dataset, training(dataset), settings=ADAM.model_copy(update={"optimizer": optimizer}))
+    keras.backend.clear_session()
+    gc.collect()
+    graphs = [each for each in gc.get_objects() if type(each).__name__ == "FuncGraph"]
+    assert not [graph.name for graph in graphs if graph.name.startswith("one_step")]  # those hold weights and moments
 
 
 def test_order_and_augmentation_follow_seed_and_epoch(dataset: Dataset) -> None:

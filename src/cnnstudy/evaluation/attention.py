@@ -10,15 +10,14 @@ from PIL import Image
 
 from cnnstudy import paths
 from cnnstudy.data import samples
+from cnnstudy.evaluation.figures import DPI, INK, LETTER
 from cnnstudy.params import HEADLINE, Params
 
-DPI = 120
-INK = "#22303c"
 # Side of a picture and of what stands around it, in inches.
 CELL, CAPTION, LEFT, HEAD = 0.95, 0.17, 0.95, 0.36
 COLUMNS, PAIRS = 6, 4
-# Inches of a letter of a class's name, and how many letters fit under a pair.
-LETTER, FITTING = 0.075, 31
+# Letters that fit under a pair.
+FITTING = 31
 
 
 def write_attention(params: Params, run: str, folder: Path) -> dict[str, float]:

@@ -5,6 +5,8 @@ from functools import partial
 import keras
 import tensorflow as tf
 
+GradientsAndVariables = list[tuple[tf.Tensor | None, tf.Variable]]
+
 # Of Muon: the share of its momentum that a step keeps, and the iteration's steps and coefficients.
 MOMENTUM, ITERATIONS, COEFFICIENTS = 0.9, 5, (3.4445, -4.7750, 2.0315)
 TINY = 1e-7
@@ -38,6 +40,16 @@ class Adam(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=tf.cast(gradient, variable.dtype),
         )
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: GradientsAndVariables) -> GradientsAndVariables:
+        """Of one replica there is nothing to sum, and TensorFlow keeps what sums: for its gradient, for good.
+
+        With it would stay the step's graph, the net and the moments, of every training that a process makes.
+        """
+        if tf.distribute.get_strategy().num_replicas_in_sync == 1:
+            return grads_and_vars
+        summed: GradientsAndVariables = super()._all_reduce_sum_gradients(grads_and_vars)
+        return summed
 
 
 class Muon(Adam):
