@@ -159,14 +159,13 @@ def test_track_records_what_is_there_and_ui_serves_it(
     call(monkeypatch, "track")
     what = "runs, ablations and pages of HEAD, its experiments and the workspace"
     assert capsys.readouterr().out == f"MLflow has 5 of 5 {what}\n"
-    served: list[list[str]] = []
-    monkeypatch.setattr(os, "execv", lambda path, arguments: served.append([str(path), *arguments]))
+    served: list[tuple[Path, list[str], dict[str, str]]] = []
+    monkeypatch.setattr(os, "execve", lambda *program: served.append(program))
     call(monkeypatch, "ui", "--port", "5123")
-    (command,) = served
-    assert Path(command[0]).name == "mlflow"
-    assert command[2:] == [
-        "ui", f"--backend-store-uri={store.uri()}", "--host=127.0.0.1", "--port=5123", "--workers=1",
-    ]  # fmt: skip
+    ((program, arguments, environment),) = served
+    assert program.name == "mlflow"
+    assert arguments[1:] == ["ui", "--host=127.0.0.1", "--port=5123", "--workers=1"]
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == store.uri()
     *_, faces, xray = capsys.readouterr().out.splitlines()
     for study, line in (("faces", faces), ("xray", xray)):
         experiment = store.client().get_experiment_by_name(study)

@@ -273,8 +273,10 @@ def serve(port: int) -> None:
             page = f"experiments/{each.experiment_id}/runs?workflowType=machine_learning"
             print(f"  {each.name}: http://127.0.0.1:{port}/#/{page}", flush=True)
     mlflow = Path(sys.executable).with_name("mlflow")
-    options = {"backend-store-uri": store.uri(), "host": "127.0.0.1", "port": str(port), "workers": "1"}
-    os.execv(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())])
+    options = {"host": "127.0.0.1", "port": str(port), "workers": "1"}
+    # Not an option: what a process was called with, every user of the machine can read, and a password may be in it.
+    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": store.uri()}
+    os.execve(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())], environment)
 
 
 def _require_free(port: int) -> None:

@@ -73,7 +73,7 @@ def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_
     assert built == [["augment@xray-aug0"]]
     assert (tmp_path / "optuna.db").exists()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "trial 1 of 3: learning_rate 0.001, batch_size 16"
+    assert lines[0] == "trial 1, 1 of 3: learning_rate 0.001, batch_size 16"
     assert lines[-4].startswith("trials: 3, of these pruned: 0; xray-aug0-")
     assert lines[-3].startswith("best: trial ")
     assert lines[-1].startswith("  dvc exp run --temp -S model=xraynet -S ")

@@ -45,6 +45,7 @@ def test_a_search_has_a_run_and_each_trial_one_below() -> None:
     counts = {state: parent.data.metrics[f"trials/{state}"] for state in ("complete", "pruned", "failed")}
     assert counts == {"complete": 4, "pruned": 2, "failed": 0}
     children.sort(key=lambda run: int(run.data.tags["trial"]))
+    assert [run.info.run_name for run in children] == [f"trial {number}" for number in range(1, 7)]
     assert [run.data.tags["state"][0] for run in children] == ["c", "c", "p", "c", "c", "p"]
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     assert {run.info.status for run in children} == {"FINISHED"}
@@ -70,7 +71,7 @@ def test_what_a_stopped_search_left_is_recorded_when_it_goes_on(tmp_path: Path) 
         run.data.tags["trial"]: (run.data.tags["state"], run.info.status) for run in runs if "trial" in run.data.tags
     }
     whole = ("complete", "FINISHED")
-    assert ends == {"0": whole, "1": ("failed", "FAILED"), "2": whole, "3": whole}
+    assert ends == {"1": whole, "2": ("failed", "FAILED"), "3": whole, "4": whole}
 
 
 def test_a_store_that_is_down_costs_one_warning_and_no_trial(

@@ -57,7 +57,7 @@ def search(job: Search, count: int) -> None:
     if found is None:
         print("no trial was trained to its end")
         return
-    print(f"best: trial {ended.index(found) + 1}, {trials.outcome(found)}; {trials.shown(found.params)}")
+    print(f"best: {trials.called(found)}, {trials.outcome(found)}; {trials.shown(found.params)}")
     print("train a run with it (an accuracy that was the best of many is too high):")
     print(f"  {command(job, found.params)}")
 

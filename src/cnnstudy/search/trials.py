@@ -120,9 +120,10 @@ def run(search: Search, trials: int, objective: Objective, record: Record) -> "S
         record(study, None)
         while (count := len(finished(study))) < trials:
             trial = _ask(study, search, count)
-            print(f"trial {count + 1} of {trials}: {shown(trial.params)}", flush=True)
+            name = called(trial)
+            print(f"{name}, {count + 1} of {trials}: {shown(trial.params)}", flush=True)
             ended = _make(study, trial, search, objective)
-            print(f"trial {count + 1} of {trials}: {outcome(ended)}", flush=True)
+            print(f"{name}: {outcome(ended)}", flush=True)
             record(study, ended)
     return study
 
@@ -140,6 +141,11 @@ def best(study: "Study") -> "FrozenTrial | None":
 
     whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return max(whole, key=lambda trial: trial.value or 0.0, default=None)
+
+
+def called(trial: "Trial | FrozenTrial") -> str:
+    """A trial's name, here and in MLflow: counted from 1, those that were cut off included."""
+    return f"trial {trial.number + 1}"
 
 
 def shown(values: dict[str, Value]) -> str:

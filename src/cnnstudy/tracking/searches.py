@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from cnnstudy.search.trials import called
 from cnnstudy.tracking import facts
 from cnnstudy.tracking.keys import text_md5
 from cnnstudy.tracking.record import record_made
@@ -29,7 +30,7 @@ class Recorder:
         ended = [each for each in study.get_trials(deepcopy=False) if each.state.name in STATES]
         self._record(f"search {study.study_name}", search_record, study, ended)
         for each in [trial] if trial else ended:
-            self._record(f"trial {each.number}", trial_record, study, each)
+            self._record(called(each), trial_record, study, each)
 
     def _record(self, name: str, make: Any, *arguments: Any) -> None:
         if self.is_up:
@@ -73,12 +74,12 @@ def trial_record(search: "Search", study: "Study", trial: "FrozenTrial") -> fact
     if trial.duration is not None:
         finals["seconds"] = trial.duration.total_seconds()
     return facts.Record(
-        name=f"trial {trial.number}",
+        name=called(trial),
         study=search.params.runs[search.run].study,
         key=text_md5(f"trial {trial.number} of {_search_key(study)}"),
         params={name: str(value) for name, value in trial.params.items()},
         tags=_tags(search, study)
-        | {"kind": "trial", "trial": str(trial.number), "state": state}
+        | {"kind": "trial", "trial": str(trial.number + 1), "state": state}
         | {name: attributes[name] for name in ("reason",) if name in attributes},
         finals=finals,
         series=[
