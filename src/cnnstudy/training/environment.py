@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,13 @@ def import_tensorflow() -> None:
     # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn, for wrappers.
     with silenced(), _without("sklearn"):
         import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        import tensorflow as tf
+    tf.get_logger().addFilter(_is_news)
+
+
+def _is_news(record: LogRecord) -> bool:
+    """Not that steps are traced again and again, which TensorFlow warns of: each training has its own."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextmanager
