@@ -1,11 +1,13 @@
 """What differs between two states of the data; two commits are compared in test_pipeline.py."""
 
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from workspace import Workspace, clone
+from workspace import ROOT, Workspace, clone
 
+from cnnstudy import paths
 from cnnstudy.compare import ASPECTS, NAME, difference
 
 
@@ -33,6 +35,20 @@ BEFORE = table("a x happy train", "b y sad val", "c z sad train")
 )
 def test_samples_are_the_same_where_their_source_calls_them_so(after: pd.DataFrame, words: str) -> None:
     assert difference(BEFORE, after) == words
+
+
+def test_what_is_not_in_the_cache_is_not_taken_for_the_same(workspace: Workspace) -> None:
+    lock = (ROOT / paths.LOCK).read_text()
+    (hashed,) = set(re.findall(r"path: plots/runs/xray-aug0/figures\n +hash: md5\n +md5: (\w+)", lock))
+    for text in (lock, lock.replace(hashed, hashed[::-1])):
+        (workspace.path / paths.LOCK).write_text(text)
+        workspace.run("git", "add", "--all")
+        workspace.run("git", "commit", "--quiet", "--message=lock")
+    lines = workspace.run("cnnstudy", "compare", "HEAD~1", "HEAD").splitlines()
+    assert lines[1:4] == ["Data", "  faces: the same images", "  xray: the same images"]
+    folder = paths.run_plots("xray-aug0") / "figures"
+    assert f"  modified {folder}/ (files not in DVC's cache)" in lines
+    assert lines[-1] == "  of 1 folder: not in DVC's cache; `dvc fetch --all-commits` brings what a remote has"
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ KINDS = "added", "deleted", "modified"
 # A sample is the same where its source calls it the same; what of it may differ.
 NAME = ["source", "path"]
 ASPECTS = {"sha256": "other content", "label": "another label", "split": "another split"}
+ABSENT = "not in DVC's cache; `dvc fetch --all-commits` brings what a remote has"
 # The tables that dvc.yaml draws; the others beside pictures are there to be read.
 DRAWN_TABLES = "plots/runs/*/*.csv"
 
@@ -45,8 +46,11 @@ def compare(a: str, b: str | None) -> None:
     for title, command in (("Parameters", "params"), ("Metrics", "metrics")):
         _print(title, ())
         main([command, "diff", *revisions])
-    drawn = sorted(path for its in changed.values() for path in its if _is_drawn(PurePath(path)))
-    _print("Pictures", () if drawn else ["none differs"])
+    listed = sorted(path for its in changed.values() for path in its)
+    drawn = [path for path in listed if _is_drawn(PurePath(path))]
+    unseen = [path for path in _unseen(listed) if path.startswith("plots/")]
+    without = [f"of {len(unseen)} folder{'s' * (len(unseen) != 1)}: {ABSENT}"] if unseen else ["none differs"]
+    _print("Pictures", without if unseen or not drawn else ())
     files.remove(paths.COMPARED)
     if drawn:
         main(["plots", "diff", *revisions, "--targets", *drawn, "--out", str(paths.COMPARED)])
@@ -69,12 +73,20 @@ def _is_drawn(path: PurePath) -> bool:
 def _folded(found: list[str]) -> Iterator[str]:
     """Without what lies in a folder that is listed itself; of that, how many files it is."""
     folders = [path for path in found if path.endswith("/")]
+    unseen = _unseen(found)
     for path in found:
-        if path in folders:
+        if path in unseen:
+            yield f"{path} (files not in DVC's cache)"
+        elif path in folders:
             count = sum(other.startswith(path) for other in found) - 1
             yield f"{path} ({count} file{'s' * (count != 1)})"
         elif not path.startswith(tuple(folders)):
             yield path
+
+
+def _unseen(found: list[str]) -> list[str]:
+    """The folders that differ in no file that DVC knows: what is in them it has not got."""
+    return [path for path in found if path.endswith("/") and sum(other.startswith(path) for other in found) == 1]
 
 
 def _print(title: str, lines: Iterator[str] | list[str] | tuple[()]) -> None:
@@ -93,7 +105,13 @@ def _data(a: str, b: str | None) -> Iterator[str]:
         try:
             yield f"{study}: {difference(_table(before, study), _table(after, study))}"
         except FileNotFoundError as error:
-            yield f"{study}: {error.filename} is not in DVC's cache; `dvc fetch --all-commits` brings it from a remote"
+            is_same = _hashes(before, study) == _hashes(after, study)
+            yield f"{study}: {'the same images' if is_same else f'{error.filename}: {ABSENT}'}"
+
+
+def _hashes(fs: "DVCFileSystem", study: str) -> list[str | None]:
+    """The MD5 of the tables of a study as dvc.lock has them."""
+    return [fs.info(name.as_posix()).get("md5") for name in (paths.samples(study), paths.splits(study))]
 
 
 def _table(fs: "DVCFileSystem", study: str) -> pd.DataFrame:
