@@ -17,11 +17,13 @@ PATIENCE = 120
 # What DVC calls, and how it hands over a stage; ends with what became of it.
 RUN = """
 import os, sys
+import atexit
 import cnnstudy.params
 from cnnstudy import warm
 from dvc.stage import run
 from dvc.stage.exceptions import StageCmdFailedError
 warm.fork_stages()
+atexit.register(print, "at dvc's exit")
 try:
     run._run(None, sys.argv[1], cwd=sys.argv[2], env=os.environ | {"DVC_STAGE": "a stage"}, shell=False)
 except StageCmdFailedError as error:
@@ -35,9 +37,10 @@ from helper import end
 end(sys.argv[1])
 """
 HELPER = """
-import os, signal, sys, time
+import atexit, os, signal, sys, time
 def end(how):
     print("to stderr", file=sys.stderr)
+    atexit.register(print, "at exit")
     if how == "fails":
         raise ValueError("a fault")
     if how == "exits":
@@ -86,6 +89,8 @@ def test_a_script_sees_what_python_would_show_it(folder: Path) -> None:
     assert f"{words} {folder} a stage __main__ {folder / 'src'}\n" in out
     assert err == "to stderr\n"
     assert "failed" not in out
+    assert out.splitlines()[-2:] == ["at exit", "at dvc's exit"]
+    assert out.count("at dvc's exit") == 1
 
 
 def test_others_libraries_are_there_already_and_ours_are_imported_anew(folder: Path) -> None:
@@ -98,6 +103,7 @@ def test_a_failure_is_dvc_s(how: str, code: int, folder: Path) -> None:
     out, err = run(command, folder)
     assert f"failed to run: {command}, exited with {code}" in out
     assert ("ValueError: a fault" in err) == (how == "fails")
+    assert ("at exit" in out) == (how != "killed")
 
 
 def test_ctrl_c_is_the_stage_s_and_dvc_says_how_it_ended(folder: Path) -> None:

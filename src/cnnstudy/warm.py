@@ -3,6 +3,7 @@
 TensorFlow, scikit-learn and Matplotlib take seconds to import, and a rebuild has dozens of stages.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -90,4 +91,8 @@ def _become(words: list[str], folder: str, environment: dict[str, str]) -> None:
         del sys.modules[name]
     sys.argv = words
     sys.path.insert(0, str(Path(words[0]).parent.resolve()))
-    runpy.run_path(words[0], run_name="__main__")
+    atexit._clear()  # what is to be done at this process's end is what the script asks for: temporary files go then
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
