@@ -11,6 +11,7 @@ import pytest
 from workspace import Workspace, clone
 
 from cnnstudy import locked, sizes
+from cnnstudy.nets import specs
 from cnnstudy.params import read_params
 
 LOCK = """# a comment
@@ -120,3 +121,8 @@ def test_sizes_grow_with_the_profile(workspace: Workspace, monkeypatch: pytest.M
     assert 1.8e9 < needed < 3e9
     assert 3 * sizes.disk_bytes(quick) < sizes.disk_bytes(report)
     assert sizes.machine_memory() > sizes.GIB / 4
+    weights = 4 * specs.parameter_counts(specs.layers_of("alexnet", 8), quick.faces.image_size)[0]
+    left = {name: entry for name, entry in quick.finetuned.items() if name != "alexnet"}
+    # Its second phase, and files for phones of 32, 16 and 8 bits a weight.
+    less = sizes.disk_bytes(quick) - sizes.disk_bytes(quick.model_copy(update={"finetuned": left}))
+    assert less == weights + weights * (32 + 16 + 8) // 32

@@ -100,8 +100,18 @@ def test_a_lock_that_ends_between_two_lines_lacks_stages(tmp_path: Path, monkeyp
     (said,) = recovery.mend(KEPT_LOCK.stat().st_mtime - 1)
     assert "put back as it was when the last stage began" in said
     assert LOCK.read_text() == whole
-    LOCK.write_text(whole + "  third:\n    cmd: echo\n")
+    for other in (whole + "  third:\n    cmd: echo\n", ENTRY.replace("check:", "two:", 1)):
+        assert other != ENTRY
+        LOCK.write_text(other)
+        assert list(recovery.mend(KEPT_LOCK.stat().st_mtime - 1)) == []
+    # That with fewer stages which git has is no beginning: somebody has just checked it out.
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    LOCK.write_text(ENTRY)
+    subprocess.run(["git", "add", str(LOCK)], check=True)
+    author = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *author, "commit", "--quiet", "--message=lock"], check=True)
     assert list(recovery.mend(KEPT_LOCK.stat().st_mtime - 1)) == []
+    assert LOCK.read_text() == ENTRY
 
 
 def test_a_guardian_mends_when_dvc_is_killed(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from optuna import Study
-from search.searched import EPOCHS, accuracy, epoch, make, quick, scripted, stopped_in, unrecorded
+from search.searched import EPOCHS, RUN, accuracy, epoch, make, quick, scripted, stopped_in, unrecorded
 
 from cnnstudy import paths
 from cnnstudy.errors import UserError
+from cnnstudy.params import Params
 from cnnstudy.search import trials
 from cnnstudy.search.space import Choices, with_values
-from cnnstudy.search.trials import Search
+from cnnstudy.search.trials import Epoch, Report, Search
 
 TESTS = Path(__file__).parents[1]
 
@@ -117,6 +118,20 @@ def test_a_trial_below_the_median_is_pruned_once_there_are_enough() -> None:
     assert found.number == 5
 
 
+def test_a_trial_that_has_come_to_its_last_epoch_is_not_pruned() -> None:
+    values = iter([0.8, 0.8, 0.8, 0.8, 0.1])
+
+    def objective(params: Params, report: Report) -> Epoch:
+        value = next(values)
+        for number in (1, 2):
+            report(epoch(number, value))
+        return epoch(2, value)
+
+    search = make()
+    short = dataclasses.replace(search, params=with_values(search.params, {"xray.epochs": 2}))
+    assert states(trials.run(short, 5, objective, unrecorded)) == ["COMPLETE"] * 5
+
+
 def test_a_loss_that_is_no_number_counts_as_pruned() -> None:
     study = trials.run(make(), 2, scripted([float("nan"), 0.5]), unrecorded)
     assert states(study) == ["PRUNED", "COMPLETE"]
@@ -149,7 +164,11 @@ def test_a_searchs_name_follows_data_and_what_is_not_searched() -> None:
     names |= {search.name, dataclasses.replace(search, space=search.space[:1]).name}
     paths.splits("xray").write_text(paths.splits("xray").read_text().replace("val", "train"))
     names |= {search.name}
-    assert len(names) == 6
+    turned = dict(reversed(search.params.xray.classes.items()))
+    steeper = {**search.params.plans, RUN: search.params.plans[RUN].model_copy(update={"level": 4})}
+    for change in ({"xray": search.params.xray.model_copy(update={"classes": turned})}, {"plans": steeper}):
+        names |= {dataclasses.replace(search, params=search.params.model_copy(update=change)).name}
+    assert len(names) == 8
     assert all(name.startswith("xray-aug0-") for name in names)
 
 
