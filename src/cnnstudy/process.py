@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from cnnstudy import paths
+from cnnstudy import inputs, paths
 from cnnstudy.errors import UserError
 from cnnstudy.recovery import keep_lock, leave_guardian
 
@@ -24,14 +24,20 @@ LOOK = 0.2
 
 
 def run_stage(main: Callable[..., None], *arguments: str) -> None:
-    """Call a stage's `main`, in one process at a time in this workspace, which ends when its `dvc` does."""
+    """Call a stage's `main`, in one process at a time in this workspace, which ends when its `dvc` does.
+
+    What it is begun with must be the same when it has ended; see `inputs`.
+    """
     with reported_errors():
         if "DVC_STAGE" in os.environ and (starter := find_starter()):
             leave_guardian(starter.pid)
             keep_lock()
             end_with(starter)
         with _alone("@".join([Path(sys.argv[0]).stem, *arguments])):
+            if "DVC_STAGE" in os.environ:
+                inputs.begin()
             main(*arguments)
+            inputs.check()
 
 
 @contextmanager

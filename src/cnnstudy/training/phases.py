@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from cnnstudy import files, paths
+from cnnstudy import files, inputs, paths
 from cnnstudy.data import regions, samples
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
@@ -79,6 +79,7 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
                     deterministically(partial(_train_seed, params, run, phase, seed, folder, partial(report, seed)))
         facts = _of_the_machine(params, run) | {"deterministic": environment.is_deterministic()}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
+        inputs.check()  # while what was trained is still kept for the same again
         with files.replacing(paths.phase(run, phase.name)) as aside:
             shutil.move(folder / "done", aside)
     environment.write_facts(params.compute.threads)
