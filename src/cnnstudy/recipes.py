@@ -14,6 +14,7 @@ import pandas as pd
 
 from cnnstudy import files, paths
 from cnnstudy.composed import composition
+from cnnstudy.data.groups import independent_images
 from cnnstudy.evaluation import intervals
 from cnnstudy.params import HEADLINE, Params, StudyName
 
@@ -100,7 +101,7 @@ def _compared(correct: dict[str, np.ndarray], groups: np.ndarray) -> dict[str, A
     found: dict[str, Any] = {}
     for kind, its in correct.items():
         accuracies = its.mean(axis=1).tolist()
-        low, high = intervals.accuracy_interval(accuracies, intervals.independent_images(its, groups))
+        low, high = intervals.accuracy_interval(accuracies, independent_images(its, groups))
         found[kind] = {
             "accuracies": [round(each, 4) for each in accuracies],
             "accuracy": round(float(np.mean(accuracies)), 4),

@@ -159,6 +159,27 @@ def test_a_patient_on_both_sides_of_a_hinted_split_is_found() -> None:
     assert content["dropped"] == 2
 
 
+def test_what_a_source_puts_into_no_split_is_on_no_side_of_one() -> None:
+    """Of two sources mixed one has no splits: nothing leaks into them, and they are no split that could be told."""
+    count = 80
+    is_split = np.arange(count) >= 40
+    table = pd.DataFrame({
+        "id": range(count), "label": ["normal", "covid"] * 40, "group": "", "hint": np.where(is_split, "train", ""),
+        "source": np.where(is_split, "x", "y"), "path": [f"{'yx'[own]}/{i}.png" for i, own in enumerate(is_split)],
+        "sha256": [str(i) for i in range(count)], "width": np.where(is_split, 9, 8), "height": 9, "mode": "L",
+        "bytes": 9, "split": "train", "reason": "", "copy": range(count), "family": range(count),
+    })  # fmt: skip
+    table.loc[60:, "hint"] = "test"
+    table.loc[40, ["sha256", "copy", "family"]] = table.loc[0, ["sha256", "copy", "family"]]
+    images = np.random.default_rng(0).integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
+    content = audit.audit(table, images, pd.DataFrame({"path": []}), parameters("xray", Path("/")).xray.classes)
+    assert {"leak", "drift"}.isdisjoint(checks(content, CAME))
+    assert checks(content, CAME)["copies"] == ("warning", 2)
+    table.loc[60, ["sha256", "copy", "family"]] = table.loc[0, ["sha256", "copy", "family"]]
+    content = audit.audit(table, images, pd.DataFrame({"path": []}), parameters("xray", Path("/")).xray.classes)
+    assert checks(content, CAME)["leak"] == ("severe", 3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("tie", "expected"), [(0.0, False), (1.0, True)])
 def test_drawn_films_tied_to_their_site_are_found(tmp_path: Path, tie: float, expected: bool) -> None:

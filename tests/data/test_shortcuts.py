@@ -84,6 +84,27 @@ def test_a_family_is_on_one_side_of_a_fold() -> None:
     assert whole.alone["size"] < 0.75
 
 
+def test_what_patients_have_by_chance_is_no_shortcut() -> None:
+    """Their films have a size of their own, which says nothing of the class: 20 films a patient are told together."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        families = np.repeat(np.arange(24), 20)
+        answers = np.repeat(rng.permutation(["a", "b"] * 12), 20)
+        features = {name: np.repeat(rng.normal(size=(24, 1)), 20, axis=0) for name in ("size", "bytes", "brightness")}
+        found = shortcuts.score(features, answers, families)
+        assert found is not None
+        assert found.low <= found.chance
+
+
+def test_what_all_patients_of_a_class_have_is_one() -> None:
+    answers = np.repeat(["a", "b"] * 12, 20)
+    features = {"size": (answers == "a").astype(float)[:, None]}
+    found = shortcuts.score(features, answers, np.repeat(np.arange(24), 20))
+    assert found is not None
+    assert found.accuracy == 1
+    assert found.low > found.chance
+
+
 def test_one_answer_or_one_family_gives_no_score() -> None:
     features = shortcuts.features(table(20), noise(20), set())
     assert shortcuts.score(features, np.array(["a"] * 20), np.arange(20)) is None

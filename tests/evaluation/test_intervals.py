@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp
 
-from cnnstudy.evaluation.intervals import accuracy_interval, differences, independent_images
+from cnnstudy.data.groups import independent_images
+from cnnstudy.evaluation.intervals import accuracy_interval, differences
 
 
 @pytest.mark.parametrize(("correct", "n"), [(38, 40), (0, 20), (20, 20), (131, 400)])

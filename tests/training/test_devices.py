@@ -61,6 +61,33 @@ for alone, both in zip(one, other, strict=True):
     np.testing.assert_allclose(alone, both, atol=1e-3)
 print("the same")
 """
+# A gradient that is no number on one of two copies only, under float16, whose loss is scaled.
+OVERFLOW = """
+from cnnstudy.training import precision
+from cnnstudy.training.optimizer import Adam, Muon
+
+for made in (lambda: Adam(0.01), lambda: Muon(0.01, 0.9, 0.99, 1e-3, 5.0)):
+    for bad in (0, 1, None):
+        with strategy.scope():
+            kernel = keras.Variable(np.ones((4, 4), np.float32))
+            optimizer = precision.scaled(made(), "mixed_float16")
+            optimizer.build([kernel])
+
+        @tf.function
+        def step():
+            def on_each():
+                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+                is_bad = tf.equal(replica, -1 if bad is None else bad)
+                optimizer.apply([tf.where(is_bad, np.float32("inf"), tf.ones((4, 4)))], [kernel])
+            strategy.run(on_each)
+
+        step()
+        first, second = (copy.numpy() for copy in kernel.value.values)
+        np.testing.assert_array_equal(first, second)
+        assert np.isfinite(first).all()
+        assert (first == 1).all() == (bad is not None)
+print("the same")
+"""
 # Neither 14 or 13 images nor a validation batch of 40 go alike to three copies; stopped, and taken up again.
 UNEVEN = """
 uneven = loop.Schedule(14, 3, "none", 1)
@@ -88,7 +115,9 @@ print("the same")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("script", "count"), [(EVEN, 2), (UNEVEN, 3)], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    ("script", "count"), [(EVEN, 2), (UNEVEN, 3), (OVERFLOW, 2)], ids=["even", "uneven", "overflow"]
+)
 def test_several_devices_train_as_one_does(script: str, count: int, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run(

@@ -132,6 +132,13 @@ def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
         loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, "none", 1), unkept())
 
 
+def test_a_weight_that_the_last_update_makes_no_number_is_an_error(dataset: Dataset) -> None:
+    """Of 40 images in one batch the loss is that of the first weights, and a number."""
+    wild, once = ADAM.model_copy(update={"learning_rate": float("inf")}), loop.Schedule(40, 1, "none", 1)
+    with pytest.raises(FloatingPointError, match="a weight is no number after epoch 1"):
+        trained(dataset, training(dataset), settings=wild, schedule=once)
+
+
 def test_a_net_that_diverges_in_its_last_epoch_is_not_taken_for_done_the_next_time(
     dataset: Dataset, tmp_path: Path
 ) -> None:

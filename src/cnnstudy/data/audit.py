@@ -44,6 +44,10 @@ class View:
     table: pd.DataFrame
     features: shortcuts.Features
 
+    def where(self, chosen: pd.Series) -> "View":
+        """Of some images alone."""
+        return View(self.table[chosen], {name: its[chosen.to_numpy()] for name, its in self.features.items()})
+
 
 def balance(samples: pd.DataFrame, splits: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
     """Images per class (rows, in the order of `classes`) and split (columns)."""
@@ -62,8 +66,8 @@ def audit(
     """
     spoken = {name.casefold() for own, aliases in classes.items() for name in (own, *aliases)} | set(HINTS)
     features = shortcuts.features(table, images, spoken)
-    kept = (table["reason"] == "").to_numpy()
-    used = View(table[kept], {name: its[kept] for name, its in features.items()})
+    kept = table["reason"] == ""
+    used = View(table, features).where(kept)
     views = {"as it came": View(table.assign(split=table["hint"]), features), "as it is used": used}
     scores = _scores(views)
     dropped = table["reason"][~kept].value_counts().sort_index()
@@ -145,7 +149,8 @@ def _copies(table: pd.DataFrame) -> list[Finding]:
     copies = table[table.duplicated("copy", keep=False)]
     if copies.empty:
         return [Finding("copies", "no picture is there twice", "info", 0, "Nothing to do.")]
-    spread = copies.groupby("copy")[["label", "split"]].transform("nunique")
+    hinted = copies.assign(split=copies["split"].where(copies["split"] != ""))  # a source may put some into no split
+    spread = hinted.groupby("copy")[["label", "split"]].transform("nunique")
     across, between = spread["label"] > 1, spread["split"] > 1
     kinds: tuple[tuple[Check, str, pd.Series, Literal["warning", "severe"], str], ...] = (
         ("conflict", "the same picture under two classes", across, "severe",
@@ -183,9 +188,8 @@ def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | Non
     known: dict[tuple[str, ...], shortcuts.Score | None] = {}
     scores: dict[str, dict[str, shortcuts.Score | None]] = {}
     for name, view in views.items():
-        chosen = view.table["split"].isin(TRAINING).to_numpy()
-        training = View(view.table[chosen], {feature: its[chosen] for feature, its in view.features.items()})
-        asked = {"class": ("label", view), "class in training": ("label", training), "split": ("split", view)}
+        training, split = view.where(view.table["split"].isin(TRAINING)), view.where(view.table["split"] != "")
+        asked = {"class": ("label", view), "class in training": ("label", training), "split": ("split", split)}
         scores[name] = {}
         for answer, (column, its) in asked.items():
             key = (*its.table["id"].astype(str), *its.table[column])

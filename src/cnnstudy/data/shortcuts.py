@@ -15,6 +15,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
+from cnnstudy.data.groups import independent_images
+
 # Enough for an interval of 0.03 to either side at most.
 LARGEST_SAMPLE = 2_000
 FOLDS = 5
@@ -90,7 +92,9 @@ def score(features: Features, answers: np.ndarray, families: np.ndarray) -> Scor
     alone = {name: float(right(columns).mean()) if name in varied else chance for name, columns in features.items()}
     alone = {name: round(value, 4) for name, value in alone.items()}
     together = right(np.hstack(list(varied.values()) or [np.zeros((len(chosen), 1))]))
-    interval = binomtest(int(together.sum()), len(together)).proportion_ci(CONFIDENCE, method="wilson")
+    # A patient's films are told, or not, together.
+    n = round(independent_images(together[None], families))
+    interval = binomtest(round(n * together.mean()), n).proportion_ci(CONFIDENCE, method="wilson")
     accuracy, low, high, chance = (
         round(float(value), 4) for value in (together.mean(), interval.low, interval.high, chance)
     )

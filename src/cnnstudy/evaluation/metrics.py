@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
 
-from cnnstudy.evaluation.intervals import accuracy_interval, independent_images
+from cnnstudy.data.groups import independent_images
+from cnnstudy.evaluation.intervals import accuracy_interval
 from cnnstudy.evaluation.predictions import Answers
 
 Metrics = dict[str, float | int | bool | list[float]]

@@ -227,7 +227,7 @@ def _text(run: str, phase: str, split: str) -> str:
 
 def _hashes(params: Params, lock: Path) -> dict[str, str]:
     """MD5 of the parameters that this page depends on, in a fixed order, and of the lock file."""
-    content = json.dumps(params.model_dump(exclude={"compute", "audit"}), sort_keys=True)
+    content = json.dumps(params.model_dump(exclude={"compute", "audit", "tracking", "promotion"}), sort_keys=True)
     return {
         "parameters": hashlib.md5(content.encode(), usedforsecurity=False).hexdigest(),
         lock.name: files.md5(lock),

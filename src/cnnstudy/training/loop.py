@@ -105,6 +105,9 @@ def fit(
         # Before it is stored, or the same again would take it for done.
         if not np.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} after epoch {epoch + 1}")
+        # The loss is that before the last update, and by the batches' statistics.
+        if not _is_finite(model):
+            raise FloatingPointError(f"a weight is no number after epoch {epoch + 1}")
         checkpoint.end_epoch(row)
     # No epoch took it up where the last one had ended before the training was stopped.
     checkpoint.set_model(twin)
@@ -112,6 +115,12 @@ def fit(
     if checkpoint.best_weights:
         model.set_weights(checkpoint.best_weights)
     return pd.DataFrame(checkpoint.progress.rows)
+
+
+def _is_finite(model: keras.Sequential) -> bool:
+    """Whether weights and statistics are numbers all; a sum is none where one of its terms is none."""
+    sums = [tf.reduce_sum(each.value) for each in model.weights if tf.as_dtype(each.dtype).is_floating]
+    return bool(np.isfinite(sums).all())
 
 
 def _augmented(model: keras.Sequential, data: TrainingSet, schedule: Schedule) -> keras.Model:

@@ -41,4 +41,15 @@ def gpu_policy(capability: tuple[int, int]) -> str:
 
 def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
     """The optimizer, with its loss scaled where small gradients would vanish (Micikevicius et al. 2018)."""
-    return keras.optimizers.LossScaleOptimizer(optimizer) if policy == "mixed_float16" else optimizer
+    return LossScale(optimizer) if policy == "mixed_float16" else optimizer
+
+
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras's, which asks the first replica alone whether gradients are numbers: here they are summed before that."""
+
+    def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
+        """Sum the replicas' gradients, and go on as Keras does: a step with an overflow is skipped by all of them."""
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
+            self.inner_optimizer.is_summed = True
+        super().apply(grads, trainable_variables)
