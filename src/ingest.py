@@ -4,7 +4,7 @@ import sys
 from typing import cast
 
 from cnnstudy import files, paths
-from cnnstudy.data import ingest
+from cnnstudy.data import ingest, samples
 from cnnstudy.data.sources import drawn
 from cnnstudy.params import StudyName, read_params
 from cnnstudy.process import run_stage
@@ -16,7 +16,8 @@ def main(name: str) -> None:
     found = ingest.find(params, study)
     size = params.study(study).image_size
     tables = ingest.write(found, params.source(study).format, size, paths.images(study))
-    for table, target in ((tables.samples, paths.samples(study)), (tables.rejects, paths.rejects(study))):
+    taken = samples.numbered(tables.samples, params.study(study).classes)
+    for table, target in ((taken, paths.samples(study)), (tables.rejects, paths.rejects(study))):
         with files.replacing(target) as path:
             table.to_csv(path, index=False)
     with files.replacing(paths.specifications(study)) as path:

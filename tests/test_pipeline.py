@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import ssh_server
 import stored
+import yaml
 from workspace import Workspace, clone, with_small_files
 
 from cnnstudy import files, paths
@@ -240,6 +241,21 @@ def test_a_model_is_fetched_by_its_name(rebuilt: Workspace, tmp_path: Path) -> N
     weights = paths.weights(paths.seed("alexnet", "tuned", 0))
     found = tmp_path / "alexnet" / weights.relative_to(paths.phase("alexnet", "tuned"))
     assert found.read_bytes() == (rebuilt.path / weights).read_bytes()
+
+
+def test_classes_in_another_order_are_trained_anew(rebuilt: Workspace) -> None:
+    """Of two classes the second is the positive one, and DVC takes a mapping in another order for the same."""
+    params = rebuilt.path / "params.yaml"
+    content, whole = yaml.safe_load(params.read_text()), params.read_text()
+    content["xray"]["classes"] = dict(reversed(content["xray"]["classes"].items()))
+    params.write_text(yaml.safe_dump(content, sort_keys=False))
+    try:
+        rebuilt.run("dvc", "repro", "ingest@xray")
+        assert {"train@xray-aug0", "augment@xray-aug0"} <= set(json.loads(rebuilt.run("dvc", "status", "--json")))
+    finally:
+        params.write_text(whole)
+        rebuilt.run("dvc", "repro", "ingest@xray")
+    assert "up to date" in rebuilt.run("dvc", "status")
 
 
 @pytest.mark.slow

@@ -165,7 +165,7 @@ def test_what_a_source_puts_into_no_split_is_on_no_side_of_one() -> None:
     is_split = np.arange(count) >= 40
     table = pd.DataFrame({
         "id": range(count), "label": ["normal", "covid"] * 40, "group": "", "hint": np.where(is_split, "train", ""),
-        "source": np.where(is_split, "x", "y"), "path": [f"{'yx'[own]}/{i}.png" for i, own in enumerate(is_split)],
+        "source": np.where(is_split, "x", "y"), "path": [f"{'yx'[int(own)]}/{i}.png" for i, own in enumerate(is_split)],
         "sha256": [str(i) for i in range(count)], "width": np.where(is_split, 9, 8), "height": 9, "mode": "L",
         "bytes": 9, "split": "train", "reason": "", "copy": range(count), "family": range(count),
     })  # fmt: skip

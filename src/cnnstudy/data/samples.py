@@ -40,6 +40,15 @@ def read_samples(study: str) -> pd.DataFrame:
     return pd.read_csv(paths.samples(study), dtype=text, keep_default_na=False)
 
 
+def numbered(samples: pd.DataFrame, order: dict[str, list[str]]) -> pd.DataFrame:
+    """With the column `class`, the number of a sample's label in the order of the parameter `classes`.
+
+    So samples.csv, which every stage reads, says in which order they are: which class is the positive one hangs on it,
+    and DVC takes a parameter whose names are in another order for the same.
+    """
+    return samples.assign(**{"class": samples["label"].map({name: number for number, name in enumerate(order)})})
+
+
 def read_table(study: str) -> pd.DataFrame:
     """samples.csv with the columns of splits.csv and families.csv beside it."""
     table = read_samples(study)
