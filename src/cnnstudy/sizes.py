@@ -13,6 +13,8 @@ TRAINING_BYTES = 24
 WEIGHT_BYTES = 4
 # Bytes an activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in the four nets).
 ACTIVATION_BYTES = 5
+# The same of the largest layer of a net that answers: what it takes and what it gives.
+ANSWERING_BYTES = 8
 # What a process with TensorFlow takes without a net.
 BARE_BYTES = GIB
 
@@ -52,7 +54,9 @@ def _training_bytes(params: Params, run: str) -> int:
     table = specs.layer_table(_layers(params, run), study.image_size)
     activations = sum(prod(row.shape) for row in table)
     each = TRAINING_BYTES + WEIGHT_BYTES * _keeps_best(params, run)
-    return each * sum(row.parameters for row in table) + ACTIVATION_BYTES * params.batch_size(run) * activations
+    training = each * sum(row.parameters for row in table) + ACTIVATION_BYTES * params.batch_size(run) * activations
+    answered = specs.images_at_once(row.shape for row in table) * max(prod(row.shape) for row in table)
+    return max(training, WEIGHT_BYTES * sum(row.parameters for row in table) + ANSWERING_BYTES * answered)
 
 
 def _keeps_best(params: Params, run: str) -> bool:

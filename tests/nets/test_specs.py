@@ -97,3 +97,11 @@ def test_a_dropout_before_the_head_adds_a_row_and_no_parameters() -> None:
 def test_the_head_begins_where_the_maps_end(net: str, depth: int | None, first: type) -> None:
     layers = specs.layers_of(net, 2, depth, "reshi" if depth else None)
     assert isinstance(layers[specs.head_start(layers)], first)
+
+
+def test_images_at_once_are_fewer_the_larger_they_are() -> None:
+    layers = specs.layers_of("xraynet", 2, 6, "reshi")
+    counts = [
+        specs.images_at_once(row.shape for row in specs.layer_table(layers, size)) for size in (64, 150, 224, 384, 4096)
+    ]
+    assert counts == [100, 100, 52, 17, 1]

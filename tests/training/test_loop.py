@@ -99,6 +99,19 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
         np.testing.assert_allclose(model(images, training=False).numpy(), arrays[f"test/{mode}"], atol=1e-5)
 
 
+def test_large_images_are_answered_fewer_at_once_and_alike(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = training(dataset)
+    model, _ = trained(dataset, data)
+    assert pipeline.at_once(model) == 100
+    whole = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    monkeypatch.setattr(specs, "LAYER_BYTES", 7 * 4 * 12 * 12 * 4)
+    assert pipeline.at_once(model) == 7
+    few = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    assert whole.keys() == few.keys()
+    for name in whole:
+        np.testing.assert_allclose(few[name], whole[name], atol=1e-5)
+
+
 def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(dataset: Dataset) -> None:
     data = training(dataset, level=1)
     rows = data.rows.sample(frac=1, random_state=0).reset_index(drop=True)

@@ -4,10 +4,15 @@ Sources: Hewitt and Gunes 2018 (arXiv:1807.08775) for alexnet, vggnet and mobile
 print them; Reshi et al. 2021 (doi 10.1155/2021/6621607) for xraynet, as the report's tables 8 and 13 to 17 print it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
 Shape = tuple[int, ...]
+
+# Images that a net answers at once, and the bytes that what one of its layers gives for so many may take: enough for
+# the report's sizes, and too little for memory to grow with the square of an image's side.
+AT_ONCE, LAYER_BYTES = 100, 640 << 20
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,11 @@ def layer_table(layers: tuple[Layer, ...], size: int) -> list[Row]:
         rows.append(row)
         shape = row.shape
     return rows
+
+
+def images_at_once(shapes: Iterable[Shape]) -> int:
+    """How many images a net answers at once, whose layers give these shapes [H, W, channels] or [units] in float32."""
+    return max(1, min(AT_ONCE, LAYER_BYTES // (4 * max(map(prod, shapes)))))
 
 
 def parameter_counts(layers: tuple[Layer, ...], size: int) -> tuple[int, int]:

@@ -13,13 +13,12 @@ import tensorflow as tf
 
 from cnnstudy.data import regions
 from cnnstudy.training import batchnorm
-from cnnstudy.training.pipeline import scaled
+from cnnstudy.training.pipeline import at_once, scaled
 
 # The last maps of these nets are 2 x 2 at 64 px, where every place is a quarter of the image, so the layer is the last
 # whose map has this side: late enough to tell classes apart, fine enough to tell an eye from a mouth.
 SIDE = 8
 SHOWN, MISTAKES = 6, 24
-BATCH = 100
 
 
 def explain(
@@ -68,10 +67,10 @@ def maps(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: 
     cut = feature_layer(model) + 1
     # In a graph gradients of kernels, which nothing asks for, are left out.
     weighted = tf.function(partial(_weighted, model.layers[cut:]), autograph=False, reduce_retracing=True)
-    found = []
-    for start in range(0, len(ids), BATCH):
-        features = batchnorm.forward(model.layers[:cut], scaled(images[ids[start : start + BATCH]]))
-        found.append(weighted(features, tf.constant(classes[start : start + BATCH])).numpy())
+    found, batch = [], at_once(model)
+    for start in range(0, len(ids), batch):
+        features = batchnorm.forward(model.layers[:cut], scaled(images[ids[start : start + batch]]))
+        found.append(weighted(features, tf.constant(classes[start : start + batch])).numpy())
     return np.concatenate(found)
 
 

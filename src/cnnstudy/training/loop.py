@@ -15,9 +15,8 @@ from cnnstudy.training import devices, precision, selection
 from cnnstudy.training.augment import Augmentation
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.optimizer import Adam, Muon
-from cnnstudy.training.pipeline import TrainingSet, labelled_batches, steps_of, training_batches
+from cnnstudy.training.pipeline import TrainingSet, at_once, labelled_batches, steps_of, training_batches
 
-VALIDATION_BATCH = 100
 # Of a schedule: the share of the steps in which the rate rises, and what it starts from, as a share of its peak.
 WARM_UP, WARM_START = 0.1, 0.05
 # Of a trapezoid: the share of the steps in which it falls.
@@ -73,7 +72,7 @@ def fit(
             )
     twin, checkpoint.metrics, sources = _compiled(_augmented(model, data, schedule), settings, schedule, steps)
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
-    validation = labelled_batches(dataset, selection.SPLIT, VALIDATION_BATCH)
+    validation = labelled_batches(dataset, selection.SPLIT, at_once(model))
     is_compared = selection.compares(settings)
     score_of = selection.scorer(model, dataset, schedule.batchnorm, schedule.seed)
     for epoch in range(checkpoint.progress.epoch, schedule.epochs):

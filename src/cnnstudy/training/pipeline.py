@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import cv2
+import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from cnnstudy.data import plans
 from cnnstudy.data.samples import Dataset
+from cnnstudy.nets import specs
 
 # ((images, transforms), labels)
 Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
@@ -118,6 +120,11 @@ def labelled_batches(dataset: Dataset, split: str, batch_size: int) -> tf.data.D
             yield (images, np.zeros((len(some), 8), np.float32)), dataset.labels[some, None].astype(np.float32)
 
     return _dataset(batches, steps_of(len(ids), batch_size), dataset.images.shape[1])
+
+
+def at_once(model: keras.Sequential) -> int:
+    """How many images a net that is not trained meanwhile takes at once."""
+    return specs.images_at_once(layer.output.shape[1:] for layer in model.layers)
 
 
 def copy_batches(data: TrainingSet, batch_size: int) -> Iterator[np.ndarray]:

@@ -15,9 +15,8 @@ from cnnstudy.nets.build import class_probabilities
 from cnnstudy.params import BatchNormMode
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
-from cnnstudy.training.pipeline import TrainingSet, copy_batches, scaled, steps_of
+from cnnstudy.training.pipeline import TrainingSet, at_once, copy_batches, scaled, steps_of
 
-BATCH = 100
 Infer = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -34,27 +33,27 @@ def predict_splits(
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
         float32 [n, classes].
     """
-    infer, is_moving = _inference(model), schedule.batchnorm == "moving"
+    infer, is_moving, batch = _inference(model), schedule.batchnorm == "moving", at_once(model)
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}
     for split, ids in splits.items():
         arrays |= {f"{split}/id": ids, f"{split}/label": dataset.labels[ids]}
     arrays[f"{headline}/batch"] = _batch_statistics(model, dataset.images, splits[headline], schedule)
     for split in splits if is_moving else [headline]:
-        arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, splits[split]))
+        arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, splits[split], batch))
     moving = batchnorm.statistics(model)
-    trained = class_probabilities(batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH)))
+    trained = class_probabilities(batchnorm.recalibrate(model, lambda: copy_batches(data, batch)))
     for split in [headline] if is_moving else splits:
         ids = splits[split]
         is_known = split == data.split
-        found = trained[data.originals(ids)] if is_known else _infer(infer, _batches(dataset.images, ids))
+        found = trained[data.originals(ids)] if is_known else _infer(infer, _batches(dataset.images, ids, batch))
         arrays[f"{split}/recalibrated"] = found
     if is_moving:
         batchnorm.put_statistics(model, moving)
     if not data.is_random:
         name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
-        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, copy_batches(data, BATCH)) if is_moving else trained
+        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, copy_batches(data, batch)) if is_moving else trained
     return arrays
 
 
@@ -62,9 +61,10 @@ def predict_one_split(
     model: keras.Sequential, dataset: Dataset, data: TrainingSet, split: str, mode: BatchNormMode
 ) -> np.ndarray:
     """Predict a split in one mode, and leave the model in it: float32 [n, classes], in the order of its ids."""
+    batch = at_once(model)
     if mode == "recalibrated":
-        batchnorm.recalibrate(model, lambda: copy_batches(data, BATCH))
-    return _infer(_inference(model), _batches(dataset.images, dataset.ids(split)))
+        batchnorm.recalibrate(model, lambda: copy_batches(data, batch))
+    return _infer(_inference(model), _batches(dataset.images, dataset.ids(split), batch))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -80,8 +80,8 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
             archive.writestr(ZipInfo(f"{name}.npy"), content.getvalue())
 
 
-def _batches(images: np.ndarray, ids: np.ndarray) -> Iterable[np.ndarray]:
-    return (scaled(images[ids[start : start + BATCH]]) for start in range(0, len(ids), BATCH))
+def _batches(images: np.ndarray, ids: np.ndarray, batch: int) -> Iterable[np.ndarray]:
+    return (scaled(images[ids[start : start + batch]]) for start in range(0, len(ids), batch))
 
 
 def _inference(model: keras.Sequential) -> Infer:

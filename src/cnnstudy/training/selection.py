@@ -16,11 +16,9 @@ from cnnstudy.data.samples import Dataset
 from cnnstudy.nets.build import class_probabilities
 from cnnstudy.params import BatchNormMode, Training
 from cnnstudy.training import batchnorm
-from cnnstudy.training.pipeline import scaled
+from cnnstudy.training.pipeline import at_once, scaled
 
 SPLIT = "val"
-# Images at once: enough for their mean and variance to stand for those of all.
-BATCH = 100
 # Keras's bounds of a probability in a cross-entropy.
 SMALLEST = 1e-7
 
@@ -65,7 +63,7 @@ def scorer(
         reduce_retracing=True,
     )
     ids = np.random.Generator(np.random.Philox(key=seed)).permutation(dataset.ids(SPLIT))
-    batches = np.array_split(ids, -(-len(ids) // BATCH))
+    batches = np.array_split(ids, -(-len(ids) // at_once(model)))
 
     def score(row: dict[str, float]) -> Score:
         outputs = [infer(tf.convert_to_tensor(scaled(dataset.images[some]))).numpy() for some in batches]
