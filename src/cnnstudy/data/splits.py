@@ -1,5 +1,7 @@
 """Which sample trains, validates, tunes or tests, and which does none of it."""
 
+from itertools import islice
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -102,18 +104,31 @@ def _take(
     """
     share, others = amount
     taken = np.zeros(len(labels), bool)
+    pairs = pd.DataFrame({"group": groups[pool], "label": labels[pool]}).drop_duplicates()
+    left = pairs["label"].value_counts().to_dict()  # groups of each class
+    several = pairs[pairs.duplicated("group", keep=False)].groupby("group")["label"].agg(list).to_dict()
+
+    def goes(group: int, label: str) -> bool:
+        """Whether a group can go and leave enough of each class that it has images of; then it does."""
+        its = several.get(group, [label])
+        if any(left[each] <= others for each in its):
+            return False
+        left.update({each: left[each] - 1 for each in its})
+        return True
+
     for label in np.unique(labels[pool]):
         own = pool & (labels == label)
         wanted = max(1, round(share * own.sum())) - (taken & own).sum()
         numbers, sizes = np.unique(groups[own & ~taken], return_counts=True)
         order = rng.permutation(len(numbers))
         chosen: list[int] = []
-        for group in order:
-            if sizes[group] <= wanted and len(numbers) - len(chosen) > others:
-                chosen.append(group)
-                wanted -= sizes[group]
-        if not chosen and not (taken & own).any() and len(numbers) > others:
-            chosen = [order[np.argmin(sizes[order])]]
+        for row in order:
+            if sizes[row] <= wanted and goes(numbers[row], label):
+                chosen.append(row)
+                wanted -= sizes[row]
+        if not chosen and not (taken & own).any():
+            smallest_first = order[np.argsort(sizes[order], kind="stable")]
+            chosen = list(islice((row for row in smallest_first if goes(numbers[row], label)), 1))
         taken |= pool & np.isin(groups, numbers[chosen])
     return taken
 
