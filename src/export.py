@@ -16,7 +16,7 @@ def main(run: str) -> None:
     export_run(params, run)
     from cnnstudy.tracking.record import record_run
 
-    record_run(params, run)
+    record_run(params, run, is_exported=True)
 
 
 if __name__ == "__main__":

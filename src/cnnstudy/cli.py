@@ -253,11 +253,11 @@ def serve(port: int) -> None:
     """Record, then become `mlflow ui`.
 
     Raises:
-        UserError: the store is behind a server, which has a UI of its own, or the port is taken.
+        UserError: the store is behind a server, which has a UI of its own, or can't be read, or the port is taken.
     """
     _require_free(port)
     from cnnstudy.tracking import store
-    from cnnstudy.tracking.record import without_password
+    from cnnstudy.tracking.record import cause, without_password
 
     if store.is_server():
         address = without_password(store.uri())
@@ -265,8 +265,11 @@ def serve(port: int) -> None:
     _record_all()
     store.configure()
     print("MLflow UI (Ctrl-C ends it):")
-    with store.lock(timeout=60):
-        experiments = store.client().search_experiments(order_by=["name"])
+    try:
+        with store.lock(timeout=60):
+            experiments = store.client().search_experiments(order_by=["name"])
+    except Exception as error:  # whatever the store raises
+        raise UserError(f"{without_password(store.uri())}: {cause(error)}; allowed: a database of MLflow's") from None
     for each in experiments:
         if each.name != "Default":
             # Without the query, and from its list of experiments, the UI opens on its pages for language models.

@@ -110,8 +110,9 @@ def _data(a: str, b: str | None) -> Iterator[str]:
 
 
 def _hashes(fs: "DVCFileSystem", study: str) -> list[str | None]:
-    """The MD5 of the tables of a study as dvc.lock has them."""
-    return [fs.info(name.as_posix()).get("md5") for name in (paths.samples(study), paths.splits(study))]
+    """The MD5 of the tables of a study as dvc.lock has them; None of one that it has not."""
+    names = [name.as_posix() for name in (paths.samples(study), paths.splits(study))]
+    return [fs.info(name).get("md5") if _was_made(fs, name) else None for name in names]
 
 
 def _table(fs: "DVCFileSystem", study: str) -> pd.DataFrame:

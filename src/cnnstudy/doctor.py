@@ -89,12 +89,23 @@ def _dvc() -> Iterator[Finding]:
     found, own = shutil.which("dvc"), Path(sys.executable).with_name("dvc")
     if found is None or not own.exists() or not Path(found).samefile(own):
         yield Finding("fix", "DVC", f"`dvc` is {found or 'not found'}; `. .venv/bin/activate` before you call it")
+    elif merged := _merged():
+        yield Finding("fix", "DVC", merged)
     elif not recovery.lock_is_whole() or not recovery.rwlock_is_whole():
         yield Finding("fix", "DVC", "a killed dvc left a torn file; `cnnstudy check` mends it")
     elif _run(found, "config", "hydra.enabled").lower() != "true":
         yield Finding("fix", "DVC", "`dvc exp run -S` does not compose conf/; `dvc config hydra.enabled true`")
     else:
         yield _pipeline(found)
+
+
+def _merged() -> str:
+    """What to do where dvc.lock holds both sides of a merge; '' where it does not."""
+    try:
+        recovery.refuse_merge(paths.LOCK.read_text(encoding="utf-8", errors="replace") if paths.LOCK.exists() else "")
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _pipeline(dvc: str) -> Finding:

@@ -44,11 +44,8 @@ def mend(started: float = inf) -> Iterator[str]:
     Raises:
         UserError: dvc.lock holds the two sides of a merge.
     """
-    if paths.LOCK.exists() and MERGED.search(paths.LOCK.read_text(encoding="utf-8", errors="replace")):
-        raise UserError(
-            f"{paths.LOCK}: both sides of a merge found; allowed: one of them, "
-            f"`git checkout --ours {paths.LOCK}` or `--theirs`, then `cnnstudy repro`"
-        )
+    if paths.LOCK.exists():
+        refuse_merge(paths.LOCK.read_text(encoding="utf-8", errors="replace"))
     is_recent = paths.KEPT_LOCK.exists() and paths.KEPT_LOCK.stat().st_mtime >= started
     if not lock_is_whole() or (is_recent and _is_cut_off()):
         done = _put_back(is_recent)
@@ -67,6 +64,19 @@ def mend(started: float = inf) -> Iterator[str]:
         }
         files.write_text(paths.RWLOCK, json.dumps(kept))
         yield f"{paths.RWLOCK}: named processes that have ended; removed"
+
+
+def refuse_merge(lock: str) -> None:
+    """Refuse a dvc.lock's content that holds the two sides of a merge.
+
+    Raises:
+        UserError: saying what to do.
+    """
+    if MERGED.search(lock):
+        raise UserError(
+            f"{paths.LOCK}: both sides of a merge found; allowed: one of them, "
+            f"`git checkout --ours {paths.LOCK}` or `--theirs`, then `cnnstudy repro`"
+        )
 
 
 def _put_back(is_recent: bool) -> str:

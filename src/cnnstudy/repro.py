@@ -88,7 +88,7 @@ def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
     """({stage that is not up to date: those of them that it needs}, every stage in DVC's order).
 
     Raises:
-        UserError: a target is no stage, or another rebuild goes on.
+        UserError: a target is no stage, another rebuild goes on, or DVC can't read its files.
     """
     import networkx
     from dvc.exceptions import DvcException
@@ -97,7 +97,10 @@ def _plan(targets: list[str]) -> tuple[dict[str, set[str]], list[str]]:
     from dvc.repo.reproduce import plan_repro
 
     repo = Repo(".", _wait_for_lock=True)
-    graph = repo.index.graph
+    try:
+        graph = repo.index.graph
+    except DvcException as error:
+        raise UserError(f"dvc.yaml or dvc.lock: {' '.join(str(error).split())}; allowed: what DVC can read") from None
     try:
         wanted = [stage for target in targets for stage in repo.stage.collect(target)] or list(graph)
     except DvcException as error:

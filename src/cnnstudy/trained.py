@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnstudy import files, paths
-from cnnstudy.composed import flat
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import read_predictions, require_classes
@@ -38,16 +37,10 @@ def classes(params: Params, run: str) -> tuple[str, ...]:
 def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:
     """The first parameter, of `keys` if any, that is not what the run's stages in dvc.lock were done with; '' if none.
 
-    In a line that says so. Stages that dvc.lock does not have say nothing.
+    In a line that says so.
     """
-    stages, now = tracking.read_lock(files.parse_settings).get("stages", {}), flat(params.model_dump())
-    study = params.runs[run].study
-    for stage in (f"ingest@{study}", f"split@{study}", f"train@{run}", f"finetune@{run}", f"evaluate@{run}"):
-        for key, value in flat(stages.get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})).items():
-            is_wanted = not keys or any(key == each or key.startswith(f"{each}.") for each in keys)
-            if is_wanted and now.get(key) != value:
-                return f"{paths.PARAMS}: {key}: {now.get(key)} found; allowed: {value}, which {stage} was done with"
-    return ""
+    lock = tracking.read_lock(files.parse_settings)
+    return tracking.changed(lock, params, tracking.stages_of(params, run), keys)
 
 
 def load(params: Params, run: str, where: Path | None = None) -> "keras.Sequential":

@@ -142,10 +142,29 @@ def test_an_accuracy_of_the_least_that_is_allowed_passes(params: Params) -> None
 
 def test_parameters_are_read_from_the_lock_as_dvc_writes_them(params: Params) -> None:
     content = yaml.safe_load(paths.LOCK.read_text())
-    content["stages"]["train@xray-aug4"]["params"] = {"params.yaml": {"training.xray": {"epsilon": 12345}}}
+    content["stages"]["train@xray-aug4"]["params"] = {
+        "params.yaml": {"training.xray": params.training.xray.model_dump() | {"epsilon": 12345}}
+    }
     paths.LOCK.write_text(yaml.safe_dump(content).replace("12345", "1e-08"))
     assert params.training.xray.epsilon == 1e-08
     assert trained.changed(params, "xray-aug4") == ""
+
+
+def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes(params: Params) -> None:
+    content = yaml.safe_load(paths.LOCK.read_text())
+    run, plan = params.runs["xray-aug4"].model_dump(exclude_none=True), params.plans["xray-aug4"].model_dump()
+    content["stages"]["train@xray-aug4"]["params"] = {"params.yaml": {"runs.xray-aug4": run}}
+    content["stages"]["augment@xray-aug4"] = {"params": {"params.yaml": {"plans.xray-aug4": plan}}}
+    paths.LOCK.write_text(yaml.safe_dump(content))
+    assert trained.changed(params, "xray-aug4") == ""
+    smaller = params.runs["xray-aug4"].model_copy(update={"batch_size": 4})
+    other = params.model_copy(update={"runs": {**params.runs, "xray-aug4": smaller}})
+    assert trained.changed(other, "xray-aug4").startswith(
+        "params.yaml: runs.xray-aug4.batch_size: 4 found; allowed: None"
+    )
+    turned = params.plans["xray-aug4"].model_copy(update={"rotation": 90})
+    other = params.model_copy(update={"plans": {**params.plans, "xray-aug4": turned}})
+    assert trained.changed(other, "xray-aug4").startswith("params.yaml: plans.xray-aug4.rotation: 90 found; allowed: 0")
 
 
 def test_classes_in_another_order_than_in_training_are_refused(params: Params) -> None:

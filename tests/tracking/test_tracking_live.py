@@ -195,6 +195,27 @@ def test_a_killed_training_is_shown_as_such_and_goes_on_in_the_same_run(params: 
     assert history(only(), "base/epoch/loss") == [(row["epoch"], row["loss"]) for row in rows("base")]
 
 
+def test_a_killed_training_that_came_to_its_end_unseen_has_finished(params: Params) -> None:
+    logger = live.Logger(params, NAME, "base")
+    logger.log([(0, row) for row in rows("base")[:2]])
+    logger.end("KILLED")
+    assert only().info.status == "KILLED"
+    record.record_run(params, NAME)
+    assert (only().info.status, "run_key" in only().data.tags) == ("FINISHED", True)
+
+
+def test_more_epochs_than_a_pipe_holds_arrive_whole(params: Params, tmp_path: Path) -> None:
+    script = "import sys, time; time.sleep(0.5); open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
+    writer = live.Writer(params, NAME, "base")
+    writer.command = [sys.executable, "-c", script, str(tmp_path / "arrived")]
+    for epoch in range(3000):
+        writer(0, {"epoch": epoch, "loss": 1 / 3})
+    writer.close(is_whole=True)
+    *messages, last = (json.loads(line) for line in (tmp_path / "arrived").read_text().splitlines())
+    assert last is None
+    assert [row["epoch"] for message in messages for _, row in message] == list(range(3000))
+
+
 def test_a_training_killed_with_its_writer_is_ended_by_the_next_track(params: Params) -> None:
     with start_training("together") as training:
         assert training.stdout

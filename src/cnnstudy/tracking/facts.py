@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from cnnstudy import paths
+from cnnstudy.errors import UserError
 from cnnstudy.export import results
 from cnnstudy.params import HEADLINE, Params, StudyName
-from cnnstudy.tracking.keys import md5_tags, read_lock, text_md5
+from cnnstudy.tracking.keys import locked, md5_tags, read_lock, text_md5
 
 PHASES = ("base", "tuned")
 
@@ -79,11 +80,14 @@ def has_page() -> bool:
     return paths.REPORT.exists() and paths.SUMMARY.exists()
 
 
-def run_record(params: Params, run: str, key: str, where: dict[str, str]) -> Record:
-    """What is recorded of a run, from params.yaml, dvc.lock, metrics, histories and figures."""
+def run_record(params: Params, run: str, key: str, where: dict[str, str], is_exported: bool = False) -> Record:
+    """What is recorded of a run, from params.yaml, dvc.lock, metrics, histories and figures.
+
+    Its numbers on phones too, where dvc.lock, or `is_exported`, says that they are of the same net.
+    """
     settings = params.runs[run]
     metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))
-    figures = sorted(_figures(run).iterdir())
+    lock, figures = read_lock(), sorted(_figures(run).iterdir())
     artifacts = {path: _folder(path) for path in figures} | {paths.run_metrics(run): ""}
     return Record(
         name=run,
@@ -91,10 +95,8 @@ def run_record(params: Params, run: str, key: str, where: dict[str, str]) -> Rec
         key=key,
         # What a run says itself, such as its batch, stands over the study's.
         params=_study_settings(params, settings.study) | _run_settings(params, run) | _taken(run),
-        tags=_run_tags(params, run)
-        | md5_tags(read_lock(), run, params)
-        | {"constant": str(_is_constant(metrics)).lower()},
-        finals=_finals(metrics) | _export_finals(params, run),
+        tags=_run_tags(params, run) | md5_tags(lock, run, params) | {"constant": str(_is_constant(metrics)).lower()},
+        finals=_finals(metrics) | (_export_finals(params, run) if is_exported or _has_exported(lock, run) else {}),
         series=[row for phase in params.phases(run) for row in curves(params, run, phase)],
         artifacts=artifacts,
         data=(data_of(params, settings.study),),
@@ -203,7 +205,10 @@ def _device() -> str:
     """The GPUs, or else the CPU, that environment.json says the nets were trained on."""
     if not paths.ENVIRONMENT.is_file():
         return ""
-    found = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{paths.ENVIRONMENT}: not JSON; `git checkout {paths.ENVIRONMENT}` writes it anew") from None
     return ", ".join(found["gpus"]) or str(found["cpu"] or found["machine"])
 
 
@@ -245,6 +250,12 @@ def _finals(metrics: dict[str, dict[str, dict[str, Any]]]) -> dict[str, float]:
         for name, value in numbers.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+
+
+def _has_exported(lock: dict[str, Any], run: str) -> bool:
+    """Whether the nets for phones were made of the net that is there: until their stage is done they are another's."""
+    tuned = paths.phase(run, "tuned")
+    return locked(lock, f"export@{run}", tuned) == locked(lock, f"finetune@{run}", tuned)
 
 
 def _export_finals(params: Params, run: str) -> dict[str, float]:

@@ -2,14 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from yaml import YAMLError
+
 from cnnstudy import files, paths
+from cnnstudy.composed import flat
+from cnnstudy.errors import UserError
 from cnnstudy.params import Params
-from cnnstudy.recovery import dvc_lock, is_whole
+from cnnstudy.recovery import dvc_lock, is_whole, refuse_merge
 
 STAGES = {"base": "train", "tuned": "finetune"}
 
@@ -41,6 +45,9 @@ def read_lock(parse: Callable[[str], Any] = files.parse_yaml) -> dict[str, Any]:
     """dvc.lock's content; {} where there is none. Of one that DVC is rewriting, which it does in place, the next.
 
     `parse` matters for parameters: YAML 1.1 takes 1e-08 for a text.
+
+    Raises:
+        UserError: dvc.lock is torn, or holds the two sides of a merge.
     """
     if not paths.LOCK.exists():
         return {}
@@ -48,8 +55,38 @@ def read_lock(parse: Callable[[str], Any] = files.parse_yaml) -> dict[str, Any]:
     if not is_whole(text):
         with suppress(TimeoutError), dvc_lock():
             text = paths.LOCK.read_text(encoding="utf-8")
-    content: dict[str, Any] = parse(text)
+    refuse_merge(text)
+    try:
+        content: dict[str, Any] = parse(text)
+    except (YAMLError, files.SettingsError):
+        raise UserError(f"{paths.LOCK}: torn by a killed dvc; `cnnstudy check` mends it") from None
     return content
+
+
+def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: tuple[str, ...] = ()) -> str:
+    """The first parameter, of `keys` if any, that is not what some stages in dvc.lock were done with; '' if none.
+
+    In a line that says so. Stages that dvc.lock does not have say nothing. `lock` is read by `files.parse_settings`.
+    """
+    now = flat(params.model_dump())
+    for stage in stages:
+        its = lock.get("stages", {}).get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})
+        then = flat(its)
+        # What a section has had no entry for may have been given one since.
+        known = {key for key in now if any(f"{key}.".startswith(f"{each}.") for each in its)}
+        for key in sorted({*then, *known}):
+            is_wanted = not keys or any(f"{key}.".startswith(f"{each}.") for each in keys)
+            if is_wanted and now.get(key) != then.get(key):
+                found = f"{paths.PARAMS}: {key}: {now.get(key)} found"
+                return f"{found}; allowed: {then.get(key)}, which {stage} was done with"
+    return ""
+
+
+def stages_of(params: Params, run: str) -> list[str]:
+    """The stages that a run's numbers come from."""
+    study, plan = params.runs[run].study, params.runs[run].plan
+    trainings = [f"{STAGES[phase]}@{run}" for phase in params.phases(run)]
+    return [f"ingest@{study}", f"split@{study}", f"augment@{plan}", *trainings, f"evaluate@{run}"]
 
 
 def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:

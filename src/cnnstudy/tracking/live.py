@@ -20,6 +20,8 @@ Report = Callable[[int, Row], None]
 WAIT, LAST = 5.0, 10
 # Seconds between two system metrics.
 SAMPLING = 5
+# Seconds between two tries of a full pipe.
+LOOK = 0.05
 # Milliseconds.
 NOW = 1000
 
@@ -27,7 +29,7 @@ NOW = 1000
 class Writer:
     """Hands epochs to the writing process, which starts when the training has lasted `tracking.live_after` seconds.
 
-    What the process can't take is dropped: the record is completed when the run is evaluated.
+    What the process can't take yet waits for the next epoch. The record is completed when the run is evaluated.
     """
 
     def __init__(self, params: Params, run: str, phase: str) -> None:
@@ -35,6 +37,7 @@ class Writer:
         self.start = time.monotonic() + params.tracking.live_after
         self.rows: list[tuple[int, Row]] = []
         self.process: subprocess.Popen[bytes] | None = None
+        self.unsent = b""
 
     def __call__(self, seed: int, row: Row) -> None:
         """Take an epoch."""
@@ -53,7 +56,7 @@ class Writer:
         if self.process is None:
             return
         if is_whole:
-            self._send(None)
+            self._send(None, WAIT)
         assert self.process.stdin
         with suppress(OSError):
             self.process.stdin.close()
@@ -63,11 +66,22 @@ class Writer:
             self.process.kill()
             self.process.wait()
 
-    def _send(self, message: list[tuple[int, Row]] | None) -> None:
+    def _send(self, message: list[tuple[int, Row]] | None, patience: float = 0.0) -> None:
+        """Send what has waited and a message, as much of it as a full pipe takes within `patience` seconds."""
         assert self.process
         assert self.process.stdin
-        with suppress(BlockingIOError, BrokenPipeError):
-            os.write(self.process.stdin.fileno(), json.dumps(message).encode() + b"\n")
+        self.unsent += json.dumps(message).encode() + b"\n"
+        deadline = time.monotonic() + patience
+        try:
+            while self.unsent:
+                try:
+                    self.unsent = self.unsent[os.write(self.process.stdin.fileno(), self.unsent) :]
+                except BlockingIOError:
+                    if time.monotonic() >= deadline:
+                        return
+                    time.sleep(LOOK)
+        except BrokenPipeError:
+            self.unsent = b""
 
 
 @contextmanager

@@ -5,9 +5,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Thread
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from cnnstudy import files, paths
 from cnnstudy.params import Params
 from cnnstudy.tracking import facts, keys, store, upsert
 from cnnstudy.tracking.recorder import ELSEWHERE
@@ -23,16 +25,19 @@ NEW_STORE = 6
 LATER = "`cnnstudy track` records it later"
 
 
-def record_run(params: Params, run: str, limit: float | None = None) -> bool:
+def record_run(params: Params, run: str, limit: float | None = None, is_exported: bool = False) -> bool:
     """Record a run, or leave its record as it is where nothing changed; what goes wrong is one warning on stderr.
 
-    It takes at most `limit` seconds, what a stage waits if None.
+    It takes at most `limit` seconds, what a stage waits if None. `is_exported` says that its nets for phones have just
+    been made, which dvc.lock does not know yet.
 
     Returns:
         Whether the store may be asked again: not where it has failed.
     """
     return _record(
-        lambda: facts.run_record(params, run, keys.run_key(run, params), facts.environment_tags()), run, limit
+        lambda: facts.run_record(params, run, keys.run_key(run, params), facts.environment_tags(), is_exported),
+        run,
+        limit,
     )
 
 
@@ -91,8 +96,12 @@ def record_all(found: Iterable[facts.Record | None], tally: Tally) -> None:
 
 
 def records(params: Params, source: Source) -> list[facts.Record | None]:
-    """Every run, ablation and page that the working directory has the files of; None of one whose are damaged."""
-    lock = keys.read_lock()
+    """Every run, ablation and page that the working directory has the files of; None of one whose are damaged.
+
+    Left out are those whose files or parameters are not what dvc.lock has: they belong to another commit, as after
+    `git checkout` without `dvc checkout`, or are to be made anew.
+    """
+    lock = keys.read_lock(files.parse_settings)
 
     def run_maker(run: str, key: str) -> Callable[[], facts.Record]:
         return lambda: facts.run_record(params, run, key, source.where)
@@ -102,14 +111,32 @@ def records(params: Params, source: Source) -> list[facts.Record | None]:
 
     makers = {}
     for run in params.runs:
-        if facts.has_run(params, run):
+        if facts.has_run(params, run) and _is_run_locked(lock, params, run, source.has_models):
             key = keys.lock_key(lock, run, params) or (keys.run_key(run, params) if source.has_models else "")
             if key:
                 makers[run] = run_maker(run, key)
-    makers |= {f"ablation {name}": ablation_maker(name) for name in params.ablations if facts.has_ablation(name)}
-    if facts.has_page():
+    for name in params.ablations:
+        outputs = (paths.ablation_metrics(name), paths.ablation_plots(name))
+        if facts.has_ablation(name) and _is_locked(lock, params, [f"ablate@{name}"], outputs):
+            makers[f"ablation {name}"] = ablation_maker(name)
+    if facts.has_page() and _is_locked(lock, params, ["report"], (paths.REPORT, paths.SUMMARY)):
         makers["page"] = lambda: facts.page_record(params, source.where)
     return [_made(make, name) for name, make in makers.items()]
+
+
+def _is_run_locked(lock: dict[str, Any], params: Params, run: str, has_models: bool) -> bool:
+    models = (paths.model(run),) if has_models else ()
+    return _is_locked(lock, params, keys.stages_of(params, run), (paths.run_metrics(run), *models))
+
+
+def _is_locked(lock: dict[str, Any], params: Params, stages: list[str], files_of_last: tuple[Path, ...]) -> bool:
+    """Whether parameters and the files of the last of some stages are what dvc.lock has, if it has that stage."""
+    last = stages[-1]
+    if last not in lock.get("stages", {}):
+        return True
+    md5s = {path: keys.directory_md5(path) if path.is_dir() else files.md5(path) for path in files_of_last}
+    is_same = all(keys.locked(lock, last, path) == md5 for path, md5 in md5s.items())
+    return is_same and not keys.changed(lock, params, stages)
 
 
 def close_abandoned() -> None:

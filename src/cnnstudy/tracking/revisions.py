@@ -31,7 +31,7 @@ class Revision:
 
 
 def record_everything() -> tuple[int, int]:
-    """Record HEAD, every experiment of `dvc exp list`, and what the workspace has beyond them.
+    """Record HEAD, every experiment on it (`dvc exp list`), and what the workspace has beyond them.
 
     Where several have a run, its place is the first one's in this order: HEAD, experiments by age, workspace. Its
     numbers are the workspace's, where that has it: they may have been computed anew since.
@@ -63,8 +63,12 @@ def _named_root() -> Iterator[None]:
 def _record_in_order(params: Params) -> tuple[int, int]:
     tally = Tally()
     own = records(params, Source(facts.environment_tags(), has_models=True))
-    places: dict[str, dict[str, str]] = {record.key: {} for record in own if record}
-    for revision in _revisions():
+    is_whole = len(own) == len(params.runs) + len(params.ablations) + 1
+    head = _head()
+    # An unchanged workspace that has everything is HEAD, and quicker to read.
+    is_head = is_whole and head is not None and not _changed()
+    places = {record.key: record.where if is_head else {} for record in own if record}
+    for revision in ([head] if head and not is_head else []) + _experiments():
         if not tally.has_failed:
             _record_revision(revision, tally, places)
     record_all((record and replace(record, where=places[record.key] or record.where) for record in own), tally)
@@ -73,13 +77,14 @@ def _record_in_order(params: Params) -> tuple[int, int]:
     return tally.stored, tally.total
 
 
-def _revisions() -> list[Revision]:
-    head = facts.git("rev-parse", "HEAD")
-    if not head:
-        return []
-    changed = facts.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK))
-    # An unchanged workspace is HEAD, and quicker to read.
-    return [Revision(head, "")] * bool(changed) + _experiments()
+def _head() -> Revision | None:
+    commit = facts.git("rev-parse", "HEAD")
+    return Revision(commit, "") if commit else None
+
+
+def _changed() -> bool:
+    """Whether the workspace has other parameters or other outputs than HEAD."""
+    return bool(facts.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)))
 
 
 def _experiments() -> list[Revision]:

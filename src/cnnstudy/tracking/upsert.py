@@ -190,7 +190,7 @@ def _fill(client: "MlflowClient", run: "Run", record: facts.Record, digest: str)
     if record.shown and NOTE not in held.tags:  # else it may be a user's
         tags = {NOTE: _note(run, record)} | tags
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    if run.info.status == "RUNNING":
+    if run.info.status != record.status:  # a training that was killed may have gone on, and come to its end
         client.set_terminated(run_id, record.status)
 
 
