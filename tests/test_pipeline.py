@@ -1,6 +1,7 @@
 """The real stages, end to end, in a temporary clone under profile=smoke."""
 
 import json
+import re
 import sqlite3
 import subprocess
 from dataclasses import replace
@@ -152,9 +153,8 @@ def test_numbers_of_the_workspace_stand_over_those_of_the_last_commit(rebuilt: W
     file.unlink()  # it is one file with that in DVC's cache
     metrics["tuned"]["val"]["macro_f1"] = 0.0625
     file.write_text(json.dumps(metrics))
-    lock.write_text(
-        re.sub(rf"(md5: ){before}\n( +size: )\d+", rf"\g<1>{files.md5(file)}\n\g<2>{file.stat().st_size}", whole)
-    )
+    entry = rf"\g<1>{files.md5(file)}\n\g<2>{file.stat().st_size}"
+    lock.write_text(re.sub(rf"(md5: ){before}\n( +size: )\d+", entry, whole))
     database = tmp_path / "mlflow.db"  # not that of the other tests
     elsewhere = replace(rebuilt, environment=rebuilt.environment | {"MLFLOW_TRACKING_URI": f"sqlite:///{database}"})
     try:

@@ -1,5 +1,6 @@
 """Trainings shown in the real MLflow while they go on, and reconciled with their record."""
 
+import json
 import shutil
 import signal
 import socket
