@@ -25,7 +25,7 @@ from tracking.finished_runs import finish
 
 from cnnstudy import paths
 from cnnstudy.params import Params
-from cnnstudy.tracking import facts, live, record, store
+from cnnstudy.tracking import facts, keys, live, record, store, upsert
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")]
@@ -95,6 +95,24 @@ def params(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     params = finish((NAME,))
     (paths.phase(NAME, "base") / "own").write_text(tmp_path.name)
     return params
+
+
+def test_of_what_several_make_at_once_the_first_stays(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that looked before either had made the run and what it lies under."""
+    record.record_run(params, NAME)
+    key = keys.run_key(NAME, params)
+
+    def runs() -> list[Run]:
+        client = store.client()
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        queries = (f"tags.run_key = '{key}'", "tags.kind = 'parent'")
+        return [run for query in queries for run in client.search_runs(experiments, query)]
+
+    before = {run.info.run_id for run in runs()}
+    assert len(before) == 2
+    monkeypatch.setattr(upsert, "_find", lambda *_: None)
+    record.record_run(params, NAME)
+    assert {run.info.run_id for run in runs()} == before
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def upsert(record: facts.Record, wait: float) -> "Run":
         client = store.client()
         experiment = store.experiment_id(client, record.experiment or record.study)
         run = _adopted(client, experiment, record, _find(client, experiment, record.key))
-        run = run or _create(client, experiment, record, {"run_key": record.key})
+        run = run or _first(client, _create(client, experiment, record, {"run_key": record.key}))
     digest = record.digest
     if run.data.tags.get("record") != digest:
         _fill(client, run, record, digest)
@@ -151,6 +151,17 @@ def _create(client: "MlflowClient", experiment: str, record: facts.Record, more:
     return client.create_run(experiment, tags=tags, run_name=record.name)
 
 
+def _first(client: "MlflowClient", made: "Run") -> "Run":
+    """The oldest run with the key of one just made, which goes if it is another: no lock keeps a server's others out."""
+    if not store.is_server():
+        return made
+    found = client.search_runs([made.info.experiment_id], f"tags.run_key = '{made.data.tags['run_key']}'")
+    first = min(found, key=lambda run: (run.info.start_time, run.info.run_id))
+    if first.info.run_id != made.info.run_id:
+        client.delete_run(made.info.run_id)
+    return first
+
+
 def _branch(client: "MlflowClient", experiment: str, record: facts.Record) -> "Run":
     """The run that those of a branch, or of an experiment of DVC, lie under, made where it is missing."""
     name = facts.parent_name(record.where)
@@ -162,7 +173,7 @@ def _branch(client: "MlflowClient", experiment: str, record: facts.Record) -> "R
     tags |= {tag: record.where[tag] for tag in ("git_branch", "dvc_experiment") if tag in record.where}
     parent = client.create_run(experiment, tags=tags, run_name=name)
     client.set_terminated(parent.info.run_id)
-    return parent
+    return _first(client, parent)
 
 
 def _missing_params(run: "Run", record: facts.Record) -> list["Param"]:
