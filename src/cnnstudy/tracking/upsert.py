@@ -152,7 +152,7 @@ def _create(client: "MlflowClient", experiment: str, record: facts.Record, more:
 
 
 def _first(client: "MlflowClient", made: "Run") -> "Run":
-    """The oldest run with the key of one just made, which goes if it is another: no lock keeps a server's others out."""
+    """The oldest run with the key of one just made, which goes if it is not that: a server's others know no lock."""
     if not store.is_server():
         return made
     found = client.search_runs([made.info.experiment_id], f"tags.run_key = '{made.data.tags['run_key']}'")
