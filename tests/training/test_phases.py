@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -37,3 +38,11 @@ def test_a_loss_that_is_no_number_names_the_rate(phase: phases.Phase, key: str) 
     line = rf"^params\.yaml: {key}: {phase.learning_rate} found, but the loss is nan; allowed: a smaller rate$"
     with pytest.raises(UserError, match=line), phases.user_errors(phase):
         raise FloatingPointError("the loss is nan")
+
+
+def test_answers_that_are_no_numbers_are_refused_in_the_mode_that_counts() -> None:
+    whole, broken = np.ones((2, 2), np.float32), np.array([[0.5, 0.5], [np.nan, np.nan]], np.float32)
+    arrays: dict[str, np.ndarray] = {"val/id": np.arange(2), "val/recalibrated": whole, "val/moving": broken}
+    phases.refuse_nan(arrays, "recalibrated")
+    with pytest.raises(FloatingPointError, match="of the answers on val some are no numbers"):
+        phases.refuse_nan(arrays, "moving")

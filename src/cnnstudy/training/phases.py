@@ -20,7 +20,7 @@ from cnnstudy.data import regions, samples
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.params import HEADLINE, FacesStudy, Frozen, Params, StudyName
+from cnnstudy.params import HEADLINE, BatchNormMode, FacesStudy, Frozen, Params, StudyName
 from cnnstudy.training import checkpoint, devices, environment, gradcam, precision
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import training_set
@@ -165,6 +165,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
     keras.backend.clear_session()  # collects the optimizer, which is twice the net
     build.set_float32(model)
     predictions = predict_splits(model, dataset, data, how, HEADLINE[settings.study])
+    refuse_nan(predictions, params.batchnorm)
     looks = _explain(params, settings.study, model, dataset, predictions) if seed == params.seeds[0] else {}
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
@@ -175,6 +176,17 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
         if looks:
             write_arrays(paths.gradcam(done), looks)
     files.remove(kept)
+
+
+def refuse_nan(predictions: dict[str, np.ndarray], mode: BatchNormMode) -> None:
+    """Refuse answers, in the mode that counts, that are no numbers: of weights that are, but too large to multiply.
+
+    Raises:
+        FloatingPointError: saying so.
+    """
+    for name, array in predictions.items():
+        if name.endswith(f"/{mode}") and not np.isfinite(array).all():
+            raise FloatingPointError(f"of the answers on {name.split('/')[0]} some are no numbers")
 
 
 def _explain(
