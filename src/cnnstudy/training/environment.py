@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from logging import LogRecord
 from pathlib import Path
@@ -110,7 +110,8 @@ def write_facts(threads: int) -> None:
     """Write environment.json, which git holds beside dvc.lock: no output of DVC, since it says where, not what."""
     content = json.dumps(facts(threads), indent=2) + "\n"
     if not paths.ENVIRONMENT.exists() or paths.ENVIRONMENT.read_text(encoding="utf-8") != content:
-        files.write_text(paths.ENVIRONMENT, content)
+        with suppress(FileNotFoundError):  # another training that ends at this moment has written the same
+            files.write_text(paths.ENVIRONMENT, content)
 
 
 def _cpu(name: str) -> str:

@@ -50,7 +50,7 @@ def fit(
     schedule: Schedule,
     checkpoint: Checkpoint,
 ) -> pd.DataFrame:
-    """Train in place on `data`, with a fresh Adam or from what `checkpoint` holds, following the split `val`.
+    """Train in place on `data`, with a fresh optimizer or from what `checkpoint` holds, following the split `val`.
 
     Returns:
         One row an epoch: epoch, accuracy, loss, val_accuracy, val_loss. The losses are cross-entropies with the labels
