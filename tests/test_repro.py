@@ -122,7 +122,9 @@ def test_a_target_and_what_it_needs(rebuilt: Workspace) -> None:
 
 
 def test_after_a_failure_nothing_more_is_started(rebuilt: Workspace) -> None:
-    rebuilt.compose(*SETTINGS, "audit.fail_on=[shortcut]", "xray.drawn.site_label_correlation=1.0")
+    # Of a few patients alone nothing severe can be told.
+    tied = "xray.drawn.train=40", "xray.drawn.site_label_correlation=1.0"
+    rebuilt.compose(*SETTINGS, "audit.fail_on=[shortcut]", *tied)
     rebuilt.select(RUNS)
     said = rebuilt.run("cnnstudy", "repro", code=1)
     assert "audit@xray: error: " in said
