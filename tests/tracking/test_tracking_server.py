@@ -97,24 +97,6 @@ def params(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return params
 
 
-def test_of_what_several_make_at_once_the_first_stays(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that looked before either had made the run and what it lies under."""
-    record.record_run(params, NAME)
-    key = keys.run_key(NAME, params)
-
-    def runs() -> list[Run]:
-        client = store.client()
-        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        queries = (f"tags.run_key = '{key}'", "tags.kind = 'parent'")
-        return [run for query in queries for run in client.search_runs(experiments, query)]
-
-    before = {run.info.run_id for run in runs()}
-    assert len(before) == 2
-    monkeypatch.setattr(upsert, "_find", lambda *_: None)
-    record.record_run(params, NAME)
-    assert {run.info.run_id for run in runs()} == before
-
-
 @contextmanager
 def stopped(server: Server) -> Iterator[None]:
     for process in server.processes():
@@ -225,3 +207,21 @@ def test_a_server_that_fails_costs_a_stage_a_warning_and_its_record_comes_later(
     assert len(runs) == before + 1
     assert all("record" in run.data.tags for run in runs)
     assert capfd.readouterr().err == ""
+
+
+def test_of_what_several_make_at_once_the_first_stays(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that looked before either had made the run and what it lies under."""
+    record.record_run(params, NAME)
+    key = keys.run_key(NAME, params)
+
+    def runs() -> list[Run]:
+        client = store.client()
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        queries = (f"tags.run_key = '{key}'", "tags.kind = 'parent'")
+        return [run for query in queries for run in client.search_runs(experiments, query)]
+
+    before = {run.info.run_id for run in runs()}
+    assert len(before) == 2
+    monkeypatch.setattr(upsert, "_find", lambda *_: None)
+    record.record_run(params, NAME)
+    assert {run.info.run_id for run in runs()} == before
