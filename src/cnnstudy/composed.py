@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -55,6 +56,11 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {key: value}
     return {k: v for name, item in value.items() for k, v in flat(item, f"{key}.{name}" if key else name).items()}
+
+
+def is_below(key: str, sections: Iterable[str]) -> bool:
+    """Whether a dotted key is one of `sections`, or lies below one."""
+    return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
 def overrides(params: Params) -> list[str]:

@@ -27,12 +27,14 @@ def check() -> None:
     """
     if _begun is None or (now := _content()) == _begun:
         return
+    from cnnstudy.composed import is_below
+
     stage = os.environ["DVC_STAGE"]
     before, after = (_values(content.get(paths.PARAMS, b"")) for content in (_begun, now))
     dependencies, keys = _of_stage(stage)
     again = f"which {stage} was begun with, or to do it again"
     for key in sorted({*before, *after}):
-        if before.get(key) != after.get(key) and any(f"{key}.".startswith(f"{each}.") for each in keys):
+        if before.get(key) != after.get(key) and is_below(key, keys):
             raise UserError(f"{paths.PARAMS}: {key}: {after.get(key)} found; allowed: {before.get(key)}, {again}")
     for path in sorted({*_begun, *now}):
         if _begun.get(path) != now.get(path) and any(path.is_relative_to(each) for each in dependencies):

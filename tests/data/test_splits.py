@@ -190,12 +190,12 @@ def test_a_class_that_loses_its_images_is_named() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_patients_with_films_of_both_classes_leave_each_class_a_patient_for_every_split(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    patients = [("a", "b"), ("b",), ("a",), ("a", "b"), *(("a", "b", "ab")[i] for i in rng.integers(0, 3, 4))]
-    films = [(label, f"p{i}") for i, its in enumerate(patients) for label in its for _ in range(rng.integers(1, 5))]
-    samples = table([label for label, _ in films], group=[patient for _, patient in films])
-    if samples.groupby("label")["group"].nunique().min() < 4:
-        return
+    rng, fewest = np.random.default_rng(seed), 0
+    while fewest < 4:
+        patients = [("a", "b"), ("b",), ("a",), ("a", "b"), *(("a", "b", "ab")[i] for i in rng.integers(0, 3, 4))]
+        films = [(label, f"p{i}") for i, its in enumerate(patients) for label in its for _ in range(rng.integers(1, 5))]
+        samples = table([label for label, _ in films], group=[patient for _, patient in films])
+        fewest = samples.groupby("label")["group"].nunique().min()
     assigned = assign("xray", samples, settings(val=0.15, tune=0.0, test=0.2), seed)
     assert counts(samples, assigned).keys() == {(label, split) for label in "ab" for split in ("train", "val", "test")}
     assert (assigned["split"].groupby(samples["group"]).nunique() == 1).all()

@@ -10,7 +10,7 @@ from typing import Any
 from yaml import YAMLError
 
 from cnnstudy import files, paths
-from cnnstudy.composed import flat
+from cnnstudy.composed import flat, is_below
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params
 from cnnstudy.recovery import dvc_lock, is_whole, refuse_merge
@@ -73,10 +73,9 @@ def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: t
         its = lock.get("stages", {}).get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})
         then = flat(its)
         # What a section has had no entry for may have been given one since.
-        known = {key for key in now if any(f"{key}.".startswith(f"{each}.") for each in its)}
+        known = {key for key in now if is_below(key, its)}
         for key in sorted({*then, *known}):
-            is_wanted = not keys or any(f"{key}.".startswith(f"{each}.") for each in keys)
-            if is_wanted and now.get(key) != then.get(key):
+            if (not keys or is_below(key, keys)) and now.get(key) != then.get(key):
                 found = f"{paths.PARAMS}: {key}: {now.get(key)} found"
                 return f"{found}; allowed: {then.get(key)}, which {stage} was done with"
     return ""
@@ -98,8 +97,8 @@ def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:
 
 def directory_md5(folder: Path) -> str:
     """What DVC calls a directory's md5: that of the JSON list of its files' md5s and paths, with `.dir` behind it."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    listing = [{"md5": _file_md5(path), "relpath": path.relative_to(folder).as_posix()} for path in files]
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    listing = [{"md5": files.md5(path), "relpath": path.relative_to(folder).as_posix()} for path in found]
     listing.sort(key=lambda entry: entry["relpath"])
     return text_md5(json.dumps(listing, sort_keys=True)) + ".dir"
 
@@ -107,11 +106,6 @@ def directory_md5(folder: Path) -> str:
 def text_md5(text: str) -> str:
     """The md5 of a text's UTF-8."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _file_md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _key(run: str, md5s: list[str]) -> str:
