@@ -6,20 +6,21 @@ import pandas as pd
 
 from cnnstudy import files, paths
 from cnnstudy.data import plans, samples, sheets
-from cnnstudy.params import read_params
+from cnnstudy.params import StudyName, read_params
 from cnnstudy.process import run_stage
 
 
-def main(name: str) -> None:
-    """Write a plan's rows, and a contact sheet of what it makes."""
+def main(study: StudyName) -> None:
+    """Write the rows of a study's plans, and a contact sheet of what each makes."""
     params = read_params()
-    plan = params.plans[name]
-    rows = plans.make(plan, pd.read_csv(paths.splits(plan.study)))
-    with files.replacing(paths.plan(name)) as path:
-        rows.to_csv(path, index=False)
-    dataset = samples.load(plan.study, params.study(plan.study).classes)
-    with files.replacing(paths.plan_figure(name)) as path:
-        sheets.save_sheet(path, *sheets.plan_rows(dataset, plan, draws=5))
+    splits = pd.read_csv(paths.splits(study))
+    dataset = samples.load(study, params.study(study).classes)
+    with files.replacing_folder(paths.plans(study)) as folder:
+        for name, plan in params.plans[study].items():
+            plans.make(plan, splits).to_csv(folder / f"{name}.csv", index=False)
+    with files.replacing_folder(paths.plan_figures(study)) as folder:
+        for name, plan in params.plans[study].items():
+            sheets.save_sheet(folder / f"{name}.png", *sheets.plan_rows(dataset, plan, draws=5))
 
 
 if __name__ == "__main__":

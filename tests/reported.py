@@ -29,8 +29,9 @@ def make_workspace() -> Params:
         write_ablation(params, name)
     synthetic_runs.write_export("alexnet", side=128)  # timed before the size of pictures changed
     synthetic_runs.write_export("mobilenet", side=64)
-    for plan in params.plans:
-        write_sheet(paths.plan_figure(plan))
+    for study, plans in params.plans.items():
+        for plan in plans:
+            write_sheet(paths.plan_figure(study, plan))
     return params
 
 

@@ -45,11 +45,10 @@ def write_samples(params: Params, study: str) -> None:
     pd.DataFrame(rows, columns=list(samples.COLUMNS)).to_csv(paths.samples(study), index=False)
     pd.DataFrame({"id": range(len(splits)), "split": splits}).to_csv(paths.splits(study), index=False)
     np.save(paths.images(study), np.random.default_rng(0).integers(0, 256, (len(splits), 8, 8, 3), dtype=np.uint8))
-    for name, plan in params.plans.items():
-        if plan.study == study:
-            images = ["train"] * SIZES[study]["train"] * (1 + plan.level)
-            paths.plan(name).parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame({"id": range(len(images)), "split": images}).to_csv(paths.plan(name), index=False)
+    paths.plans(study).mkdir(parents=True, exist_ok=True)
+    for name, plan in params.plans[study].items():  # type: ignore[index]
+        images = ["train"] * SIZES[study]["train"] * (1 + plan.level)
+        pd.DataFrame({"id": range(len(images)), "split": images}).to_csv(paths.plan(study, name), index=False)
 
 
 def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> None:

@@ -98,7 +98,7 @@ def test_edited_params_are_named(workspace: Workspace) -> None:
     with written(workspace.path / "params.yaml", params.replace("rotation: 20", "rotation: 30")):
         found = lines(workspace, code=0)
     assert found["parameters"].startswith("note params.yaml is not what conf/ composes but has model=all, ")
-    assert "plans.faces.rotation; `make params`" in found["parameters"]
+    assert "plans.faces.moved.rotation; `make params`" in found["parameters"]
 
 
 def test_a_lock_file_is_read_for_this_system(tmp_path: Path) -> None:

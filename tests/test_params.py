@@ -180,9 +180,9 @@ BOUNDS = [
         ("runs", "xray-depth6", "depth"): 7,
         ("runs", "mobilenet", "batch_size"): 0,
         ("runs", "mobilenet", "head_dropout"): 1.0,
-        ("plans", "xray-aug4", "level"): 5,
-        ("plans", "faces", "rotation"): 181,
-        ("plans", "faces", "shift"): 1.0,
+        ("plans", "xray", "aug4", "level"): 5,
+        ("plans", "faces", "moved", "rotation"): 181,
+        ("plans", "faces", "moved", "shift"): 1.0,
     }.items()
 ]
 
@@ -200,7 +200,7 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
         (("training", "faces", "selection"), "first", "'last' or 'best'"),
         (("faces", "tuned_frozen"), "all", "'none' or 'features'"),
         (("runs", "alexnet", "net"), "resnet", "'alexnet', 'vggnet', 'mobilenet' or 'xraynet'"),
-        (("runs", "alexnet", "plan"), "xray-aug1", "a plan of faces: faces"),
+        (("runs", "alexnet", "plan"), "aug1", "a plan of faces: moved"),
         (("runs", "alexnet", "depth"), 3, "none for other nets"),
         (("runs", "xray-aug0", "depth"), None, "a value for xraynet"),
         (("seeds",), [1, 1], "each seed once"),
@@ -208,7 +208,7 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
         (("xray", "drawn", "test"), 0, "needs a test split"),
         (("studies", "faces", "path"), "elsewhere", "sources.faces.path"),
         (("ablations", "depth", "runs"), {"alexnet": 1}, "runs of the study xray"),
-        (("finetuned", "xray-aug0"), {"study": "xray", "plan": "xray-aug0"}, "a run of the study faces"),
+        (("finetuned", "xray-aug0"), {"study": "xray", "plan": "aug0"}, "a run of the study faces"),
         (("xray", "classes", "covid"), ["Normal"], "under one class"),
         (("xray", "classes", "covid"), ["covid", "sars", "SARS"], "under one class"),
         (("faces", "classes", "disgust"), ["contempt"], "under one class"),

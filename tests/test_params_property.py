@@ -182,7 +182,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.mark.parametrize(
-    "key", [("runs", "alexnet", "study"), ("plans", "faces", "study"), ("studies", "faces", "path")]
+    "key", [("runs", "alexnet", "study"), ("finetuned", "alexnet", "plan"), ("studies", "faces", "path")]
 )
 def test_make_names_what_dvc_would_stumble_over(workspace: Workspace, key: Key) -> None:
     """DVC reads these keys itself, before its stage `check` can run."""

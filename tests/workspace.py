@@ -43,13 +43,9 @@ class Workspace:
         params = yaml.safe_load((self.path / "params.yaml").read_text())
         for section in ("runs", "finetuned"):
             params[section] = {name: value for name, value in params[section].items() if name in runs}
-        kept = params["runs"].values()
-        params["plans"] = {
-            name: value for name, value in params["plans"].items() if name in {run["plan"] for run in kept}
-        }
-        params["studies"] = {
-            name: value for name, value in params["studies"].items() if name in {run["study"] for run in kept}
-        }
+        studies = {run["study"] for run in params["runs"].values()}
+        for section in ("studies", "plans"):
+            params[section] = {name: value for name, value in params[section].items() if name in studies}
         for ablation in params["ablations"].values():
             ablation["runs"] = {name: value for name, value in ablation["runs"].items() if name in runs}
         params["ablations"] = {name: value for name, value in params["ablations"].items() if value["runs"]}

@@ -139,7 +139,7 @@ def search(arguments: argparse.Namespace) -> None:
     from cnnstudy.search import start
 
     job = start.checked(read_params(), arguments)
-    rebuild([f"augment@{job.params.runs[job.run].plan}"])
+    rebuild([f"augment@{job.params.runs[job.run].study}"])
     start.search(job, arguments.trials)
 
 
@@ -214,12 +214,13 @@ def recipes(runs: list[str], seeds: int) -> None:
         raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
     if seeds < 1:
         raise UserError(f"--seeds: {seeds} found; allowed: 1 or more")
-    rebuild([f"augment@{params.runs[run].plan}" for run in runs])
+    (study,) = studies
+    rebuild([f"augment@{study}"])
     from cnnstudy.recipes import compare, train_once
     from cnnstudy.training import environment
 
     environment.configure(params.compute.threads)
-    compare(params, studies.pop(), runs, list(range(seeds)), train_once)
+    compare(params, study, runs, list(range(seeds)), train_once)
 
 
 def doctor() -> None:

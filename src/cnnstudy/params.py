@@ -213,7 +213,6 @@ class Plan(Section):
     side) and `flip` (left to right) are drawn anew for every image and epoch.
     """
 
-    study: StudyName
     level: Annotated[int, Field(ge=0, le=4)]
     rotation: Annotated[int, Field(ge=0, le=180)]
     shift: Fraction
@@ -275,7 +274,7 @@ class Params(Section):
     xray: XrayStudy
     training: Trainings
     studies: Annotated[dict[StudyName, Study], Field(min_length=1)]
-    plans: Annotated[dict[Name, Plan], Field(min_length=1)]
+    plans: Annotated[dict[StudyName, dict[Name, Plan]], Field(min_length=1)]
     runs: Annotated[dict[Name, Run], Field(min_length=1)]
     finetuned: dict[Name, Finetuned]
     ablations: dict[Name, Ablation]
@@ -287,6 +286,11 @@ class Params(Section):
     def recipe_of(self, name: StudyName) -> Training:
         """How a study's nets are trained."""
         return self.training.faces if name == "faces" else self.training.xray
+
+    def plan_of(self, run: str) -> Plan:
+        """Which training images a run has."""
+        settings = self.runs[run]
+        return self.plans[settings.study][settings.plan]
 
     def batch_size(self, run: str) -> int:
         """Images of a run's training step."""
@@ -384,7 +388,7 @@ def _section_at(location: list[Any]) -> type[Section]:
     keys = iter(location)
     for key in keys:
         annotation = section.model_fields[key].annotation
-        if not _is_section(annotation):
+        while not _is_section(annotation):
             next(keys)  # the entry's name in a dict of sections
             annotation = annotation.__args__[1]  # type: ignore[union-attr]
         section = annotation  # type: ignore[assignment]
@@ -457,13 +461,15 @@ def _class_contradictions(study: str, classes: dict[str, list[str]]) -> list[tup
 
 def _run_contradictions(params: Params) -> list[tuple[str, object, str]]:
     found: list[tuple[str, object, str]] = []
-    for section in ("plans", "runs", "finetuned", "ablations"):
+    if set(params.plans) != set(params.studies):
+        found.append(("plans", list(params.plans), f"the keys of studies: {', '.join(params.studies)}"))
+    for section in ("runs", "finetuned", "ablations"):
         for name, entry in getattr(params, section).items():
             if entry.study not in params.studies:
                 found.append((f"{section}.{name}.study", entry.study, f"a key of studies: {', '.join(params.studies)}"))
     for section in ("runs", "finetuned"):
         for name, entry in getattr(params, section).items():
-            plans = [plan for plan, its in params.plans.items() if its.study == entry.study]
+            plans = params.plans.get(entry.study, {})
             if entry.plan not in plans:
                 found.append((f"{section}.{name}.plan", entry.plan, f"a plan of {entry.study}: {', '.join(plans)}"))
     for name, run in params.runs.items():

@@ -87,14 +87,24 @@ def families(study: str) -> Path:
     return Path("data", study, "families.csv")
 
 
-def plan(name: str) -> Path:
+def plans(study: str) -> Path:
+    """A study's augmentation plans, a CSV each."""
+    return Path("data/plans", study)
+
+
+def plan(study: str, name: str) -> Path:
     """One row a training image: id, split, operation, rotation, shift, flip."""
-    return Path("data/plans", f"{name}.csv")
+    return plans(study) / f"{name}.csv"
 
 
-def plan_figure(name: str) -> Path:
-    """Contact sheet of augmented samples."""
-    return Path("plots/plans", f"{name}.png")
+def plan_figures(study: str) -> Path:
+    """A contact sheet of augmented samples a plan."""
+    return Path("plots/plans", study)
+
+
+def plan_figure(study: str, name: str) -> Path:
+    """One of them."""
+    return plan_figures(study) / f"{name}.png"
 
 
 def model(run: str) -> Path:

@@ -140,14 +140,14 @@ def _train_once(params: Params, run: str, seed: int) -> Trained:
 
     from cnnstudy.data import samples
     from cnnstudy.nets import build
-    from cnnstudy.training import checkpoint, devices, loop, phases, pipeline, predict, selection
+    from cnnstudy.training import checkpoint, devices, loop, phases, predict, selection
 
     settings, phase = params.runs[run], phases.base(params, run)
     study, recipe = params.study(settings.study), params.recipe_of(settings.study)
     if not selection.compares(recipe):
         recipe = recipe.model_copy(update={"patience": sys.maxsize})
     dataset = samples.load(settings.study, study.classes)
-    data = pipeline.training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split, recipe.augmentation)
+    data = phases.training_data(params, run, phase, dataset)
     how = phases.schedule(params, run, phase, seed)
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)

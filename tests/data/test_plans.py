@@ -17,7 +17,7 @@ def ranges(rows: int, rotation: float, shift: float, flip: int) -> tuple[np.ndar
 
 @pytest.mark.parametrize("level", range(5))
 def test_a_level_adds_that_many_copies_of_training_images_only(level: int) -> None:
-    plan = plans.make(Plan(study="xray", level=level, rotation=0, shift=0.0, flip=False), SPLITS)
+    plan = plans.make(Plan(level=level, rotation=0, shift=0.0, flip=False), SPLITS)
     train = plan[plan["split"] == "train"]
     assert train["operation"].tolist() == [name for name in plans.OPERATIONS[: level + 1] for _ in range(3)]
     assert sorted(train["id"]) == sorted([0, 2, 5] * (level + 1))

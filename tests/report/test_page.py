@@ -216,13 +216,13 @@ def test_the_summary_holds_a_headline_or_two_a_run(workspace: Params) -> None:
 @pytest.mark.parametrize(
     ("plan", "words"),
     [
-        (Plan(study="xray", level=0, rotation=0, shift=0.0, flip=False), "the originals"),
+        (Plan(level=0, rotation=0, shift=0.0, flip=False), "the originals"),
         (
-            Plan(study="xray", level=2, rotation=0, shift=0.0, flip=False),
+            Plan(level=2, rotation=0, shift=0.0, flip=False),
             "the originals; exact copies rotated by 90°, rotated by 180°",
         ),
         (
-            Plan(study="faces", level=0, rotation=20, shift=0.1, flip=True),
+            Plan(level=0, rotation=20, shift=0.1, flip=True),
             "the originals; anew in every epoch: rotation up to 20°, shift up to 10 % of the side, flip left to right",
         ),
     ],
@@ -232,7 +232,7 @@ def test_a_policy_in_words(plan: Plan, words: str) -> None:
 
 
 def test_a_recipes_share_of_the_ranges_is_told() -> None:
-    plan = Plan(study="faces", level=0, rotation=20, shift=0.1, flip=True)
+    plan = Plan(level=0, rotation=20, shift=0.1, flip=True)
     assert "rotation up to 8°, shift up to 4 % of the side, flip" in page.policy(plan, 0.4)
     assert page.policy(plan, 0.0) == "the originals; anew in every epoch: flip left to right"
 

@@ -70,7 +70,7 @@ def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_
     monkeypatch.setattr(trainer, "train", train)
     Path("space.yaml").write_text("learning_rate: {low: 0.00001, high: 0.1, log: true}\nbatch_size: [8, 16]\n")
     call(monkeypatch, "xray-aug0", "--trials", "3", "--space", "space.yaml")
-    assert built == [["augment@xray-aug0"]]
+    assert built == [["augment@xray"]]
     assert (tmp_path / "optuna.db").exists()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "trial 1, 1 of 3: learning_rate 0.001, batch_size 16"

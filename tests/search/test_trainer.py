@@ -38,7 +38,7 @@ def small(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
     images[1::2] += 120  # the classes take turns
     np.save(paths.images("xray"), images.astype(np.uint8))
     plan = "id,split,operation,rotation,shift,flip\n" + "".join(f"{i},train,original,0,0,False\n" for i in range(40))
-    paths.plan("xray-aug0").write_text(plan)
+    paths.plan("xray", "aug0").write_text(plan)
     values = {"xray.epochs": 2, "training.xray.learning_rate": 0.01}
     return dataclasses.replace(search, params=with_values(search.params, values))
 
@@ -91,7 +91,7 @@ def test_a_trial_starts_as_the_stage_does(search: Search, monkeypatch: pytest.Mo
 
     small_enough = with_values(search.params, {"training.xray.dropout": 0.5, "batchnorm": "moving"})
     plan = "id,split,operation,rotation,shift,flip\n0,train,original,0,0,False\n1,train,original,0,0,False\n"
-    paths.plan("xray-aug0").write_text(plan)
+    paths.plan("xray", "aug0").write_text(plan)
     paths.specifications("xray").write_text("null\n")
     for module in (phases, trainer):
         monkeypatch.setattr(module, "fit", fit)

@@ -165,7 +165,7 @@ def test_a_searchs_name_follows_data_and_what_is_not_searched() -> None:
     paths.splits("xray").write_text(paths.splits("xray").read_text().replace("val", "train"))
     names |= {search.name}
     turned = dict(reversed(search.params.xray.classes.items()))
-    steeper = {**search.params.plans, RUN: search.params.plans[RUN].model_copy(update={"level": 4})}
+    steeper = {"xray": {"aug0": search.params.plan_of(RUN).model_copy(update={"level": 4})}}
     for change in ({"xray": search.params.xray.model_copy(update={"classes": turned})}, {"plans": steeper}):
         names |= {dataclasses.replace(search, params=search.params.model_copy(update=change)).name}
     assert len(names) == 8

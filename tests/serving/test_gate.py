@@ -152,9 +152,10 @@ def test_parameters_are_read_from_the_lock_as_dvc_writes_them(params: Params) ->
 
 def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes(params: Params) -> None:
     content = yaml.safe_load(paths.LOCK.read_text())
-    run, plan = params.runs["xray-aug4"].model_dump(exclude_none=True), params.plans["xray-aug4"].model_dump()
+    run = params.runs["xray-aug4"].model_dump(exclude_none=True)
+    plans = {name: plan.model_dump() for name, plan in params.plans["xray"].items()}
     content["stages"]["train@xray-aug4"]["params"] = {"params.yaml": {"runs.xray-aug4": run}}
-    content["stages"]["augment@xray-aug4"] = {"params": {"params.yaml": {"plans.xray-aug4": plan}}}
+    content["stages"]["augment@xray"] = {"params": {"params.yaml": {"plans.xray": plans}}}
     paths.LOCK.write_text(yaml.safe_dump(content))
     assert trained.changed(params, "xray-aug4") == ""
     smaller = params.runs["xray-aug4"].model_copy(update={"batch_size": 4})
@@ -162,9 +163,9 @@ def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes
     assert trained.changed(other, "xray-aug4").startswith(
         "params.yaml: runs.xray-aug4.batch_size: 4 found; allowed: None"
     )
-    turned = params.plans["xray-aug4"].model_copy(update={"rotation": 90})
-    other = params.model_copy(update={"plans": {**params.plans, "xray-aug4": turned}})
-    assert trained.changed(other, "xray-aug4").startswith("params.yaml: plans.xray-aug4.rotation: 90 found; allowed: 0")
+    turned = params.plan_of("xray-aug4").model_copy(update={"rotation": 90})
+    other = params.model_copy(update={"plans": {"xray": {**params.plans["xray"], "aug4": turned}}})
+    assert trained.changed(other, "xray-aug4").startswith("params.yaml: plans.xray.aug4.rotation: 90 found; allowed: 0")
 
 
 def test_classes_in_another_order_than_in_training_are_refused(params: Params) -> None:

@@ -115,7 +115,7 @@ def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
     settings |= {"training.learning_rate": "0.001", "training.schedule": "trapezoid"}
     assert settings.items() <= run.data.params.items()
     assert run.data.params["source"] == "drawn"
-    tags = {"study": "xray", "net": "xraynet", "depth": "5", "level": "4", "widths": "report", "plan": "xray-aug4"}
+    tags = {"study": "xray", "net": "xraynet", "depth": "5", "level": "4", "widths": "report", "plan": "aug4"}
     tags |= {"profile": "quick", "recipe": "best", "model": "all", "batchnorm": "recalibrated", "phases": "base"}
     tags |= {"seeds": "0", "xray_data": "drawn", "constant": "false", "kind": "run", "git_branch": "work"}
     tags |= {"ablation.augmentation": "true", "ablation.depth": "true", "git_dirty": "false", "parent": "work"}

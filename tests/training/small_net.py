@@ -44,7 +44,7 @@ def doubtful() -> Dataset:
 
 
 def training(dataset: Dataset, level: int = 0, rotation: int = 0) -> pipeline.TrainingSet:
-    plan = Plan(study="xray", level=level, rotation=rotation, shift=0.0, flip=bool(rotation))
+    plan = Plan(level=level, rotation=rotation, shift=0.0, flip=bool(rotation))
     splits = pd.DataFrame({"id": range(len(dataset.labels)), "split": dataset.splits})
     return pipeline.training_set(dataset, plans.make(plan, splits), "train")
 

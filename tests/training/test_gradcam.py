@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from cnnstudy.data import regions
 from cnnstudy.nets import build, specs
-from cnnstudy.training import gradcam
+from cnnstudy.training import gradcam, regions
 
 SOFTMAX = (specs.Conv(2, 1), specs.Relu(), specs.Flatten(), specs.Dense(2, activation="softmax"))
 SIGMOID = (*SOFTMAX[:-1], specs.Dense(1, activation="sigmoid"))

@@ -84,6 +84,12 @@ def test_every_training_image_is_seen_once_an_epoch_with_its_label(dataset: Data
     np.testing.assert_allclose(np.sort(means), np.sort(expected), rtol=1e-4)
 
 
+def test_no_epoch_s_end_waits_for_what_tunes_a_pipeline(dataset: Dataset) -> None:
+    data = training(dataset)
+    for batches in (pipeline.training_batches(data, 16, 0, 0), pipeline.labelled_batches(dataset, "val", 16)):
+        assert batches.options().autotune.enabled is False
+
+
 def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that_counts(dataset: Dataset) -> None:
     data = training(dataset, level=1)
     for mode in ("moving", "recalibrated"):

@@ -128,7 +128,8 @@ def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:
         curves = pd.read_csv(paths.run_plots(run) / "curves.csv").pivot(
             index="epoch", columns="series", values="accuracy"
         )
-        an_epoch = (pd.read_csv(paths.plan(params.runs[run].plan), usecols=["split"])["split"] == "train").sum()
+        plan = paths.plan(ablation.study, params.runs[run].plan)
+        an_epoch = (pd.read_csv(plan, usecols=["split"])["split"] == "train").sum()
         table = pd.DataFrame({"images": curves.index * an_epoch, "train": curves["train"], "val": curves["val"]})
         result.append(figures.Training(run, colour, table.dropna()))
     return result

@@ -123,7 +123,7 @@ def _study(its: Findings, study: StudyName) -> dict[str, Any]:
     audit = _audit(study)
     baselines, hashes = audit.pop("baselines"), audit.pop("files")
     balance = list(audit["balance"].values())
-    plans = {name: plan for name, plan in params.plans.items() if plan.study == study}
+    plans = params.plans[study].items()
     is_faces = study == "faces"
     confusions = results.confusions(params, study).head(CONFUSIONS) if is_faces else pd.DataFrame()
     return {
@@ -141,7 +141,7 @@ def _study(its: Findings, study: StudyName) -> dict[str, Any]:
         "confusions": None if confusions.empty else tables.confusions_table(confusions),
         "audit": tables.audit_tables(audit),
         "sheets": [(path.stem, results.picture(path)) for path in sorted(paths.audit_plots(study).glob("*.png"))],
-        "plans": [(name, policy(plan), results.picture(paths.plan_figure(name))) for name, plan in plans.items()],
+        "plans": [(name, policy(plan), results.picture(paths.plan_figure(study, name))) for name, plan in plans],
     }
 
 
@@ -175,7 +175,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
     return {
         "name": run,
         "settings": settings,
-        "policy": policy(params.plans[settings.plan], params.recipe_of(settings.study).augmentation),
+        "policy": policy(params.plan_of(run), params.recipe_of(settings.study).augmentation),
         "parameters": int(table["parameters"].sum()),
         "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
         "table": tables.run_table(phases),

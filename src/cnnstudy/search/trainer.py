@@ -5,7 +5,6 @@ import sys
 from functools import partial
 
 import keras
-import pandas as pd
 
 from cnnstudy import paths
 from cnnstudy.data import samples
@@ -15,7 +14,6 @@ from cnnstudy.search.trials import DivergedError, Epoch, Report
 from cnnstudy.training import devices, phases, selection
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.loop import fit
-from cnnstudy.training.pipeline import training_set
 
 # A patience that compares epochs and never stops.
 ENDLESS = sys.maxsize
@@ -50,7 +48,7 @@ def _train(params: Params, run: str, report: Report) -> Epoch:
     if not selection.compares(recipe):
         recipe = recipe.model_copy(update={"patience": ENDLESS})
     dataset = samples.load(settings.study, study.classes)
-    data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split, recipe.augmentation)
+    data = phases.training_data(params, run, phase, dataset)
     seed = params.seeds[0]
     how = phases.schedule(params, run, phase, seed)
     images = len(dataset.ids(selection.SPLIT))

@@ -50,7 +50,7 @@ class Search:
         settings = {
             "fixed": {key: value for key, value in own.items() if key not in searched},
             "run": self.params.runs[self.run].model_dump(),
-            "plan": self.params.plans[self.params.runs[self.run].plan].model_dump(),
+            "plan": self.params.plan_of(self.run).model_dump(),
             "classes": list(self.params.study(study).classes),
             "batchnorm": self.params.batchnorm,
             "compute": self.params.compute.model_dump(include={"threads", "precision"}),
@@ -59,7 +59,7 @@ class Search:
             "space": [[type(dimension).__name__, asdict(dimension)] for dimension in self.space],
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        plan = paths.plan(self.params.runs[self.run].plan)
+        plan = paths.plan(study, self.params.runs[self.run].plan)
         for path in (paths.samples(study), paths.images(study), paths.splits(study), plan):
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -302,7 +302,7 @@ def _taken(run: str) -> dict[str, str]:
 
 def _run_settings(params: Params, run: str) -> dict[str, str]:
     settings = params.runs[run]
-    plan = params.plans[settings.plan].model_dump(exclude={"study"})
+    plan = params.plan_of(run).model_dump()
     own = settings.model_dump(exclude={"study"}, exclude_none=True)
     return {name: str(value) for name, value in (own | {f"plan.{key}": value for key, value in plan.items()}).items()}
 
@@ -340,7 +340,7 @@ def _run_tags(params: Params, run: str) -> dict[str, str]:
         "kind": "run",
         "run": run,
         **settings.model_dump(include={"net", "depth", "widths", "plan"}, exclude_none=True),
-        "level": params.plans[settings.plan].level,
+        "level": params.plan_of(run).level,
         "phases": ", ".join(params.phases(run)),
         **{f"ablation.{name}": "true" for name, ablation in params.ablations.items() if run in ablation.runs},
     }

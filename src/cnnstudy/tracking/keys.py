@@ -83,9 +83,9 @@ def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: t
 
 def stages_of(params: Params, run: str) -> list[str]:
     """The stages that a run's numbers come from."""
-    study, plan = params.runs[run].study, params.runs[run].plan
+    study = params.runs[run].study
     trainings = [f"{STAGES[phase]}@{run}" for phase in params.phases(run)]
-    return [f"ingest@{study}", f"split@{study}", f"augment@{plan}", *trainings, f"evaluate@{run}"]
+    return [f"ingest@{study}", f"split@{study}", f"augment@{study}", *trainings, f"evaluate@{run}"]
 
 
 def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:

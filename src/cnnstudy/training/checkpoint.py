@@ -25,7 +25,7 @@ from cnnstudy.training.selection import Score
 
 LIBRARY = Path(__file__).parents[1]
 # What a training's result depends on beside its parameters and data.
-CODE = ("nets", "training", "data/plans.py", "data/regions.py", "data/samples.py")
+CODE = ("nets", "training", "data/plans.py", "data/samples.py")
 PACKAGES = ("tensorflow", "keras", "numpy")
 # What is done with the history's row of an epoch that has ended.
 Report = Callable[[dict[str, float]], None]

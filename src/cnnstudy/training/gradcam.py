@@ -11,8 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnnstudy.data import regions
-from cnnstudy.training import batchnorm
+from cnnstudy.training import batchnorm, regions
 from cnnstudy.training.pipeline import at_once, scaled
 
 # The last maps of these nets are 2 x 2 at 64 px, where every place is a quarter of the image, so the layer is the last

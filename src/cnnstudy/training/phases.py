@@ -16,14 +16,14 @@ import pandas as pd
 import tensorflow as tf
 
 from cnnstudy import files, inputs, paths
-from cnnstudy.data import regions, samples
+from cnnstudy.data import samples
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
 from cnnstudy.params import HEADLINE, BatchNormMode, FacesStudy, Frozen, Params, StudyName
-from cnnstudy.training import checkpoint, devices, environment, gradcam, precision
+from cnnstudy.training import checkpoint, devices, environment, gradcam, precision, regions
 from cnnstudy.training.loop import Schedule, fit
-from cnnstudy.training.pipeline import training_set
+from cnnstudy.training.pipeline import TrainingSet, training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
 
 Result = TypeVar("Result")
@@ -115,6 +115,13 @@ def table(params: Params, run: str, classes: int) -> tuple[specs.Layer, ...]:
     return specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
 
 
+def training_data(params: Params, run: str, phase: Phase, dataset: Dataset) -> TrainingSet:
+    """What a phase of a run trains on, by its plan and the recipe."""
+    study = params.runs[run].study
+    plan = pd.read_csv(paths.plan(study, phase.plan))
+    return training_set(dataset, plan, phase.split, params.recipe_of(study).augmentation)
+
+
 def schedule(params: Params, run: str, phase: Phase, seed: int) -> Schedule:
     """How a phase of a run trains a seed on this machine."""
     machine = _of_the_machine(params, run)
@@ -149,7 +156,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
     study = params.study(settings.study)
     dataset = samples.load(settings.study, study.classes)
     recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
-    data = training_set(dataset, pd.read_csv(paths.plan(phase.plan)), phase.split, recipe.augmentation)
+    data = training_data(params, run, phase, dataset)
     layers, how = table(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
     frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
@@ -215,7 +222,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "machine": _of_the_machine(params, run),
     }
     data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits, paths.specifications)] + [
-        paths.plan(phase.plan)
+        paths.plan(settings.study, phase.plan)
     ]
     if phase.name == "tuned":
         data += [paths.weights(paths.seed(run, "base", seed)) for seed in params.seeds]

@@ -142,4 +142,7 @@ def _dataset(batches: Callable[[], Iterator[Batch]], count: int, side: int) -> t
     images, transforms = tf.TensorSpec((None, side, side, 3), tf.uint8), tf.TensorSpec((None, 8), tf.float32)
     signature = ((images, transforms), tf.TensorSpec((None, 1), tf.float32))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2)
+    # There is nothing to tune, and at the end of an epoch TensorFlow now and then waits seconds for what tunes.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)

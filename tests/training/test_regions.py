@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cnnstudy.data import regions, synth
+from cnnstudy.data import synth
 from cnnstudy.data.sources import drawn
 from cnnstudy.data.synth import faces, films
 from cnnstudy.params import read_params
+from cnnstudy.training import regions
 
 ROOT = Path(__file__).parents[2]
 FACES = [faces.specify(label, "train", index, 0) for label in synth.FACES for index in range(4)]
