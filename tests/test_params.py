@@ -201,6 +201,7 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
         (("faces", "tuned_frozen"), "all", "'none' or 'features'"),
         (("runs", "alexnet", "net"), "resnet", "'alexnet', 'vggnet', 'mobilenet' or 'xraynet'"),
         (("runs", "alexnet", "plan"), "aug1", "a plan of faces: moved"),
+        (("plans",), {"faces": {"moved": {"level": 0, "rotation": 0, "shift": 0.0, "flip": True}}}, "keys of studies"),
         (("runs", "alexnet", "depth"), 3, "none for other nets"),
         (("runs", "xray-aug0", "depth"), None, "a value for xraynet"),
         (("seeds",), [1, 1], "each seed once"),

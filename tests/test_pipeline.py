@@ -262,6 +262,21 @@ def test_classes_in_another_order_are_trained_anew(rebuilt: Workspace) -> None:
     assert "up to date" in rebuilt.run("dvc", "status")
 
 
+def test_an_edited_plan_trains_anew_what_has_it_and_no_other_of_its_study(rebuilt: Workspace) -> None:
+    params = rebuilt.path / "params.yaml"
+    content, whole = yaml.safe_load(params.read_text()), params.read_text()
+    content["plans"]["xray"]["aug0"]["rotation"] = 5
+    params.write_text(yaml.safe_dump(content, sort_keys=False))
+    try:
+        rebuilt.run("dvc", "repro", "augment@xray")
+        stale = json.loads(rebuilt.run("dvc", "status", "--json"))
+        assert {name for name in stale if name.startswith("train@")} == {"train@xray-aug0"}
+    finally:
+        params.write_text(whole)
+        rebuilt.run("dvc", "repro", "augment@xray")
+    assert "up to date" in rebuilt.run("dvc", "status")
+
+
 @pytest.mark.slow
 def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace) -> None:
     pictures = [f"docs/{name}.jpg" for name in ("faces", "films")]

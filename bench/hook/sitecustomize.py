@@ -33,6 +33,7 @@ KINDS = (
     ("cnnstudy/training/batchnorm.py", "", "BatchNorm's statistics"),
     ("cnnstudy/training/predict.py", "", "predictions"),
     ("cnnstudy/training/gradcam.py", "", "where a net looks"),
+    ("cnnstudy/training/regions.py", "", "where a net looks"),
     ("keras/src/backend/tensorflow/trainer.py", "evaluate", "following the validation split"),
     ("keras/src/backend/tensorflow/trainer.py", "fit", "training steps"),
     ("cnnstudy/training/", "", "rest of training"),
