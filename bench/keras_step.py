@@ -20,7 +20,7 @@ def main(net: str, dtype: str, batch: str, threads: str) -> None:
 
     size, count = specs.REPORT_SIZE[net], int(batch)
     layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
-    policy = precision.policy("float32" if dtype == "float32" else "bfloat16", net)  # type: ignore[arg-type]
+    policy = precision.policy("float32" if dtype == "float32" else "bfloat16")
     rng = np.random.default_rng(0)
     images = tf.constant(rng.random((count, size, size, 3), np.float32))
     labels = tf.constant(rng.integers(0, 2, (count, 1)).astype(np.float32))

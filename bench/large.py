@@ -58,7 +58,7 @@ def train() -> None:
         learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0,
         label_smoothing=0.0, selection="last", patience=0,
     )  # fmt: skip
-    policy = precision.policy("auto", "xraynet")
+    policy = precision.policy("auto")
     schedule = loop.Schedule(32, 2, "none", 0, policy, "recalibrated")
     keras.utils.set_random_seed(0)
     model = build.build(layers, size, policy)

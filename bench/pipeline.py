@@ -53,7 +53,7 @@ def main(net: Net = "alexnet", threads: str = "1") -> None:
     rates = common.alternate({"ours": ours, "ImageDataGenerator": generator}, ROUNDS)
 
     layers = specs.layers_of(net, 8)
-    model = build.build(layers, SIDE, precision.policy("auto", net))
+    model = build.build(layers, SIDE, precision.policy("auto"))
     inputs = keras.Input((SIDE, SIDE, 3), dtype="uint8"), keras.Input((8,))
     fed = keras.Model(list(inputs), model(Augmentation(False, False)(list(inputs))))
     for each in (fed, model):

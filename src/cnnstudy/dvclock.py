@@ -1,6 +1,7 @@
-"""dvc.lock, read and written stage by stage: only what a stage has changed passes through YAML, and that in C.
+"""DVC's files, read once: of dvc.lock only what a stage has changed passes through YAML, and that in C.
 
 Several times a stage DVC reads or writes all of it: with fifty stages about half of the time that DVC itself takes.
+So it does with dvc.yaml and params.yaml.
 """
 
 import re
@@ -26,10 +27,10 @@ _texts: dict[str, str] = {}
 
 @cache  # the second time it would hasten itself
 def hasten() -> None:
-    """Have this process's DVC read and write dvc.lock by this module.
+    """Have this process's DVC read YAML and write dvc.lock by this module.
 
     After every stage DVC rewrites all of it by ruamel.yaml's round trip, in Python, which keeps comments; dvc.lock has
-    none. What is written is the same; what might not be, and any other file, is left to DVC.
+    none. What is written is the same; what might not be is left to DVC.
     """
     from dvc.utils import strictyaml
     from dvc.utils.serialize import _yaml
@@ -37,15 +38,13 @@ def hasten() -> None:
     parse_slowly, update_slowly, dump_slowly = _yaml.parse_yaml, _yaml.parse_yaml_for_update, _yaml._dump
 
     def parse(text: str, path: str, typ: str = "safe") -> Any:
-        is_ours = Path(path).name == paths.LOCK.name and typ == "safe"
-        return _parsed(text) if is_ours else parse_slowly(text, path, typ)
+        if typ != "safe":
+            return parse_slowly(text, path, typ)
+        found = (_parsed_by_stage if Path(path).name == paths.LOCK.name else _parsed)(text)
+        return found or parse_slowly(text, path, typ)
 
     def update(text: str, path: str) -> Any:
         return parse(text, path) if Path(path).name == paths.LOCK.name else update_slowly(text, path)
-
-    def _parsed(text: str) -> Any:
-        found = _parsed_by_stage(text)
-        return found if found is not None else parse_slowly(text, str(paths.LOCK))
 
     def dump(content: Any, stream: TextIO) -> None:
         # What the round trip has read has a class of its own, for comments.
@@ -59,9 +58,35 @@ def hasten() -> None:
     _yaml.parse_yaml_for_update, _yaml._dump = update, dump
 
 
-def know(lock: str) -> None:
-    """Read every stage of a dvc.lock's content, so that this process and its forks know them."""
-    _parsed_by_stage(lock)
+def know() -> None:
+    """Read what DVC will, so that this process and its forks know it."""
+    for file in (Path("dvc.yaml"), paths.PARAMS, paths.LOCK):
+        text = file.read_text(encoding="utf-8")
+        (_parsed_by_stage if file == paths.LOCK else _parsed)(text)
+
+
+def without(lock: str, known: str) -> str:
+    """A dvc.lock's text without the stages that another has too, letter for letter; as it is where it has no others."""
+    head, *blocks = STAGE.split(lock)
+    new = set(blocks).difference(STAGE.split(known))
+    return "".join([head, *(block for block in blocks if block in new)]) if new else lock
+
+
+def _parsed(text: str) -> Any:
+    """What YAML says; None where the text is none."""
+    from ruamel.yaml import YAMLError
+
+    try:
+        return deepcopy(_read(text))  # DVC changes it in place
+    except YAMLError:
+        return None
+
+
+@lru_cache(maxsize=16)
+def _read(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(text)
 
 
 def _parsed_by_stage(text: str) -> dict[str, Any] | None:

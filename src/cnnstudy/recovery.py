@@ -14,7 +14,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from cnnstudy import files, paths
+from cnnstudy import dvclock, files, paths
 from cnnstudy.errors import UserError
 
 # What git writes where two sides differ.
@@ -28,8 +28,12 @@ GUARDED = "CNNSTUDY_GUARDED"
 def keep_lock() -> None:
     """Keep a copy of dvc.lock, while a stage of its `dvc` runs and so nobody writes it."""
     with suppress(TimeoutError), dvc_lock():
-        if paths.LOCK.exists() and lock_is_whole():
-            files.write_text(paths.KEPT_LOCK, paths.LOCK.read_text(encoding="utf-8"))
+        if not paths.LOCK.exists():
+            return
+        lock = paths.LOCK.read_text(encoding="utf-8", errors="replace")
+        kept = paths.KEPT_LOCK.read_text(encoding="utf-8") if paths.KEPT_LOCK.exists() else ""
+        if whole(dvclock.without(lock, kept)) is not None:
+            files.write_text(paths.KEPT_LOCK, lock)
 
 
 def mend(started: float = inf) -> Iterator[str]:
@@ -106,21 +110,21 @@ def stage_names(lock: Path) -> list[str]:
 
 def lock_is_whole() -> bool:
     """Whether dvc.lock is absent, or what DVC can read to its end."""
-    return not paths.LOCK.exists() or is_whole(paths.LOCK.read_text(encoding="utf-8", errors="replace"))
+    return not paths.LOCK.exists() or whole(paths.LOCK.read_text(encoding="utf-8", errors="replace")) is not None
 
 
-def is_whole(lock: str) -> bool:
-    """The same of a dvc.lock's content."""
+def whole(lock: str) -> dict[str, Any] | None:
+    """What a dvc.lock's text says; None where DVC could not read it to its end."""
     import yaml
 
     if not lock.endswith("\n"):
-        return False
+        return None
     try:
         found = files.parse_yaml(lock)
     except yaml.YAMLError:
-        return False
+        return None
     stages = found.get("stages") if isinstance(found, dict) else None
-    return isinstance(stages, dict) and all(map(_is_entry, stages.values()))
+    return found if isinstance(stages, dict) and all(map(_is_entry, stages.values())) else None
 
 
 def _is_entry(entry: Any) -> bool:

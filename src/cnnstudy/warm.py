@@ -22,7 +22,7 @@ from cnnstudy import process
 LIBRARIES = "CNNSTUDY_LIBRARIES"
 # What stages import of others' libraries.
 TRAINING = ("tensorflow", "pandas", "cv2")
-EVALUATION = ("sklearn.metrics", "scipy.stats", "matplotlib.pyplot", "matplotlib.figure", "pandas")
+EVALUATION = ("sklearn.metrics", "scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_agg", "pandas")
 BY_STAGE = {
     "train": TRAINING,
     "finetune": TRAINING,

@@ -55,7 +55,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """What would be saved."""
     found: list[Figure] = []
     for module in (figures, attention):
-        monkeypatch.setattr(module, "_save", lambda figure, *_, **__: found.append(figure))
+        monkeypatch.setattr(module, "save", lambda figure, *_, **__: found.append(figure))
     return found
 
 

@@ -139,10 +139,22 @@ def test_an_even_map_has_the_areas_share_and_one_on_the_mouth_has_all() -> None:
     face = {"units": [], "view": {"roll": 0.0, "yaw": 0.0, "scale": 0.28, "shift": [0.0, 0.0]}}
     covered = regions.cover(face, 8)
     even, there, nothing = np.ones((8, 8)), (covered == 1).astype(float), np.zeros((8, 8))
-    arrays = gradcam.attention(np.array([3, 4, 5, 6]), dict(enumerate([even, there, nothing])), [None] * 3 + [face] * 4)
+    found = dict(enumerate([even, there, nothing, there]))
+    arrays = gradcam.attention(np.array([3, 4, 5, 6]), found, dict.fromkeys(range(3), covered))
     assert arrays["attention/id"].tolist() == [3, 4]
     np.testing.assert_allclose(arrays["attention/share"], [covered.mean(), 1])
     np.testing.assert_allclose(arrays["attention/area"], covered.mean())
+
+
+def test_drawn_films_without_a_patch_have_no_attention_and_may_be_shown() -> None:
+    keras.utils.set_random_seed(0)
+    model = build.build(SOFTMAX, 8)
+    pixels = images()
+    probabilities = model(pixels.astype(np.float32) / 255).numpy()
+    answers = (np.arange(3), probabilities.argmax(axis=1), probabilities)
+    arrays = gradcam.explain(model, pixels, answers, [{"patches": []}] * 3)
+    assert arrays["attention/id"].shape == arrays["attention/share"].shape == (0,)
+    assert len(arrays["correct/id"]) == 3
 
 
 def test_what_was_not_drawn_has_no_attention() -> None:

@@ -46,26 +46,26 @@ def test_convolutions_alone_may_be_in_bfloat16() -> None:
 
 
 def test_a_setting_is_taken_as_it_is() -> None:
-    assert precision.policy("float32", "xraynet") == "float32"
-    assert precision.policy("bfloat16", "alexnet") == build.CONVOLUTIONS
-    assert precision.policy("float16", "alexnet") == "mixed_float16"
+    assert precision.policy("float32") == "float32"
+    assert precision.policy("bfloat16") == build.CONVOLUTIONS
+    assert precision.policy("float16") == "mixed_float16"
 
 
 @pytest.mark.parametrize(
-    ("features", "net", "policy"),
+    ("features", "policy", "products"),
     [
-        (["avx2", "fma"], "xraynet", "float32"),
-        (["avx512f", "avx512_bf16"], "xraynet", build.CONVOLUTIONS),
-        (["avx512f", "avx512_bf16"], "mobilenet", "float32"),
-        (["amx_bf16", "amx_tile"], "xraynet", build.CONVOLUTIONS),
-        (["amx_bf16", "amx_tile"], "mobilenet", build.CONVOLUTIONS),
+        (["avx2", "fma"], "float32", "float32"),
+        (["avx512f", "avx512_bf16"], build.CONVOLUTIONS, "float32"),
+        (["amx_bf16", "amx_tile", "avx512_bf16"], build.CONVOLUTIONS, "bfloat16"),
     ],
 )
 def test_auto_on_a_cpu_takes_bfloat16_where_it_is_faster(
-    features: list[str], net: str, policy: str, monkeypatch: pytest.MonkeyPatch
+    features: list[str], policy: str, products: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "cpu_features", lambda: features)
-    assert precision.policy("auto", net) == policy  # type: ignore[arg-type]
+    assert precision.policy("auto") == policy
+    assert precision.of_products(policy) == products
+    assert precision.of_products("float32") == "float32"
 
 
 def test_auto_on_a_gpu_follows_its_generation() -> None:

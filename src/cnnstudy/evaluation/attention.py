@@ -4,13 +4,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from cnnstudy import paths
 from cnnstudy.data import samples
-from cnnstudy.evaluation.figures import DPI, INK, LETTER
+from cnnstudy.evaluation.figures import DPI, INK, LETTER, save
 from cnnstudy.params import HEADLINE, Params
 
 # Side of a picture and of what stands around it, in inches.
@@ -66,7 +64,8 @@ def draw_correct(
         for column, i in enumerate(some):
             image, found = images[arrays["correct/id"][i]], arrays["correct/map"][i]
             _picture(figure, overlaid(image, found), (column, row), f"{arrays['correct/probability'][i]:.2f}", left)
-    _save(figure, path)
+    # Of a palette the photographs take most, and the maps' red turns dull.
+    save(figure, path, colours=0)
 
 
 def draw_mistakes(
@@ -91,7 +90,7 @@ def draw_mistakes(
         text = f"{actual} → {predicted} {probability:.2f}"
         size = min(7.5, 7.5 * FITTING / len(text))
         _text(figure, (middle, HEAD + row * (CELL + CAPTION) + CELL + 0.02), text, ha="center", va="top", size=size)
-    _save(figure, path)
+    save(figure, path, colours=0)
 
 
 def overlaid(image: np.ndarray, found: np.ndarray) -> np.ndarray:
@@ -129,9 +128,3 @@ def _text(
     """A text at a place in inches from the top left corner."""
     width, height = figure.get_size_inches()
     figure.text(place[0] / width, 1 - place[1] / height, text, ha=ha, va=va, fontsize=size, color=INK)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(256).save(path)

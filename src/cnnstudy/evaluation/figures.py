@@ -25,6 +25,8 @@ from cnnstudy.params import NETS
 
 DPI = 120
 COLOURS = 192
+# Of 9: takes half to two thirds of the time of PNG's usual 6, and 1 to 9 % more bytes.
+COMPRESSION = 4
 # Side of a picture in a sheet of examples, in pixels.
 EXAMPLE = 84
 # A loss on val is drawn up to so many times the highest in training: moving statistics can make it hundreds.
@@ -88,7 +90,7 @@ def draw_curves(histories: list[pd.DataFrame], title: str, colour: str, path: Pa
     figure.legend(handles, labels, frameon=False, loc="upper right", bbox_to_anchor=(0.99, 1.0), fontsize=8, ncols=2)
     figure.suptitle(title, x=0.075, y=0.97, ha="left", fontsize=10, color=INK)
     figure.subplots_adjust(left=0.075, right=0.985, bottom=0.16, top=0.86, wspace=0.24)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _limit_loss(axes: Axes, history: pd.DataFrame) -> None:
@@ -124,7 +126,7 @@ def draw_roc(curves: dict[str, np.ndarray], title: Title, path: Path) -> None:
     left, right = (0.1, 0.68) if many else (0.14, 0.96)
     figure.subplots_adjust(left=left, right=right, bottom=0.13, top=0.87 if title.alarm else 0.91)
     _head(figure, title, left * figure.get_figwidth())
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_confusion(table: pd.DataFrame, title: Title, path: Path) -> None:
@@ -158,7 +160,7 @@ def draw_confusion(table: pd.DataFrame, title: Title, path: Path) -> None:
     axes.set_ylabel("actual", color=INK, fontsize=9)
     _head(figure, title)
     figure.subplots_adjust(left=left / width, right=1 - right / width, bottom=bottom / height, top=1 - top / height)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_examples(images: np.ndarray, ids: np.ndarray, table: pd.DataFrame, title: Title, path: Path) -> None:
@@ -202,7 +204,7 @@ def draw_examples(images: np.ndarray, ids: np.ndarray, table: pd.DataFrame, titl
     axes.set_xlabel("predicted", color=INK, fontsize=9)
     axes.set_ylabel("actual", color=INK, fontsize=9)
     _head(figure, title)
-    _save(figure, path, colours=0)
+    save(figure, path, colours=0)
 
 
 def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> None:
@@ -237,7 +239,7 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> 
         frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, labelspacing=0.9,
     )  # fmt: skip
     figure.subplots_adjust(left=0.08, right=0.71, bottom=0.14, top=0.91)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_axis(axes: Axes, table: pd.DataFrame, split: str, mode: str, other: str) -> None:
@@ -300,7 +302,7 @@ def draw_trainings(trainings: list[Training], title: str, path: Path) -> None:
     legend.set_bbox_to_anchor((1.01, 1))
     figure.suptitle(title, x=0.075, y=0.97, ha="left", fontsize=10, color=INK)
     figure.subplots_adjust(left=0.075, right=0.84, bottom=0.15, top=0.88, wspace=0.22)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_recipes(curves: dict[str, dict[str, dict[str, list]]], title: str, path: Path) -> None:
@@ -326,7 +328,7 @@ def draw_recipes(curves: dict[str, dict[str, dict[str, list]]], title: str, path
     figure.legend(*labelled, frameon=False, fontsize=8, loc="lower center", ncols=4, handlelength=1.5, columnspacing=1)
     figure.suptitle(title, x=0.02, y=0.98, ha="left", fontsize=10, color=INK)
     figure.subplots_adjust(left=0.75 / figure.get_figwidth(), right=0.98, bottom=0.24, top=0.84, wspace=0.12)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_differences(pairs: list[Difference], title: str, path: Path) -> None:
@@ -348,7 +350,7 @@ def draw_differences(pairs: list[Difference], title: str, path: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     figure.subplots_adjust(left=0.33, right=0.79, bottom=0.5 / height, top=1 - 0.3 / height)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _head(figure: Figure, title: Title, left: float = 0.1) -> None:
@@ -375,13 +377,13 @@ def _marker(points: Sized) -> str:
     return "o" if len(points) < 3 else ""
 
 
-def _save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
+def save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
     """Save a figure with a palette of so many colours, or with all where 0."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     picture = _with_palette(picture, colours) if colours else picture
-    picture.save(path)
+    picture.save(path, compress_level=COMPRESSION)
 
 
 def _with_palette(picture: Image.Image, colours: int) -> Image.Image:

@@ -13,7 +13,7 @@ from cnnstudy import files, paths
 from cnnstudy.composed import flat, is_below
 from cnnstudy.errors import UserError
 from cnnstudy.params import Params
-from cnnstudy.recovery import dvc_lock, is_whole, refuse_merge
+from cnnstudy.recovery import dvc_lock, refuse_merge, whole
 
 STAGES = {"base": "train", "tuned": "finetune"}
 
@@ -52,12 +52,15 @@ def read_lock(parse: Callable[[str], Any] = files.parse_yaml) -> dict[str, Any]:
     if not paths.LOCK.exists():
         return {}
     text = paths.LOCK.read_text(encoding="utf-8", errors="replace")
-    if not is_whole(text):
+    content = whole(text)
+    if content is None:
         with suppress(TimeoutError), dvc_lock():
             text = paths.LOCK.read_text(encoding="utf-8")
     refuse_merge(text)
+    if content is not None and parse is files.parse_yaml:
+        return content
     try:
-        content: dict[str, Any] = parse(text)
+        content = parse(text)
     except (YAMLError, files.SettingsError):
         raise UserError(f"{paths.LOCK}: torn by a killed dvc; `cnnstudy check` mends it") from None
     return content

@@ -47,10 +47,11 @@ def explain(
     right = order[predicted[order] == labels[order]]
     correct = np.concatenate([right[labels[right] == label][:SHOWN] for label in range(probabilities.shape[1])])
     groups = {"correct": correct, "mistakes": order[predicted[order] != labels[order]][:MISTAKES]}
-    drawn = np.array([specifications[i] is not None for i in ids])
-    rows = np.union1d(np.concatenate(list(groups.values())), np.flatnonzero(drawn))
-    found = dict(zip(rows.tolist(), maps(model, images, ids[rows], predicted[rows]), strict=True))
     side = int(model.layers[feature_layer(model)].output.shape[1])
+    drawn = {row: one for row, one in enumerate(specifications[i] for i in ids) if one}
+    covers = {row: covered for row, one in drawn.items() if (covered := regions.cover(one, side)).any()}
+    rows = np.union1d(np.concatenate(list(groups.values())), np.fromiter(covers, int))
+    found = dict(zip(rows.tolist(), maps(model, images, ids[rows], predicted[rows]), strict=True))
     arrays: dict[str, np.ndarray] = {}
     for name, some in groups.items():
         arrays |= {f"{name}/id": ids[some], f"{name}/label": labels[some], f"{name}/predicted": predicted[some]}
@@ -58,18 +59,22 @@ def explain(
         arrays[f"{name}/map"] = np.array([_quantised(found[row]) for row in some.tolist()], np.uint8).reshape(
             -1, side, side
         )
-    return arrays | (attention(ids, found, specifications) if drawn.any() else {})
+    return arrays | (attention(ids, found, covers) if drawn else {})
 
 
 def maps(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The map of a class for each of some images: float32 [n, h, w], not negative."""
     cut = feature_layer(model) + 1
     # In a graph gradients of kernels, which nothing asks for, are left out.
-    weighted = tf.function(partial(_weighted, model.layers[cut:]), autograph=False, reduce_retracing=True)
+    weighted = batchnorm.in_graph(
+        partial(_weighted, model.layers[:cut], model.layers[cut:]),
+        tf.TensorSpec(model.inputs[0].shape),
+        tf.TensorSpec((None,), tf.int64),
+    )
     found, batch = [], at_once(model)
     for start in range(0, len(ids), batch):
-        features = batchnorm.forward(model.layers[:cut], scaled(images[ids[start : start + batch]]))
-        found.append(weighted(features, tf.constant(classes[start : start + batch])).numpy())
+        some = slice(start, start + batch)
+        found.append(weighted(scaled(images[ids[some]]), classes[some].astype(np.int64)).numpy())
     return np.concatenate(found)
 
 
@@ -83,15 +88,12 @@ def feature_layer(model: keras.Sequential) -> int:
     return max((index for index, side in sides.items() if side >= SIDE), default=min(sides))
 
 
-def attention(
-    ids: np.ndarray, found: dict[int, np.ndarray], specifications: list[regions.Specification | None]
-) -> dict[str, np.ndarray]:
-    """`attention/id`, `attention/share` and `attention/area` of the maps `found`, by their row in `ids`."""
+def attention(ids: np.ndarray, found: dict[int, np.ndarray], covers: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
+    """`attention/id`, `attention/share` and `attention/area` of what `covers`, of the maps `found`, by row in `ids`."""
     measured = []
-    for row, each in found.items():
-        specification = specifications[ids[row]]
-        covered = regions.cover(specification, len(each)) if specification else np.zeros_like(each)
-        if covered.any() and each.any():
+    for row, covered in covers.items():
+        each = found[row]
+        if each.any():
             share = float((covered * each).sum(dtype=np.float64) / each.sum(dtype=np.float64))
             measured.append((int(ids[row]), share, float(covered.mean())))
     table = np.array(measured, np.float64).reshape(-1, 3)
@@ -102,12 +104,13 @@ def attention(
     }
 
 
-def _weighted(layers: list[keras.Layer], features: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
-    """The maps, float32 [B, h, w], of a layer's output; `layers` are those after it."""
+def _weighted(before: list[keras.Layer], after: list[keras.Layer], images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+    """The maps, float32 [B, h, w], of the output of the last of the layers `before`."""
+    features = batchnorm.forward(before, images)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(features)
         # One image's score depends on its own features alone, so that the sum's gradient is each score's.
-        score = tf.gather(_logits(layers, features), classes, axis=1, batch_dims=1)
+        score = tf.gather(_logits(after, features), classes, axis=1, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
     return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))
 

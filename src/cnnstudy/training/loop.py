@@ -192,8 +192,7 @@ def _optimizer(settings: Training, steps: int, policy: str = "float32") -> keras
     adam = rate, settings.beta_1, settings.beta_2, settings.epsilon
     if settings.optimizer == "adam":
         return Adam(*adam)
-    # Where convolutions gain by it, so do the products of kernels.
-    return Muon(*adam, settings.kernel_factor, "bfloat16" if "bfloat16" in policy else "float32")
+    return Muon(*adam, settings.kernel_factor, precision.of_products(policy))
 
 
 class Trapezoid(keras.optimizers.schedules.LearningRateSchedule):

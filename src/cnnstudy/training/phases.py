@@ -101,7 +101,7 @@ def deterministically(train: Callable[[], Result]) -> Result:
 def _of_the_machine(params: Params, run: str) -> dict[str, str | bool | int]:
     """What a training's bits depend on that is chosen by the machine."""
     return {
-        "precision": precision.policy(params.compute.precision, params.runs[run].net),
+        "precision": precision.policy(params.compute.precision),
         "jit": devices.compiles(params.compute.jit, table(params, run, 2)),
         "replicas": devices.strategy().num_replicas_in_sync,
     }

@@ -4,23 +4,21 @@ import keras
 import tensorflow as tf
 
 from cnnstudy.nets.build import CONVOLUTIONS
-from cnnstudy.params import Net, Precision
+from cnnstudy.params import Precision
 from cnnstudy.training.environment import cpu_features
 
-# Nets whose convolutions a CPU with this feature trains faster in bfloat16. Milliseconds of a step for 16 images of
-# 64 px on one core with AMX, in float32 and with convolutions in bfloat16: alexnet 47 and 30; vggnet 63 and 45;
-# mobilenet 82 and 62; xraynet of five layers 210 and 100. With AVX-512 BF16 alone, on two cores, before BatchNorm and
-# pointwise convolutions were faster, float32 and all in bfloat16: xraynet 254 and 102; alexnet 56 and 63, vggnet 127
-# and 105, mobilenet 127 and 127.
-FASTER_IN_BFLOAT16 = {"amx_bf16": {"alexnet", "vggnet", "mobilenet", "xraynet"}, "avx512_bf16": {"xraynet"}}
+# Features of a CPU that multiplies bfloat16, and trains convolutions faster in it. Milliseconds of a step for 16 images
+# of 64 px on one core, in float32 and with convolutions in bfloat16: with AMX alexnet 47 and 30, vggnet 63 and 45,
+# mobilenet 82 and 62, xraynet of five layers 210 and 100; with AVX-512's BF16 alone 44 and 36, 50 and 41, 66 and 58,
+# 164 and 104.
+BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 
 
-def policy(setting: Precision, net: Net) -> str:
+def policy(setting: Precision) -> str:
     """The policy of cnnstudy.nets.build that a setting means on this machine; variables are float32 under each.
 
-    `auto` is mixed_bfloat16 on GPUs of compute capability 8 and above, mixed_float16 on those from 7, and on CPUs
-    with bfloat16 arithmetic bfloat16 for the nets that gain by it; else float32. On a CPU bfloat16 is for convolutions:
-    all else is not faster in it, or slower.
+    `auto` is mixed_bfloat16 on GPUs of compute capability 8 and above, mixed_float16 on those from 7, bfloat16 on CPUs
+    with arithmetic for it; else float32. On a CPU bfloat16 is for convolutions alone: all else is not faster in it.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if setting == "bfloat16" and not gpus:
@@ -30,13 +28,22 @@ def policy(setting: Precision, net: Net) -> str:
     if gpus:
         details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return gpu_policy(min(each.get("compute_capability", (0, 0)) for each in details))
-    gaining = [FASTER_IN_BFLOAT16.get(feature, set()) for feature in cpu_features()]
-    return CONVOLUTIONS if net in set().union(*gaining) else "float32"
+    return "float32" if BFLOAT16.isdisjoint(cpu_features()) else CONVOLUTIONS
 
 
 def gpu_policy(capability: tuple[int, int]) -> str:
     """The policy that `auto` means on GPUs of a compute capability."""
     return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
+
+
+def of_products(policy: str) -> str:
+    """What products of kernels are computed in under a policy: bfloat16 where that is faster, else float32.
+
+    A CPU needs AMX for that: with AVX-512's BF16 alone, convolutions in bfloat16, a step with Muon takes 346 ms for
+    xray-depth1 and 121 ms for xray-aug4, and 207 and 104 with its products in float32 (as above).
+    """
+    is_faster = tf.config.list_physical_devices("GPU") or "amx_bf16" in cpu_features()
+    return "bfloat16" if "bfloat16" in policy and is_faster else "float32"
 
 
 def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:

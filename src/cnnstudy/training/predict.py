@@ -85,9 +85,7 @@ def _batches(images: np.ndarray, ids: np.ndarray, batch: int) -> Iterable[np.nda
 
 
 def _inference(model: keras.Sequential) -> Infer:
-    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
-    infer: Infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
-    return infer
+    return batchnorm.in_graph(lambda images: model(images, training=False), tf.TensorSpec(model.inputs[0].shape))
 
 
 def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
@@ -101,4 +99,4 @@ def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarr
     parts = np.array_split(order, steps_of(len(order), schedule.batch_size))
     batches = (scaled(images[ids[part]]) for part in parts)
     infer = partial(batchnorm.forward_with_batch_statistics, model.layers)
-    return _infer(infer, batches)[np.argsort(order)]
+    return _infer(batchnorm.in_graph(infer, tf.TensorSpec(model.inputs[0].shape)), batches)[np.argsort(order)]
