@@ -112,4 +112,4 @@ if "CNNSTUDY_BENCH" in os.environ:
         util.register_after_fork(watch, lambda _: watch(FOLDER, f"process {os.getpid()}"))
         os.register_at_fork(before=lambda: imported(FOLDER))
     elif "DVC_STAGE" in os.environ and "cnnstudy.recovery" not in COMMAND:
-        watch(FOLDER, "@".join([Path(sys.argv[0]).stem, *sys.argv[1:]]))
+        watch(FOLDER, f"{Path(sys.argv[0]).stem} {os.getpid()}")  # several of a stage have its name
