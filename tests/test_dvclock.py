@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cnnstudy import dvclock
 from cnnstudy.paths import LOCK
 
 AWKWARD = [
@@ -152,6 +153,43 @@ load_yaml("dvc.lock")["stages"]["b"]["outs"].clear()
 assert load_yaml("dvc.lock")["stages"]["b"]["outs"] == [{"path": "y"}]
 """
     run_python(tmp_path, code)
+
+
+def test_so_is_other_yaml_and_one_that_is_none_is_told_of_by_name(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("a: {b: [1, 1e-3, on]}\n")
+    (tmp_path / "empty.yaml").write_text("")
+    (tmp_path / "broken.yaml").write_text("a: [\n")
+    code = """
+import pytest
+from dvc.utils.serialize import load_yaml
+from dvc.utils.serialize._yaml import YAMLFileCorruptedError
+from cnnstudy.dvclock import hasten
+hasten()
+load_yaml("params.yaml")["a"]["b"].clear()
+assert load_yaml("params.yaml") == {"a": {"b": [1, 0.001, "on"]}}
+assert load_yaml("empty.yaml") == {}
+with pytest.raises(YAMLFileCorruptedError, match="broken.yaml"):
+    load_yaml("broken.yaml")
+"""
+    run_python(tmp_path, code)
+
+
+@pytest.mark.parametrize(
+    ("lock", "left"),
+    [
+        (WHOLE + "  c:\n    cmd: z\n", dvclock.HEAD + "  c:\n    cmd: z\n"),
+        (WHOLE[:-9], None),  # torn within a stage: what is left of it is no stage of the other
+        (WHOLE, WHOLE),
+    ],
+)
+def test_what_another_lock_has_too_is_left_out(lock: str, left: str | None) -> None:
+    found = dvclock.without(lock, WHOLE)
+    if left is None:
+        assert found.startswith(dvclock.HEAD)
+        assert lock.endswith(found.removeprefix(dvclock.HEAD))
+        assert len(found) < len(lock)
+    else:
+        assert found == left
 
 
 def rewritten(folder: Path, how: str) -> str:

@@ -56,6 +56,19 @@ def test_statistics_of_values_far_from_zero_keep_their_digits() -> None:
     np.testing.assert_allclose(net.layers[0].moving_variance, exact.var(axis=(0, 1, 2)), rtol=1e-5)
 
 
+def test_a_graph_is_made_once_however_many_images_come(model: keras.Sequential) -> None:
+    made = []
+
+    def answers(images: tf.Tensor) -> tf.Tensor:
+        made.append(images.shape)
+        return batchnorm.forward(model.layers, images)
+
+    graph = batchnorm.in_graph(answers, tf.TensorSpec((None, 16, 16, 3)))
+    found = np.concatenate([graph(batch).numpy() for batch in batches(8)])
+    np.testing.assert_allclose(found, model(IMAGES, training=False), atol=1e-6)
+    assert len(made) == 1
+
+
 def test_the_batch_size_does_not_matter(model: keras.Sequential) -> None:
     batchnorm.recalibrate(model, lambda: iter(batches(8)))
     small = statistics(model)

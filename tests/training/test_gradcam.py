@@ -146,15 +146,23 @@ def test_an_even_map_has_the_areas_share_and_one_on_the_mouth_has_all() -> None:
     np.testing.assert_allclose(arrays["attention/area"], covered.mean())
 
 
-def test_drawn_films_without_a_patch_have_no_attention_and_may_be_shown() -> None:
+def test_of_drawn_films_without_a_patch_only_those_that_are_shown_have_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     keras.utils.set_random_seed(0)
     model = build.build(SOFTMAX, 8)
-    pixels = images()
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
     probabilities = model(pixels.astype(np.float32) / 255).numpy()
-    answers = (np.arange(3), probabilities.argmax(axis=1), probabilities)
-    arrays = gradcam.explain(model, pixels, answers, [{"patches": []}] * 3)
+    mapped: list[np.ndarray] = []
+
+    def maps(net: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        mapped.append(ids)
+        return np.ones((len(ids), 8, 8), np.float32)
+
+    monkeypatch.setattr(gradcam, "maps", maps)
+    answers = (np.arange(40), probabilities.argmax(axis=1), probabilities)  # all are right
+    arrays = gradcam.explain(model, pixels, answers, [{"patches": []}] * 40)
     assert arrays["attention/id"].shape == arrays["attention/share"].shape == (0,)
-    assert len(arrays["correct/id"]) == 3
+    assert sorted(arrays["correct/id"].tolist()) == mapped[0].tolist()
+    assert 0 < len(mapped[0]) <= 2 * gradcam.SHOWN
 
 
 def test_what_was_not_drawn_has_no_attention() -> None:

@@ -11,8 +11,8 @@ from math import prod
 Shape = tuple[int, ...]
 
 # Images that a net answers at once, and the bytes that what one of its layers gives for so many may take: enough for
-# the report's sizes, and too little for memory to grow with the square of an image's side.
-AT_ONCE, LAYER_BYTES = 100, 640 << 20
+# 100 faces of the report's size, and too little for memory to grow with the square of an image's side.
+AT_ONCE, LAYER_BYTES = 100, 200 << 20
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import tensorflow as tf
 Batches = Callable[[], Iterator[np.ndarray | tf.Tensor]]
 
 # Activations of the whole training set are kept between layers where they take at most this much, else computed anew:
-# enough for two thousand small images, and too little for memory to grow with the data.
-KEPT_BYTES = 320 << 20
+# enough for a thousand small images, and too little for memory to grow with the data.
+KEPT_BYTES = 160 << 20
 
 
 def recalibrate(model: keras.Sequential, batches: Batches) -> np.ndarray:
