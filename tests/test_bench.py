@@ -35,7 +35,7 @@ def test_operations_are_counted_by_layer() -> None:
 
 
 def test_a_stage_s_time_is_found_by_what_its_stack_shows(tmp_path: Path) -> None:
-    """All of it, and most of it where it was spent."""
+    """All of it, and most of it where it was spent, of each of two processes that a stage has."""
     stage = tmp_path / "cnnstudy" / "export" / "busy.py"
     stage.parent.mkdir(parents=True)
     stage.write_text(
@@ -44,9 +44,11 @@ def test_a_stage_s_time_is_found_by_what_its_stack_shows(tmp_path: Path) -> None
         "busy()\nprint(time.process_time())\n"
     )
     environment = {"PYTHONPATH": str(BENCH / "hook"), "CNNSTUDY_BENCH": str(tmp_path), "DVC_STAGE": "busy"}
-    done = subprocess.run(
-        [sys.executable, stage, "one"], env=os.environ | environment, capture_output=True, text=True, check=True
-    )
-    found = json.loads((tmp_path / "busy@one.json").read_text())
-    assert sum(found.values()) == pytest.approx(float(done.stdout), abs=0.3)
-    assert found["export for phones"] > 0.6
+    command = [sys.executable, str(stage), "one"]
+    took = [
+        float(subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True).stdout)
+        for _ in range(2)
+    ]
+    found = [json.loads(file.read_text()) for file in tmp_path.glob("busy *.json")]
+    assert sum(sum(each.values()) for each in found) == pytest.approx(sum(took), abs=0.6)
+    assert [each["export for phones"] > 0.6 for each in found] == [True, True]

@@ -3,17 +3,17 @@
 import dataclasses
 import gc
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from training.small_net import ADAM, LAYERS, RECALIBRATED, SCHEDULE, bright_or_dark, trained, training, unkept
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import build, specs
-from cnnstudy.training import batchnorm, loop, pipeline, predict
+from cnnstudy.training import loop, pipeline, predict
 from cnnstudy.training.checkpoint import Checkpoint
 
 
@@ -175,13 +175,14 @@ def test_batch_statistics_are_of_batches_as_large_as_in_training(
 ) -> None:
     model, _ = trained(dataset, training(dataset))
     sizes: list[int] = []
-    through = batchnorm.forward_with_batch_statistics
+    through = predict._infer
 
-    def noted(layers: list[keras.Layer], images: tf.Tensor) -> tf.Tensor:
-        sizes.append(len(images))
-        return through(layers, images)
+    def noted(infer: predict.Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
+        kept = list(batches)
+        sizes.extend(map(len, kept))
+        return through(infer, kept)
 
-    monkeypatch.setattr(batchnorm, "forward_with_batch_statistics", noted)
+    monkeypatch.setattr(predict, "_infer", noted)
     predict._batch_statistics(model, dataset.images, np.arange(33), loop.Schedule(16, 1, "none", 1))
     assert sizes == [11, 11, 11]
 
