@@ -17,9 +17,9 @@ def main(study: str) -> None:
     params = read_params()
     classes = (params.faces if study == "faces" else params.xray).classes
     dataset, table = samples.load(study, classes), samples.read_table(study)
-    shown = specifications.read(paths.specifications(study))
+    shown = paths.specifications(study)
     found = audit.audit(table, dataset.images, pd.read_csv(paths.rejects(study), dtype=str), classes)
-    found["baselines"] = baselines.baselines(dataset, shown)
+    found["baselines"] = baselines.baselines(dataset, specifications.numbers(shown))
     data = (paths.samples(study), paths.images(study), paths.splits(study))
     found["files"] = {path.name: files.md5(path) for path in data}
     files.write_text(paths.audit(study), json.dumps(found, indent=2) + "\n")

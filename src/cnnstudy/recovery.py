@@ -32,7 +32,8 @@ def keep_lock() -> None:
             return
         lock = paths.LOCK.read_text(encoding="utf-8", errors="replace")
         kept = paths.KEPT_LOCK.read_text(encoding="utf-8") if paths.KEPT_LOCK.exists() else ""
-        if whole(dvclock.without(lock, kept)) is not None:
+        # The copy is written anew all the same: its time says that it is of this `dvc`.
+        if lock == kept or whole(dvclock.without(lock, kept)) is not None:
             files.write_text(paths.KEPT_LOCK, lock)
 
 

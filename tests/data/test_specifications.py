@@ -20,13 +20,16 @@ def params() -> Params:
 def test_a_line_a_sample_in_order(params: Params, tmp_path: Path) -> None:
     paths = ["train/fear/00003", "tune/neutral/00000"]
     drawn.write_specifications(params, "faces", paths, tmp_path / "s.jsonl")
-    found = specifications.read(tmp_path / "s.jsonl")
-    assert [each["label"] for each in found] == ["fear", "neutral"]
+    found = dict(specifications.read(tmp_path / "s.jsonl"))
+    assert {i: each["label"] for i, each in found.items()} == {0: "fear", 1: "neutral"}
     face = drawn.specify(params, "faces", paths[0])
     assert [tuple(unit) for unit in found[0]["units"]] == list(face.units)  # type: ignore[union-attr]
-    numbers = specifications.as_numbers(found[0])
-    assert dict(zip(UNITS, numbers, strict=False))[20] == dict(found[0]["units"])[20] > 0
-    assert numbers[-1] == 0.0
+    numbers = specifications.numbers(tmp_path / "s.jsonl")
+    assert numbers.shape == (2, len(UNITS) + 1)
+    assert dict(zip(UNITS, numbers[0], strict=False))[20] == dict(found[0]["units"])[20] > 0
+    assert numbers[0, -1] == 0.0
+    words = specifications.captions(tmp_path / "s.jsonl", [1])
+    assert words == {1: specifications.in_words(found[1])}
 
 
 def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) -> None:
@@ -34,7 +37,9 @@ def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) ->
     real = params.model_copy(update={"sources": params.sources.model_copy(update={"xray": xray})})
     drawn.write_specifications(real, "xray", ["a.png", "b.png"], tmp_path / "s.jsonl")
     assert (tmp_path / "s.jsonl").read_text(encoding="utf-8") == "null\nnull\n"
-    assert specifications.read(tmp_path / "s.jsonl") == []
+    assert list(specifications.read(tmp_path / "s.jsonl")) == []
+    assert specifications.numbers(tmp_path / "s.jsonl").size == 0
+    assert specifications.captions(tmp_path / "s.jsonl", [0, 1]) == {}
 
 
 @pytest.mark.parametrize(

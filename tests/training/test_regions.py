@@ -27,10 +27,12 @@ def written(specification: Any) -> regions.Specification:
 
 def test_specifications_are_read_as_they_were_written(tmp_path: Path) -> None:
     params = read_params(ROOT / "params.yaml")
-    drawn.write_specifications(params, "faces", ["train/fear/00003"], tmp_path / "s.jsonl")
-    assert regions.read(tmp_path / "s.jsonl") == [written(faces.specify("fear", "train", 3, params.data_seed))]
+    shown = [f"train/fear/{index:05d}" for index in range(4)]
+    drawn.write_specifications(params, "faces", shown, tmp_path / "s.jsonl")
+    expected = [written(faces.specify("fear", "train", index, params.data_seed)) for index in (1, 3)]
+    assert list(regions.read(tmp_path / "s.jsonl", {1, 3})) == expected
     (tmp_path / "s.jsonl").write_text("null\nnull\n")
-    assert regions.read(tmp_path / "s.jsonl") == [None, None]
+    assert list(regions.read(tmp_path / "s.jsonl", range(2))) == [None, None]
 
 
 @pytest.mark.parametrize("face", FACES[::4], ids=lambda face: face.label)

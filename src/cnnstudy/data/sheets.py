@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from cnnstudy.data import plans
+from cnnstudy.data import plans, specifications
 from cnnstudy.data.samples import Dataset
-from cnnstudy.data.specifications import Specification, in_words
 from cnnstudy.params import Plan
 
 CELL = 96
@@ -48,10 +47,11 @@ def save_sheet(
     figure.savefig(path, metadata={"Software": None})
 
 
-def save_classes(path: Path, dataset: Dataset, shown: list[Specification]) -> None:
-    """Eight pictures of each class; where they were drawn, what was drawn stands below."""
+def save_classes(path: Path, dataset: Dataset, file: Path) -> None:
+    """Eight pictures of each class; where they were drawn, what `file`, their specifications, says of them below."""
     ids = class_samples(dataset, columns=8)
-    captions = [[in_words(shown[i]) for i in row] for row in ids] if shown else ()
+    words = specifications.captions(file, {i for row in ids for i in row})
+    captions = [[words[i] for i in row] for row in ids] if words else ()
     save_sheet(path, [[dataset.images[i] for i in row] for row in ids], dataset.classes, captions=captions)
 
 

@@ -1,18 +1,34 @@
 """What drawn images show, read back from specifications.jsonl: as numbers for an oracle, in words for a reader."""
 
 import json
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cnnstudy.data.synth.faces import UNITS
 
 Specification = dict[str, Any]
 
 
-def read(file: Path) -> list[Specification]:
-    """One specification a sample, in the order of samples.csv; none where the images were not drawn."""
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line != "null"]
+def numbers(file: Path) -> np.ndarray:
+    """What `as_numbers` says of each sample, float64 [N, k], in their order; [0, 0] where none is drawn."""
+    rows = [np.array(as_numbers(specification)) for _, specification in read(file)]
+    return np.stack(rows) if rows else np.empty((0, 0))
+
+
+def captions(file: Path, ids: Collection[int]) -> dict[int, str]:
+    """What `in_words` says of some samples, by id; of those that are not drawn nothing."""
+    return {i: in_words(specification) for i, specification in read(file, ids)}
+
+
+def read(file: Path, ids: Collection[int] | None = None) -> Iterator[tuple[int, Specification]]:
+    """Ids and specifications of samples that are drawn, or of some of them, one at a time: all take much memory."""
+    with file.open(encoding="utf-8") as lines:
+        for i, line in enumerate(lines):
+            if line != "null\n" and (ids is None or i in ids):
+                yield i, json.loads(line)
 
 
 def as_numbers(specification: Specification) -> list[float]:

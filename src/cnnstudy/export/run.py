@@ -14,7 +14,7 @@ from cnnstudy.export.litert import open_net
 from cnnstudy.params import HEADLINE, Params
 
 # Images that the ranges of activations are measured on.
-CALIBRATION = 256
+CALIBRATION = 128
 
 
 def export_run(params: Params, run: str) -> None:

@@ -5,6 +5,7 @@ them up and keeps what is positive. The score is the one before the softmax; of 
 for class 1 and its negative for class 0.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
 import keras
@@ -24,7 +25,7 @@ def explain(
     model: keras.Sequential,
     images: np.ndarray,
     answers: tuple[np.ndarray, np.ndarray, np.ndarray],
-    specifications: list[regions.Specification | None],
+    shown: Iterable[regions.Specification | None],
 ) -> dict[str, np.ndarray]:
     """Maps of the predicted class for some images of a split, and how much of them falls on what was drawn.
 
@@ -32,7 +33,7 @@ def explain(
         model: in float32, with the BatchNorm statistics that count.
         images: of all samples, uint8 [N, H, W, 3].
         answers: the split's ids and labels, int64 [n], and the probabilities that `model` gives, [n, classes].
-        specifications: what each of the N samples shows, None where it was not drawn.
+        shown: what each of the split's images shows, None where it was not drawn.
 
     Returns:
         The arrays of gradcam.npz. `correct/<name>` are the `SHOWN` surest right answers of each class, class after
@@ -48,8 +49,8 @@ def explain(
     correct = np.concatenate([right[labels[right] == label][:SHOWN] for label in range(probabilities.shape[1])])
     groups = {"correct": correct, "mistakes": order[predicted[order] != labels[order]][:MISTAKES]}
     side = int(model.layers[feature_layer(model)].output.shape[1])
-    drawn = {row: one for row, one in enumerate(specifications[i] for i in ids) if one}
-    covers = {row: covered for row, one in drawn.items() if (covered := regions.cover(one, side)).any()}
+    drawn = {row: regions.cover(one, side) for row, one in enumerate(shown) if one}
+    covers = {row: covered for row, covered in drawn.items() if covered.any()}
     rows = np.union1d(np.concatenate(list(groups.values())), np.fromiter(covers, int))
     found = dict(zip(rows.tolist(), maps(model, images, ids[rows], predicted[rows]), strict=True))
     arrays: dict[str, np.ndarray] = {}

@@ -100,8 +100,10 @@ def deterministically(train: Callable[[], Result]) -> Result:
 
 def _of_the_machine(params: Params, run: str) -> dict[str, str | bool | int]:
     """What a training's bits depend on that is chosen by the machine."""
+    policy = precision.policy(params.compute.precision)
     return {
-        "precision": precision.policy(params.compute.precision),
+        "precision": policy,
+        "products": precision.of_products(policy),
         "jit": devices.compiles(params.compute.jit, table(params, run, 2)),
         "replicas": devices.strategy().num_replicas_in_sync,
     }
@@ -202,7 +204,7 @@ def _explain(
     """Where the net looks in the split that stands for the run."""
     split = HEADLINE[study]
     ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
-    shown = regions.read(paths.specifications(study))
+    shown = regions.read(paths.specifications(study), set(ids.tolist()))
     return gradcam.explain(model, dataset.images, (ids, labels, probabilities), shown)
 
 

@@ -7,6 +7,7 @@ that a training depends on this module and not on how images are drawn.
 """
 
 import json
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,12 @@ POINTS = 4
 EYES, MOUTH = (0.95, -0.8, 0.3), (0.78, 0.62, 1.45)
 
 
-def read(file: Path) -> list[Specification | None]:
-    """One specification a sample, in the order of samples.csv; None where the image was not drawn."""
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+def read(file: Path, ids: Collection[int]) -> Iterator[Specification | None]:
+    """What some samples show, in the order of samples.csv and one at a time; None where an image was not drawn."""
+    with file.open(encoding="utf-8") as lines:
+        for i, line in enumerate(lines):
+            if i in ids:
+                yield json.loads(line)
 
 
 def cover(specification: Specification, cells: int) -> np.ndarray:
