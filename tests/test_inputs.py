@@ -16,9 +16,11 @@ from pathlib import Path
 from cnnstudy.process import run_stage
 
 def main():
-    before, (file, content) = Path("src/own.py").read_text(), Path("edit").read_text().split("|")
-    if file:
-        Path(file).write_text(content)
+    before = Path("src/own.py").read_text()
+    for edit in Path("edit").read_text().split("||"):
+        file, content = edit.split("|")
+        if file:
+            Path(file).write_text(content)
     Path("out").write_text(before)
 
 run_stage(main)
@@ -62,11 +64,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("params.yaml", PARAMS.replace("depth: 1", "batch: 2"), "params.yaml: runs.a.batch: 2 found; allowed: None"),
         ("params.yaml", "runs: {a", "params.yaml: not YAML: "),
         ("src/own.py", "edited", "src/own.py: edited meanwhile; allowed: the content"),
+        ("src/own.py", "edited||dvc.yaml|stages: [", "dvc.yaml: edited meanwhile: "),
     ],
 )
 def test_an_edit_of_what_a_running_stage_depends_on_is_refused(
     repository: Path, file: str, content: str, line: str
 ) -> None:
+    (repository / "dvc.yaml").write_text(PIPELINE)
     (repository / "params.yaml").write_text(PARAMS)
     (repository / "src" / "own.py").write_text("as it was")
     (repository / "edit").write_text(f"{file}|{content}")

@@ -55,6 +55,19 @@ def test_the_sides_of_a_merge_are_the_users_to_choose_from(tmp_path: Path, monke
     assert LOCK.read_text() == both
 
 
+def test_the_copy_is_of_this_dvc_where_the_lock_is_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    LOCK.write_text(ENTRY)
+    recovery.keep_lock()
+    os.utime(KEPT_LOCK, (0, 0))
+    recovery.keep_lock()
+    assert KEPT_LOCK.read_text() == ENTRY
+    assert KEPT_LOCK.stat().st_mtime > 0
+    LOCK.write_text(ENTRY[:-9])
+    recovery.keep_lock()
+    assert KEPT_LOCK.read_text() == ENTRY
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     return clone(tmp_path_factory.mktemp("clone"))

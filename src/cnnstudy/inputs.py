@@ -50,10 +50,15 @@ def _content() -> dict[Path, bytes]:
 def _of_stage(stage: str) -> tuple[list[Path], list[str]]:
     """The files and folders of this workspace that a stage depends on, and the keys of its parameters."""
     from dvc.dependency import ParamsDependency
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Repo() as repo:
-        (its,) = repo.stage.collect(stage)
+        try:
+            (its,) = repo.stage.collect(stage)
+        except DvcException as error:
+            cause = " ".join(str(error).split())
+            raise UserError(f"dvc.yaml: edited meanwhile: {cause}; allowed: what DVC can read") from None
         root = Path(repo.root_dir)
         keys = [key for each in its.deps if isinstance(each, ParamsDependency) for key in each.params]
         found = [Path(each.fs_path) for each in its.deps if not isinstance(each, ParamsDependency)]
