@@ -48,6 +48,14 @@ def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) ->
         ({"units": [[1, 0.5], [4, 0.9]], "kind": "plain", "blend": ""}, "1+4"),
         ({"units": [[12, 0.1]], "kind": "weak", "blend": ""}, "(12)"),
         ({"units": [[4, 0.5], [9, 0.4]], "kind": "blend", "blend": "anger"}, "4+9\n~anger"),
+        (
+            {"units": [[unit, 0.5] for unit in (4, 7, 9, 10, 16, 17, 23, 24)], "kind": "blend", "blend": "disgust"},
+            "4+7+9+10+16+17\n+23+24 ~disgust",
+        ),
+        (
+            {"units": [[unit, 0.1] for unit in (1, 2, 4, 5, 20, 25, 26, 27)], "kind": "weak", "blend": ""},
+            "(1+2+4+5+20+25\n+26+27)",
+        ),
         ({"patches": [], "mimic": "", "picture": {"site": "A", "view": "PA"}}, "clear, A, PA"),
         ({"patches": [], "mimic": "crowded", "picture": {"site": "B", "view": "AP"}}, "crowded, B, AP"),
         ({"patches": [{}, {}], "mimic": "", "picture": {"site": "B", "view": "AP"}}, "2 patches, B, AP"),

@@ -11,6 +11,9 @@ from cnnstudy.data.synth.faces import UNITS
 
 Specification = dict[str, Any]
 
+# Letters of a line of a caption, which would else run into that of the next picture.
+LONGEST = 16
+
 
 def numbers(file: Path) -> np.ndarray:
     """What `as_numbers` says of each sample, float64 [N, k], in their order; [0, 0] where none is drawn."""
@@ -45,7 +48,11 @@ def in_words(specification: Specification) -> str:
     if "units" in specification:
         units = "+".join(str(unit) for unit, _ in specification["units"]) or "no unit"
         shown = f"({units})" if specification["kind"] == "weak" else units
-        return f"{shown}\n~{specification['blend']}" if specification["blend"] else shown
+        blend = f"~{specification['blend']}" if specification["blend"] else ""
+        if len(shown) <= LONGEST:
+            return f"{shown}\n{blend}".rstrip()
+        cut = shown.rindex("+", 0, LONGEST)
+        return f"{shown[:cut]}\n{shown[cut:]} {blend}".rstrip()
     picture, patches = specification["picture"], len(specification["patches"])
     found = f"{patches} patches" if patches else specification["mimic"] or "clear"
     return f"{found}, {picture['site']}, {picture['view']}"
