@@ -58,6 +58,7 @@ def build(layers: tuple[specs.Layer, ...], size: int) -> nn.Sequential:
 def main(net: str, dtype: str, batch: str, threads: str, order: str) -> None:
     """Serve steps of a net in a precision and a memory format."""
     torch.set_num_threads(int(threads))
+    torch.backends.cudnn.allow_tf32 = False  # as TensorFlow's is
     device = "cuda" if torch.cuda.is_available() else "cpu"
     size, count = specs.REPORT_SIZE[net], int(batch)
     layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)

@@ -1,14 +1,16 @@
 """What stops a training is said with what to change."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from cnnstudy import inputs, paths
 from cnnstudy.errors import UserError
-from cnnstudy.params import read_params
-from cnnstudy.training import phases
+from cnnstudy.params import Params, read_params
+from cnnstudy.training import environment, phases
 
 PARAMS = read_params(Path(__file__).parents[2] / "params.yaml")
 
@@ -46,3 +48,32 @@ def test_answers_that_are_no_numbers_are_refused_in_the_mode_that_counts() -> No
     phases.refuse_nan(arrays, "recalibrated")
     with pytest.raises(FloatingPointError, match="of the answers on val some are no numbers"):
         phases.refuse_nan(arrays, "moving")
+
+
+def test_a_seed_that_may_differ_is_said_by_the_process_that_ends_the_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    is_edited = True
+
+    def train(params: Params, run: str, phase: phases.Phase, seed: int, folder: Path, report: object) -> None:
+        (folder / "done" / f"seed{seed}").mkdir(parents=True)
+        environment.allow_nondeterminism()
+
+    def check() -> None:
+        if is_edited:
+            raise UserError("edited meanwhile")
+
+    monkeypatch.setattr(phases, "_key", lambda *_: "key")
+    monkeypatch.setattr(phases, "_train_seed", train)
+    monkeypatch.setattr(inputs, "check", check)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        with pytest.raises(UserError, match="edited meanwhile"):
+            phases.train_phase(PARAMS, "alexnet", phases.base(PARAMS, "alexnet"), lambda *_: None)
+        tf.config.experimental.enable_op_determinism()  # as another process begins
+        is_edited = False
+        phases.train_phase(PARAMS, "alexnet", phases.base(PARAMS, "alexnet"), lambda *_: None)
+    finally:
+        environment.allow_nondeterminism()
+    assert json.loads(paths.facts("alexnet", "base").read_text())["deterministic"] is False

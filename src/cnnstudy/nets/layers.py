@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from cnnstudy.nets import copies
+
 
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's, in one operation for a batch's statistics, the scaling and the shift instead of a dozen.
@@ -42,9 +44,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return tf.cast(outputs, self.compute_dtype), mean, variance
 
     def _follow(self, moving: keras.Variable, value: tf.Tensor) -> None:
-        copy = tf.distribute.get_replica_context()
-        if copy is not None and copy.num_replicas_in_sync > 1:  # all follow the same, whichever is stored
-            value = copy.all_reduce(tf.distribute.ReduceOp.MEAN, value)
+        # All copies of a net follow the same, whichever is stored.
+        (value,) = copies.reduced(tf.distribute.ReduceOp.MEAN, [value])
         moving.assign(moving * self.momentum + value * (1 - self.momentum))
 
 

@@ -19,9 +19,12 @@ def strategy(devices: tuple[tf.config.LogicalDevice, ...] = ()) -> tf.distribute
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
-def leaves_none_out(batch: int, replicas: int) -> bool:
-    """Whether each copy gets an image of a batch, as TensorFlow shares it out; BatchNorm of none is no number."""
-    return batch > (replicas - 1) * -(-batch // replicas)
+def leaves_two(batch: int, replicas: int) -> bool:
+    """Whether each copy gets two images of a batch, as TensorFlow shares it out; true of one copy.
+
+    BatchNorm of none is no number, and of one vector it is its shift, whatever the vector says.
+    """
+    return replicas == 1 or batch - (replicas - 1) * -(-batch // replicas) >= 2
 
 
 def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:
@@ -29,13 +32,18 @@ def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:
 
     `auto` never does on a CPU, where a step takes 4 to 7 times as long then. On a GPU it does for nets without max
     pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: mobilenet's step of 100
-    images of 128 px took an H200 13 ms in float32 and in bfloat16, compiled 61 and 44. Each of the studies' nets has
-    one or the other.
+    images of 128 px took an H200 13 ms in float32 (rounded to TF32) and in bfloat16, compiled 61 and 44. Each of the
+    studies' nets has one or the other.
 
     Raises:
-        UserError: `on`, for a net with max pooling on a GPU.
+        UserError: `on`, for a net with max pooling on a GPU, or for any on several.
     """
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    if strategy().num_replicas_in_sync > 1:
+        # Keras gives XLA the step of all copies as one program, which can't have variables of several devices.
+        if setting == "on":
+            raise UserError("params.yaml: compute.jit: on found; allowed: auto or off on several GPUs")
+        return False
     pools = any(isinstance(each, specs.MaxPool) for each in layers)
     if setting == "on" and has_gpu and pools:
         raise UserError(

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from logging import LogRecord
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from cnnstudy import files, paths
 from cnnstudy.process import silenced
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas")
+# Where they are installed.
+GPU_PACKAGES = ("nvidia-cublas-cu12", "nvidia-cudnn-cu12")
 # Features of a CPU that oneDNN and Eigen choose their kernels by.
 CPU_FEATURES = ("avx", "avx2", "fma", "avx512", "amx", "neon", "asimd", "sve")
 
 
 def configure(threads: int) -> None:
-    """Pin threads and oneDNN, and make TensorFlow's operations deterministic.
+    """Pin threads and oneDNN, make TensorFlow's operations deterministic, and have float32 mean float32.
 
     Another number of threads sums in another order and gives other bits; so do other CPU features.
     """
@@ -36,6 +38,8 @@ def configure(threads: int) -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
+    # Or a GPU rounds what it multiplies to 10 bits, and answers otherwise than where the net is used.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def import_tensorflow() -> None:
@@ -85,20 +89,32 @@ def is_deterministic() -> bool:
 
 def facts(threads: int) -> dict[str, Any]:
     """What the bits of a training depend on beside its data, parameters and code. Needs TensorFlow."""
-    import tensorflow as tf
-
-    gpus = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
     return {
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu("model name"),
         "cpu_features": cpu_features(),
-        "gpus": [details.get("device_name", "unknown") for details in gpus],
+        "gpus": gpus(),
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES} | dict(_gpu_packages()),
     }
+
+
+def gpus() -> list[str]:
+    """The names of the GPUs that TensorFlow sees."""
+    import tensorflow as tf
+
+    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return [details.get("device_name", "unknown") for details in found]
+
+
+def _gpu_packages() -> Iterator[tuple[str, str]]:
+    """Those that are installed, with their versions."""
+    for name in GPU_PACKAGES:
+        with suppress(PackageNotFoundError):
+            yield name, version(name)
 
 
 def cpu_features() -> list[str]:

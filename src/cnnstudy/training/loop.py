@@ -66,9 +66,9 @@ def fit(
     steps = steps_of(len(data), schedule.batch_size)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     for batch in {len(data) // steps, -(-len(data) // steps)}:
-        if not devices.leaves_none_out(batch, replicas):
+        if not devices.leaves_two(batch, replicas):
             raise UserError(
-                f"batch_size: a batch of {batch} images found; allowed: an image for each of {replicas} GPUs"
+                f"batch_size: a batch of {batch} images found; allowed: two images for each of {replicas} GPUs"
             )
     twin, checkpoint.metrics, sources = _compiled(_augmented(model, data, schedule), settings, schedule, steps)
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None

@@ -5,7 +5,9 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-GradientsAndVariables = list[tuple[tf.Tensor | None, tf.Variable]]
+from cnnstudy.nets import copies
+
+GradientsAndVariables = list[tuple[tf.Tensor, tf.Variable]]
 
 # Of Muon: the share of its momentum that a step keeps, and the iteration's steps and coefficients.
 MOMENTUM, ITERATIONS, COEFFICIENTS = 0.9, 5, (3.4445, -4.7750, 2.0315)
@@ -44,15 +46,11 @@ class Adam(keras.optimizers.Adam):
         )
 
     def _all_reduce_sum_gradients(self, grads_and_vars: GradientsAndVariables) -> GradientsAndVariables:
-        """Of one replica there is nothing to sum, and TensorFlow keeps what sums: for its gradient, for good.
-
-        With it would stay the step's graph, the net and the moments, of every training that a process makes. Scaled
-        gradients have been summed by `precision.LossScale`.
-        """
-        if self.is_summed or tf.distribute.get_strategy().num_replicas_in_sync == 1:
+        """Keras's is never used, see `copies.reduced`; scaled gradients have been summed by `precision.LossScale`."""
+        if self.is_summed:
             return grads_and_vars
-        summed: GradientsAndVariables = super()._all_reduce_sum_gradients(grads_and_vars)
-        return summed
+        gradients, variables = zip(*grads_and_vars, strict=True)
+        return list(zip(copies.reduced(tf.distribute.ReduceOp.SUM, gradients), variables, strict=True))
 
 
 class Muon(Adam):
@@ -119,9 +117,9 @@ def orthogonal(matrix: tf.Tensor, dtype: str) -> tf.Tensor:
 def _orthogonal(matrices: tf.Tensor, dtype: str) -> tf.Tensor:
     """The same of each of some matrices, [n, rows, columns], whole."""
     _, rows, columns = matrices.shape
-    # Squares of singular values need float32's digits, of which a GPU's products have fewer.
-    has_digits = dtype == "float32" and not tf.config.list_physical_devices("GPU")
-    iterate = _by_squares if has_digits and max(rows, columns) > LONG * min(rows, columns) else _directly
+    # Squares of singular values need float32's digits.
+    is_long = max(rows, columns) > LONG * min(rows, columns)
+    iterate = _by_squares if dtype == "float32" and is_long else _directly
     return tf.cast(iterate(tf.cast(matrices, dtype), is_tall=rows > columns), matrices.dtype)
 
 

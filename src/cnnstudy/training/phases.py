@@ -27,6 +27,8 @@ from cnnstudy.training.pipeline import TrainingSet, training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
 
 Result = TypeVar("Result")
+# Of a phase's kept folder: the file that says that a seed was trained without deterministic operations.
+DIFFERS = "differs"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
             if not (folder / "done" / f"seed{seed}").exists():
                 with user_errors(phase):
                     deterministically(partial(_train_seed, params, run, phase, seed, folder, partial(report, seed)))
-        facts = _of_the_machine(params, run) | {"deterministic": environment.is_deterministic()}
+                if not environment.is_deterministic():
+                    (folder / DIFFERS).touch()  # for another process, which may find all seeds done
+        facts = _of_the_machine(params, run) | {"deterministic": not (folder / DIFFERS).exists()}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
         inputs.check()  # while what was trained is still kept for the same again
         with files.replacing(paths.phase(run, phase.name)) as aside:
@@ -86,14 +90,21 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
 
 
 def deterministically(train: Callable[[], Result]) -> Result:
-    """Train, again if an operation has no deterministic kind on this device and must then be allowed to differ."""
+    """Train, again if an operation has no deterministic kind on this device and must then be allowed to differ.
+
+    Raises:
+        UserError: there are several devices, whose copies no longer hear of one another after such an operation.
+    """
     try:
         return train()
     except tf.errors.UnimplementedError as error:
         if "determin" not in str(error):
             raise
-        cause = next(line for line in str(error).splitlines() if "determin" in line)
-        print(f"warning: {cause.strip()} Trains without: the same again may give other bits.", file=sys.stderr)
+        cause = next(line for line in str(error).splitlines() if "determin" in line).strip()
+        if devices.strategy().num_replicas_in_sync > 1:
+            allowed = "one GPU, such as by CUDA_VISIBLE_DEVICES=0"
+            raise UserError(f"several GPUs: {cause.rstrip('.')}; allowed: {allowed}") from None
+        print(f"warning: {cause} Trains without: the same again may give other bits.", file=sys.stderr)
         environment.allow_nondeterminism()
         return train()
 
@@ -106,6 +117,7 @@ def _of_the_machine(params: Params, run: str) -> dict[str, str | bool | int]:
         "products": precision.of_products(policy),
         "jit": devices.compiles(params.compute.jit, table(params, run, 2)),
         "replicas": devices.strategy().num_replicas_in_sync,
+        "gpus": ", ".join(environment.gpus()) or "none",
     }
 
 

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from cnnstudy.nets import copies
 from cnnstudy.nets.build import CONVOLUTIONS
 from cnnstudy.params import Precision
 from cnnstudy.training.environment import cpu_features
@@ -57,6 +58,6 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
         """Sum the replicas' gradients, and go on as Keras does: a step with an overflow is skipped by all of them."""
         if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
+            grads = copies.reduced(tf.distribute.ReduceOp.SUM, grads)
             self.inner_optimizer.is_summed = True
         super().apply(grads, trainable_variables)
