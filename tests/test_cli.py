@@ -69,6 +69,8 @@ def test_params_takes_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("model=resnet", ("resnet", "mobilenet", "xraynet")),
         ("no_such_key=1", ("no_such_key",)),
+        ("model=null", ("conf", "model=null", "must be a string")),
+        ("profile=3", ("conf", "profile=3", "must be a string")),
         ("faces.epochs=many", ("params.yaml", "faces.epochs", "'many'", "integer")),
         ("batchnorm=frozen", ("params.yaml", "batchnorm", "'frozen'", "moving", "recalibrated")),
     ],

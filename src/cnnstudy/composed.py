@@ -45,9 +45,11 @@ def compose(target: Path, overrides: list[str], called: Path) -> Params:
         raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
     try:
         compose_and_dump(str(target), str(paths.CONF.resolve()), None, "config", "", overrides)
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         cause = str(error).partition("Config search path")[0]
-        raise UserError(f"{paths.CONF}: {' '.join(cause.split())}") from None
+        # Of a group that is set to no name Hydra says a ValueError, and not which.
+        given = f"{' '.join(overrides)}: " if type(error) is ValueError else ""
+        raise UserError(f"{paths.CONF}: {given}{' '.join(cause.split())}") from None
     return parse_params(target.read_text(encoding="utf-8"), called)
 
 

@@ -58,6 +58,13 @@ def test_the_page_is_whole_and_stands_alone(html: str, outline: Outline) -> None
     assert len(set(outline.ids)) == len(outline.ids)
 
 
+def test_what_is_severe_in_the_data_is_said_first(html: str) -> None:
+    summary = html.split('<section id="summary">')[1].split("</section>")[0]
+    for study in ("faces", "xray"):
+        words = "identical files, 2 images. Look at &lt;b&gt;a&amp;b&lt;/b&gt;.png"
+        assert f"<li>{study}, severe: {words}</li>" in summary
+
+
 def test_every_run_has_its_section(outline: Outline) -> None:
     assert {f"run-{run}" for run in RUNS} <= set(outline.ids)
     assert "3,237,064 parameters" in outline.text

@@ -57,7 +57,7 @@ def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], 
         params=params,
         drawn=[study for study in params.studies if params.source(study).format == "drawn"],
         foreign=foreign,
-        summary=summary.lines(findings, judged),
+        summary=summary.lines(findings, judged, {study: _severe(study) for study in params.studies}),
         constant=tables.constant_answers(metrics),
         studies=[_study(findings, study) for study in params.studies],
         ablations=[_ablation(findings, name) for name in params.ablations],
@@ -116,6 +116,11 @@ def _recipes(params: Params, study: str) -> dict[str, Any]:
 def _audit(study: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(paths.audit(study).read_text(encoding="utf-8"))
     return content
+
+
+def _severe(study: str) -> list[dict[str, Any]]:
+    """What the audit found severe in the data as it is used."""
+    return [finding for finding in _audit(study)["findings"]["as it is used"] if finding["severity"] == "severe"]
 
 
 def _study(its: Findings, study: StudyName) -> dict[str, Any]:

@@ -1,15 +1,27 @@
 """What the page says first, in a few lines."""
 
 from collections import Counter
+from typing import Any
 
 from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.params import HEADLINE, StudyName
 from cnnstudy.report.claims import Claim, Findings
 
 
-def lines(its: Findings, judged: dict[StudyName, list[Claim]]) -> list[str]:
-    """The best of each study, the differences that are real, one-class answers, and how many claims hold."""
-    found = [line for study in its.params.studies for line in _study_lines(its, study)]
+def lines(
+    its: Findings, judged: dict[StudyName, list[Claim]], severe: dict[StudyName, list[dict[str, Any]]]
+) -> list[str]:
+    """The best of each study, the differences that are real, one-class answers, and how many claims hold.
+
+    And what makes all that worthless: of each study what its audit found `severe`.
+    """
+    found = []
+    for study in its.params.studies:
+        found += _study_lines(its, study)
+        found += [
+            f"{study}, severe: {finding['kind']}, {finding['count']} images. {finding['advice']}"
+            for finding in severe[study]
+        ]
     constant = [run for run, phases in its.metrics.items() if any(_any_constant(splits) for splits in phases.values())]
     if constant:
         found.append(
