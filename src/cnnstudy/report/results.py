@@ -15,7 +15,8 @@ from cnnstudy.params import HEADLINE, Params
 
 LARGE = 60_000
 PHOTO_WIDTH = 1400
-PHOTO_QUALITY = 78
+# Method 2 of 6 takes less than half the time of WebP's usual 4, and 5 % more bytes.
+PHOTO_QUALITY, PHOTO_METHOD = 78, 2
 
 RunMetrics = dict[str, dict[str, dict[str, Any]]]
 
@@ -120,7 +121,7 @@ def picture(path: Path) -> str:
         picture = image.convert("RGB")
     picture.thumbnail((PHOTO_WIDTH, PHOTO_WIDTH * 4))
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=PHOTO_QUALITY)
+    picture.save(buffer, "WEBP", quality=PHOTO_QUALITY, method=PHOTO_METHOD)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -89,7 +89,8 @@ def _net(arguments: argparse.Namespace) -> Net:
 def _for_phones(params: Params, run: str, precision: str) -> Net:
     """A run's LiteRT file, which needs no TensorFlow."""
     if run not in params.finetuned:
-        raise UserError(f"--litert: the run {run} found; allowed: one with a net for phones: {', '.join(params.finetuned)}")
+        allowed = f"one with a net for phones: {', '.join(params.finetuned)}"
+        raise UserError(f"--litert: the run {run} found; allowed: {allowed}")
     found = litert.open_net(paths.lite(run, precision))
     classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines()
     return Net(tuple(classes), found.side, found.probabilities)
