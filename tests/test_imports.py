@@ -12,7 +12,7 @@ MODULES = sorted(
     for path in SRC.rglob("*.py")
     if path.name != "__init__.py"
     and "training" not in path.parts
-    and path.name not in {"build.py", "layers.py", "trainer.py"}
+    and path.name not in {"build.py", "copies.py", "layers.py", "trainer.py"}
 )
 HEAVY = {"tensorflow", "keras", "mlflow"}
 # These draw, so that whoever imports them needs Matplotlib.
