@@ -116,7 +116,6 @@ print("the same")
 # What a training holds, 18 MB of weights and twice as much of moments, on each device, must not stay.
 AGAIN = """
 import gc, psutil
-from cnnstudy.training import optimizer
 large = specs.Conv(4, 3), specs.BatchNorm(), specs.Relu(), specs.Flatten(), specs.Dense(6000), plain[-1]
 
 def held(policy):

@@ -57,7 +57,5 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
     def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
         """Sum the replicas' gradients, and go on as Keras does: a step with an overflow is skipped by all of them."""
-        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-            grads = copies.reduced(tf.distribute.ReduceOp.SUM, grads)
-            self.inner_optimizer.is_summed = True
-        super().apply(grads, trainable_variables)
+        self.inner_optimizer.is_summed = True
+        super().apply(copies.reduced(tf.distribute.ReduceOp.SUM, grads), trainable_variables)
