@@ -35,11 +35,11 @@ def train() -> None:
     import numpy as np
     import pandas as pd
 
+    from cnnstudy.config.schema import Training
     from cnnstudy.data.samples import Dataset
     from cnnstudy.nets import build, specs
-    from cnnstudy.params import Training
     from cnnstudy.training import loop, pipeline, precision, predict
-    from cnnstudy.training.checkpoint import Checkpoint, save_weights
+    from cnnstudy.training.checkpoint import Checkpoint
 
     size = specs.REPORT_SIZE["xraynet"]
     layers = specs.layers_of("xraynet", 2, 1, "reshi")
@@ -69,7 +69,7 @@ def train() -> None:
     build.set_float32(model)
     predict.predict_splits(model, dataset, data, schedule, "test")
     with tempfile.TemporaryDirectory() as name:
-        save_weights(model, Path(name, "model.weights.h5"))
+        model.save_weights(Path(name, "model.weights.h5"))
 
 
 if __name__ == "__main__":

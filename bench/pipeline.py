@@ -7,7 +7,7 @@ from functools import partial
 import common
 import numpy as np
 
-from cnnstudy.params import Net
+from cnnstudy.config.schema import Net
 from cnnstudy.training import environment
 
 SIDE, COUNT, BATCH, ROUNDS = 128, 800, 100, 7

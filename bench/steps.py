@@ -14,7 +14,6 @@ from typing import IO, Any
 
 import common
 
-from cnnstudy import repro
 from cnnstudy.nets import specs
 from cnnstudy.training import environment
 
@@ -114,7 +113,7 @@ def main(threads: str = "1", *nets: str) -> None:
 
 def _has_bfloat16() -> bool:
     """Whether this machine multiplies bfloat16."""
-    return repro.GPU.exists() or any(name.endswith("_bf16") for name in environment.cpu_features())
+    return bool(environment.gpus()) or any(name.endswith("_bf16") for name in environment.cpu_features())
 
 
 def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:

@@ -2,9 +2,9 @@
 
 import sys
 
+from cnnstudy.config.params import read_params
 from cnnstudy.evaluation.ablation import write_ablation
-from cnnstudy.params import read_params
-from cnnstudy.process import run_stage
+from cnnstudy.workspace.stage import run_stage
 
 
 def main(name: str) -> None:

@@ -5,11 +5,11 @@ import sys
 
 import pandas as pd
 
-from cnnstudy import files, paths
+from cnnstudy.config.params import read_params
 from cnnstudy.data import audit, baselines, samples, sheets, specifications
 from cnnstudy.errors import UserError
-from cnnstudy.params import read_params
-from cnnstudy.process import run_stage
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import run_stage
 
 
 def main(study: str) -> None:

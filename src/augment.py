@@ -4,10 +4,11 @@ import sys
 
 import pandas as pd
 
-from cnnstudy import files, paths
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import StudyName
 from cnnstudy.data import plans, samples, sheets
-from cnnstudy.params import StudyName, read_params
-from cnnstudy.process import run_stage
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import run_stage
 
 
 def main(study: StudyName) -> None:

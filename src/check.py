@@ -2,9 +2,11 @@
 
 from typing import get_args
 
-from cnnstudy import files, paths
-from cnnstudy.params import StudyName, read_params, require_sources
-from cnnstudy.process import run_stage
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import StudyName
+from cnnstudy.data.sources import require_sources
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import run_stage
 
 
 def main() -> None:

@@ -3,11 +3,12 @@
 import sys
 from typing import cast
 
-from cnnstudy import files, paths
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import StudyName
 from cnnstudy.data import ingest, samples
 from cnnstudy.data.sources import drawn
-from cnnstudy.params import StudyName, read_params
-from cnnstudy.process import run_stage
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import run_stage
 
 
 def main(name: str) -> None:

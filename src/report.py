@@ -2,11 +2,11 @@
 
 import json
 
-from cnnstudy import files, paths
-from cnnstudy.composed import overrides
-from cnnstudy.params import read_params
-from cnnstudy.process import run_stage
+from cnnstudy.config.compose import overrides
+from cnnstudy.config.params import read_params
 from cnnstudy.report import page, results
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import run_stage
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ import sys
 
 import numpy as np
 
-from cnnstudy import files, paths
+from cnnstudy.config.params import read_params
 from cnnstudy.data import duplicates, samples, splits
-from cnnstudy.params import read_params
-from cnnstudy.process import run_stage
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import run_stage
 
 
 def main(study: str) -> None:

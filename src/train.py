@@ -2,9 +2,9 @@
 
 import sys
 
-from cnnstudy.params import read_params
-from cnnstudy.process import run_stage
+from cnnstudy.config.params import read_params
 from cnnstudy.training import environment
+from cnnstudy.workspace.stage import run_stage
 
 
 def main(run: str) -> None:

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from cnnstudy import trained
+from cnnstudy.config.params import read_params
 from cnnstudy.data.decode import UnreadableError, read_image
-from cnnstudy.params import read_params
 from cnnstudy.serving import choice, pictures
 from cnnstudy.serving.net import Net, keras_net
 from cnnstudy.training import environment

@@ -7,11 +7,11 @@ import numpy as np
 import synthetic_runs
 from PIL import Image
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.evaluation.ablation import write_ablation
 from cnnstudy.evaluation.run import evaluate_run
-from cnnstudy.params import Params
 from cnnstudy.report import page, results
+from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "mobilenet", "xray-aug1", "xray-aug4")
 

@@ -1,27 +1,25 @@
-"""Kill `dvc repro` at random moments, and see that what it makes in the end is what an undisturbed one makes.
+"""Kill `cnnstudy repro` at random moments, and see that what it makes in the end is what an undisturbed one makes.
 
-A kill takes `dvc` alone, its stage alone, or both; the next `dvc repro` starts as soon as the guardian of the last one
-has ended (see cnnstudy.recovery), which takes it a fraction of a second, beside what else was left alive. Where no
-stage was running, and so perhaps no guardian, `cnnstudy check` comes first, as it does in `make repro`.
+A kill takes `cnnstudy repro`, one of its `dvc`, one of its stages, or all. Two seconds after the rebuild has ended
+nothing of it runs.
 """
 
 import argparse
 import difflib
-import os
 import random
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from workspace import Workspace, clone
 
-VICTIMS = ("dvc", "stage", "both")
-NO_STAGE = "no stage"
+VICTIMS = ("repro", "dvc", "stage", "all")
 # Every stage of both studies, with a net that is fine-tuned and the two ablations.
 RUNS = ("alexnet", "xray-aug0", "xray-aug4")
 
@@ -38,7 +36,7 @@ def prepare(folder: Path, runs: tuple[str, ...] = RUNS) -> Workspace:
 def undisturbed(workspace: Workspace) -> tuple[bytes, float]:
     """dvc.lock of one that nobody kills, and the seconds it took."""
     start = time.monotonic()
-    workspace.run("dvc", "repro")
+    workspace.run("cnnstudy", "repro", "--jobs", "2")
     return (workspace.path / "dvc.lock").read_bytes(), time.monotonic() - start
 
 
@@ -53,18 +51,16 @@ def disturb(workspace: Workspace, rng: random.Random, kills: int, expected: tupl
         moment, victim = rng.uniform(0, seconds / 4), rng.choice(VICTIMS)
         with suppress(subprocess.TimeoutExpired):
             repro.wait(moment)
-        killed = "had ended" if repro.poll() is not None else kill(repro, victim)
+        killed = "had ended" if repro.poll() is not None else kill(repro, victim, rng)
         print(f"kill {number + 1}: {victim} after {moment:.1f} s: {killed}", flush=True)
-        repro.wait()
-        if killed == NO_STAGE:
-            # It may have had no guardian yet, and may have left its list of the files in use empty.
-            workspace.run("cnnstudy", "check")
-        if "had ended" in killed and repro.returncode == 0:
+        repro.wait()  # after the kill of a `dvc` or of a stage it waits for the others that run
+        nothing_is_left(workspace)
+        if killed == "had ended" and repro.returncode == 0:
             same_lock(workspace, lock)
             clear(workspace)
     last = start(workspace)
     assert last.wait() == 0, (workspace.path / "repro.log").read_text()[-4000:]
-    no_stage_is_left(workspace)
+    nothing_is_left(workspace)
     left = [path for path in workspace.path.rglob(".partial.*") if ".dvc" not in path.parts]
     assert not left, left
     assert not (workspace.path / "checkpoints").exists()
@@ -80,73 +76,48 @@ def same_lock(workspace: Workspace, expected: bytes) -> None:
 
 
 def start(workspace: Workspace) -> subprocess.Popen[bytes]:
-    """`dvc repro`, in a process group of its own, where no guardian is at work any more."""
-    deadline = time.monotonic() + 30
-    while guardians(workspace):
-        assert time.monotonic() < deadline, "a guardian outlived its dvc"
-        time.sleep(0.02)
+    """`cnnstudy repro`."""
     with (workspace.path / "repro.log").open("ab") as log:
         return subprocess.Popen(
-            ["dvc", "repro"], cwd=workspace.path, env=workspace.environment, stdout=log, stderr=log,
-            start_new_session=True,
-        )  # fmt: skip
+            ["cnnstudy", "repro", "--jobs", "2"], cwd=workspace.path, env=workspace.environment, stdout=log, stderr=log
+        )
 
 
-def kill(repro: subprocess.Popen[bytes], victim: str) -> str:
-    """Kill what is there of the victim; returns what was killed."""
-    stages = stages_of(repro.pid)
-    name = stages[0].cmdline()[1:] if stages else [NO_STAGE]
-    if victim == "both":
-        os.killpg(repro.pid, signal.SIGKILL)
-    elif victim == "dvc":
-        repro.kill()
-    else:
-        for stage in stages:
-            with suppress(psutil.NoSuchProcess):
-                stage.kill()
-        if not stages:
-            repro.kill()
-    return " ".join(name)
+def kill(repro: subprocess.Popen[bytes], victim: str, rng: random.Random) -> str:
+    """Kill the victim, or the rebuild where there is none; returns what was killed."""
+    parent = psutil.Process(repro.pid)
+    below = [process for process in parent.children(recursive=True) if command(process)]
+    parts = {"dvc": "cnnstudy.workspace.parallel", "stage": "src/", "all": ""}
+    found = [one for one in below if victim in parts and parts[victim] in command(one)]
+    victims = [parent] if not found else [parent, *found] if victim == "all" else [rng.choice(found)]
+    names = [command(one) for one in victims]
+    for one in victims:
+        with suppress(psutil.NoSuchProcess):
+            one.send_signal(signal.SIGKILL)
+    return ", ".join(names)
 
 
-def stages_of(dvc: int) -> list[psutil.Process]:
-    """The processes of stages below a `dvc`."""
-    with suppress(psutil.NoSuchProcess):
-        below = psutil.Process(dvc).children(recursive=True)
-        return [process for process in below if is_stage(process)]
-    return []
-
-
-def is_stage(process: psutil.Process) -> bool:
-    """Whether it runs one of src/*.py."""
+def command(process: psutil.Process) -> str:
+    """The command line of a process without its interpreter; '' where it has ended."""
     with suppress(psutil.Error):
-        return any(part.startswith("src/") for part in process.cmdline())
-    return False
+        return " ".join(process.cmdline()[1:])
+    return ""
 
 
-def no_stage_is_left(workspace: Workspace) -> None:
-    """Assert that no process of a stage outlives its `dvc` by more than a few seconds."""
-    deadline = time.monotonic() + 10
-    while left := [process for process in psutil.process_iter() if is_stage(process) and in_it(process, workspace)]:
+def nothing_is_left(workspace: Workspace) -> None:
+    """Assert that two seconds after a rebuild has ended no process of it runs."""
+    deadline = time.monotonic() + 2
+    while left := [command(process) for process in working_in(workspace)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
 
 
-def in_it(process: psutil.Process, workspace: Workspace) -> bool:
-    """Whether a process works in the workspace."""
-    with suppress(psutil.Error):
-        return Path(process.cwd()) == workspace.path.resolve()
-    return False
-
-
-def guardians(workspace: Workspace) -> list[int]:
-    """The processes that wait in a workspace for their `dvc` to end."""
-    found = []
+def working_in(workspace: Workspace) -> Iterator[psutil.Process]:
+    """The processes that work in a workspace."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if "cnnstudy.recovery" in process.cmdline() and Path(process.cwd()) == workspace.path.resolve():
-                found.append(process.pid)
-    return found
+            if Path(process.cwd()) == workspace.path.resolve() and process.status() != psutil.STATUS_ZOMBIE:
+                yield process
 
 
 def clear(workspace: Workspace) -> None:

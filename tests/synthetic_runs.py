@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from cnnstudy import files, paths
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.data import samples
 from cnnstudy.export.litert import PRECISIONS
-from cnnstudy.params import HEADLINE, Params, read_params
+from cnnstudy.workspace import files, paths
 
 ROOT = Path(__file__).parents[1]
 SIZES = {

@@ -11,10 +11,11 @@ import pytest
 import yaml
 from tracking.finished_runs import finish
 
-from cnnstudy import cli, paths
-from cnnstudy.composed import _text, composed
+from cnnstudy import cli
+from cnnstudy.config.compose import _text, composed
 from cnnstudy.errors import UserError
 from cnnstudy.tracking import store
+from cnnstudy.workspace import paths
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from workspace import ROOT, Workspace, clone
 
-from cnnstudy import paths
-from cnnstudy.compare import ASPECTS, NAME, difference
+from cnnstudy.commands.compare import ASPECTS, NAME, difference
+from cnnstudy.workspace import paths
 
 
 def table(*rows: str) -> pd.DataFrame:

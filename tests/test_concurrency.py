@@ -12,7 +12,7 @@ import pytest
 import stored
 from workspace import PATIENCE, Workspace, clone
 
-from cnnstudy import paths
+from cnnstudy.workspace import paths
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,7 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(workspace: Workspa
     workspace.run("dvc", "exp", "run", "--queue", "--name", "queued", *mobilenet)
     for script in (workspace.path / "src").glob("*.py"):
         script.write_text("raise SystemExit('edited after queueing')\n")
-    (workspace.path / "src/cnnstudy/params.py").write_text("raise SystemExit('edited after queueing')\n")
+    (workspace.path / "src/cnnstudy/config/params.py").write_text("raise SystemExit('edited after queueing')\n")
     workspace.run("dvc", "exp", "run", "--run-all")
     shown = json.loads(workspace.run("dvc", "exp", "show", "--json"))
     ran = [run["revs"][0] for commit in shown for run in commit["experiments"] or []]

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from workspace import Workspace, clone
 
-from cnnstudy import locked, sizes
+from cnnstudy.commands import sizes
+from cnnstudy.config.params import read_params
 from cnnstudy.nets import specs
-from cnnstudy.params import read_params
+from cnnstudy.workspace import locked
 
 LOCK = """# a comment
 numpy==1.2.3 \\

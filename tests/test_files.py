@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnstudy import files
+from cnnstudy.workspace import files
 
 
 def names(folder: Path) -> list[str]:

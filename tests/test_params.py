@@ -9,8 +9,10 @@ import pytest
 import yaml
 from dvc.utils.hydra import compose_and_dump
 
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
+from cnnstudy.data.sources import check_formats, require_sources
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, read_params, require_sources
 
 ROOT = Path(__file__).parents[1]
 GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
@@ -214,7 +216,6 @@ def test_a_value_out_of_range_is_refused(key: tuple[Any, ...], value: Any, tmp_p
         (("xray", "classes", "covid"), ["covid", "sars", "SARS"], "under one class"),
         (("faces", "classes", "disgust"), ["contempt"], "under one class"),
         (("xray", "classes"), {"normal": [], "macro": []}, "any other name"),
-        (("faces", "classes", "boredom"), ["bored"], "with drawn data: anger, contempt, disgust"),
     ],
 )
 def test_a_contradiction_says_what_is_allowed(key: tuple[Any, ...], value: Any, expected: str, tmp_path: Path) -> None:
@@ -272,3 +273,23 @@ def test_a_source_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_params_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Params.model_validate(VALID).seeds = [1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        (("sources", "faces", "format"), "tar", "sources.faces.format: 'tar' found; allowed: affectnet, "),
+        (
+            ("faces", "classes", "boredom"),
+            ["bored"],
+            "faces.classes.boredom: ['bored'] found; allowed: with drawn data: anger, contempt, disgust",
+        ),
+    ],
+)
+def test_a_source_of_unknown_form_is_refused(key: tuple[Any, ...], value: Any, line: str) -> None:
+    params = Params.model_validate(changed(key, value))
+    for refuse in (check_formats, require_sources):
+        with pytest.raises(UserError) as caught:
+            refuse(params)
+        assert str(caught.value).startswith(f"params.yaml: {line}")
+    check_formats(Params.model_validate(VALID))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from workspace import Workspace, clone
 
 from cnnstudy import cli
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 
 ROOT = Path(__file__).parents[1]
 VALID: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -15,10 +15,10 @@ import stored
 import yaml
 from workspace import Workspace, clone, with_small_files
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import HEADLINE
 from cnnstudy.data import synth
 from cnnstudy.export.litert import PRECISIONS
-from cnnstudy.params import HEADLINE
+from cnnstudy.workspace import files, paths
 
 RUNS = ("alexnet", "xray-aug0", "xray-depth6")
 

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnnstudy import paths, recipes
-from cnnstudy.params import Params, read_params
-from cnnstudy.recipes import Trained
+from cnnstudy.commands import recipes
+from cnnstudy.commands.recipes import Trained
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 from cnnstudy.report import tables
+from cnnstudy.workspace import paths
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = read_params(ROOT / "params.yaml").faces.epochs

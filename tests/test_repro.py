@@ -5,17 +5,19 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 from stored import record
-from workspace import Workspace, clone
+from workspace import Workspace, clone, set_before
 
-from cnnstudy import repro
-from cnnstudy.params import read_params
-from cnnstudy.paths import LOCK
+from cnnstudy.commands import repro
+from cnnstudy.config.params import read_params
+from cnnstudy.workspace import parallel
+from cnnstudy.workspace.paths import KEPT_LOCK, LOCK
 
 pytestmark = pytest.mark.slow
 
@@ -54,14 +56,14 @@ def test_what_it_makes_is_recorded(rebuilt: Workspace) -> None:
     assert "warning" not in (rebuilt.path / "said.log").read_text()
 
 
-def test_where_it_can_t_be_recorded_there_is_a_warning_of_one_process_and_no_failure(rebuilt: Workspace) -> None:
+def test_where_it_can_t_be_recorded_there_is_one_warning_with_the_reason_and_no_failure(rebuilt: Workspace) -> None:
     (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
     (rebuilt.path / "report/index.html").unlink()
     unreachable = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
     said = Workspace(rebuilt.path, rebuilt.environment | unreachable).run("cnnstudy", "repro").splitlines()
-    warnings = [line for line in said if "warning" in line]
-    assert warnings[0].startswith("warning: ablation: augmentation: not recorded in MLflow")
-    assert warnings[1:] == ["warning: not everything is recorded in MLflow; `cnnstudy track` records it later"]
+    first, second = (line for line in said if "warning" in line)
+    assert first.startswith("warning: xray-aug0: not recorded in MLflow (")
+    assert second == "warning: MLflow has 0 of 4 records; `cnnstudy track` records what is missing"
 
 
 def test_lines_say_which_stage_they_are_of(rebuilt: Workspace) -> None:
@@ -127,8 +129,8 @@ def test_after_a_failure_nothing_more_is_started(rebuilt: Workspace) -> None:
     rebuilt.compose(*SETTINGS, "audit.fail_on=[shortcut]", *tied)
     rebuilt.select(RUNS)
     said = rebuilt.run("cnnstudy", "repro", code=1)
-    assert "audit@xray: error: " in said
-    assert "error: audit@xray failed" in said
+    assert "audit@xray: error: metrics/audit/xray.json: " in said
+    assert said.splitlines()[-1].startswith("error: audit@xray: metrics/audit/xray.json: ")
     assert "train@" not in said
 
 
@@ -144,22 +146,49 @@ def test_a_bad_value_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
     assert rebuilt.run("cnnstudy", "repro", code=2).startswith("error: params.yaml: faces.epochs: 0 found; allowed: ")
 
 
-def test_killed_it_leaves_no_process(tmp_path: Path) -> None:
-    workspace = prepare(tmp_path / "killed")
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose rebuilds are stopped while they run stages."""
+    return prepare(tmp_path_factory.mktemp("clones") / "stopped")
+
+
+@contextmanager
+def running(workspace: Workspace, seen: bytes) -> Iterator[subprocess.Popen[bytes]]:
+    """A rebuild that has printed `seen`, of which nothing is left two seconds after it has been stopped."""
     log = workspace.path / "repro.log"
+    log.unlink(missing_ok=True)
     with log.open("wb") as file:
-        running = subprocess.Popen(
-            ["cnnstudy", "repro", "--jobs", "2"],
-            cwd=workspace.path,
-            env=workspace.environment,
-            stdout=file,
-            stderr=file,
-        )
-    wait_until(lambda: b"> python src/ingest.py" in log.read_bytes())
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    wait_until(lambda: not [one for one in psutil.process_iter(["cwd"]) if is_ours(one, workspace)])
-    workspace.run("cnnstudy", "repro", "split@xray")
+        rebuild = subprocess.Popen(
+            # As a shell starts what it runs in the background.
+            set_before("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", "cnnstudy", "repro", "-j", "2"),
+            cwd=workspace.path, env=workspace.environment, stdout=file, stderr=file,
+        )  # fmt: skip
+    try:
+        wait_until(lambda: seen in log.read_bytes())
+        yield rebuild
+        rebuild.wait(2 * parallel.PATIENCE)
+        wait_until(lambda: not [one for one in psutil.process_iter(["cwd"]) if is_ours(one, workspace)], seconds=2)
+    finally:
+        rebuild.kill()
+        rebuild.wait()
+
+
+def test_killed_it_leaves_no_process(begun: Workspace) -> None:
+    with running(begun, b"> python src/ingest.py") as rebuild:
+        rebuild.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_alone_it_ends_its_stages_and_says_so(begun: Workspace, number: int) -> None:
+    with running(begun, b"> python src/ingest.py") as rebuild:
+        rebuild.send_signal(number)
+    assert rebuild.returncode == 130
+    assert (begun.path / "repro.log").read_text().splitlines()[-1] == "error: interrupted: ingest@xray ended"
+
+
+def test_after_a_kill_and_interrupts_it_goes_on(begun: Workspace) -> None:
+    begun.run("cnnstudy", "repro", "split@xray")
+    assert not (begun.path / KEPT_LOCK).exists()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 180) -> None:
@@ -178,7 +207,7 @@ def test_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch, rebu
     monkeypatch.chdir(rebuilt.path)
     rebuilt.compose()
     params = read_params()
-    monkeypatch.setattr(repro, "GPU", rebuilt.path / "no such device")
+    monkeypatch.setattr(repro, "DRIVER", rebuilt.path / "no such device")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 10**12)
     assert repro.default_jobs(params) == 8
@@ -186,6 +215,16 @@ def test_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch, rebu
     assert repro.default_jobs(params) == 2
     monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 1)
     assert repro.default_jobs(params) == 1
-    monkeypatch.setattr(repro, "GPU", rebuilt.path)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity here")
+def test_a_driver_alone_is_no_gpu(monkeypatch: pytest.MonkeyPatch, rebuilt: Workspace) -> None:
+    monkeypatch.chdir(rebuilt.path)
+    rebuilt.compose()
+    monkeypatch.setattr(repro, "DRIVER", rebuilt.path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as for a TensorFlow that is built for CPUs
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setattr(repro.sizes, "machine_memory", lambda: 10**12)
-    assert repro.default_jobs(params) == 1
+    assert repro.default_jobs(read_params()) == 8
+    monkeypatch.setattr(repro, "SEES_GPU", "")
+    assert repro.default_jobs(read_params()) == 1

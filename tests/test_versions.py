@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from workspace import Workspace, clone
 
-from cnnstudy import paths
+from cnnstudy.workspace import paths
 
 pytestmark = pytest.mark.slow
 

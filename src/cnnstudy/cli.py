@@ -1,14 +1,9 @@
 """`cnnstudy`: what is not a stage."""
 
 import argparse
-import os
-import socket
-import sys
-from contextlib import suppress
 from pathlib import Path
 
-from cnnstudy.errors import UserError
-from cnnstudy.process import reported_errors
+from cnnstudy.workspace.stage import reported_errors
 
 
 def main() -> None:
@@ -62,7 +57,7 @@ def main() -> None:
     command.set_defaults(action=lambda arguments: track())
     command = commands.add_parser("ui", help="record, then serve the MLflow UI on this machine")
     command.add_argument("--port", type=int, default=5000, help="5000 if not given")
-    command.set_defaults(action=lambda arguments: serve(arguments.port))
+    command.set_defaults(action=lambda arguments: ui(arguments.port))
     command = commands.add_parser("app", help="try a net in the browser, on this machine; `make app` has what it needs")
     command.add_argument("--port", type=int, default=7860, help="7860 if not given")
     command.set_defaults(action=lambda arguments: app(arguments.port))
@@ -88,44 +83,26 @@ def write_params(overrides: list[str]) -> None:
     Raises:
         UserError: conf/ has no such group, choice or key, or a value is not allowed.
     """
-    from cnnstudy import files, paths
-    from cnnstudy.composed import compose
+    from cnnstudy.config.compose import compose
+    from cnnstudy.data.sources import check_formats
+    from cnnstudy.workspace import files, paths
 
     with files.replacing(paths.PARAMS) as aside:
-        compose(aside, overrides, paths.PARAMS)
+        check_formats(compose(aside, overrides, paths.PARAMS))
 
 
 def check() -> None:
-    """Check params.yaml, which DVC reads before its stage `check` can, and mend DVC's own files.
+    """Check params.yaml, and mend DVC's own files; see `cnnstudy.commands.repro`."""
+    from cnnstudy.commands import repro
 
-    Raises:
-        UserError: params.yaml holds a value that is not allowed.
-    """
-    from cnnstudy.params import read_params
-    from cnnstudy.recovery import dvc_lock, mend
-
-    read_params()
-    with suppress(TimeoutError), dvc_lock():  # another `dvc` that is at work has left nothing torn
-        for line in mend():
-            print(line, flush=True)
+    repro.check()
 
 
 def rebuild(targets: list[str], jobs: int | None = None) -> None:
-    """Check, then bring stages up to date.
+    """Check, then bring stages up to date; see `cnnstudy.commands.repro`."""
+    from cnnstudy.commands import repro
 
-    Raises:
-        UserError: params.yaml or an argument holds a value that is not allowed.
-        SystemExit: with code 1, where a stage failed.
-    """
-    from cnnstudy.params import read_params
-    from cnnstudy.repro import default_jobs, repro
-
-    if jobs is not None and jobs < 1:
-        raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
-    check()
-    params = read_params()
-    if not repro(targets, jobs or default_jobs(params), params):
-        raise SystemExit(1)
+    repro.rebuild(targets, jobs)
 
 
 def search(arguments: argparse.Namespace) -> None:
@@ -135,7 +112,7 @@ def search(arguments: argparse.Namespace) -> None:
         UserError: a wrong argument, space or parameter, or a database that can't be opened.
         SystemExit: with code 1, where a stage failed.
     """
-    from cnnstudy.params import read_params
+    from cnnstudy.config.params import read_params
     from cnnstudy.search import start
 
     job = start.checked(read_params(), arguments)
@@ -149,7 +126,7 @@ def promote(arguments: argparse.Namespace) -> None:
     Raises:
         UserError: a wrong argument, a net that may not be promoted, or a store that refuses.
     """
-    from cnnstudy.params import read_params
+    from cnnstudy.config.params import read_params
     from cnnstudy.serving import choice, promote
 
     params = read_params()
@@ -173,8 +150,8 @@ def compare(a: str, b: str | None) -> None:
     Raises:
         UserError: there is no such commit.
     """
-    from cnnstudy.compare import compare
-    from cnnstudy.params import read_params
+    from cnnstudy.commands.compare import compare
+    from cnnstudy.config.params import read_params
 
     read_params()
     compare(a, b)
@@ -186,10 +163,10 @@ def latency() -> None:
     Raises:
         UserError: params.yaml holds a value that is not allowed, or a net is not exported.
     """
-    from cnnstudy import paths
+    from cnnstudy.config.params import read_params
     from cnnstudy.export.latency import write_latency
     from cnnstudy.export.litert import PRECISIONS
-    from cnnstudy.params import read_params
+    from cnnstudy.workspace import paths
 
     for run, its in write_latency(read_params())["runs"].items():
         for each in PRECISIONS:
@@ -198,101 +175,31 @@ def latency() -> None:
 
 
 def recipes(runs: list[str], seeds: int) -> None:
-    """Bring the runs' data up to date, train them with each recipe, and write what came of it.
+    """Compare recipes; see `cnnstudy.commands.recipes`."""
+    from cnnstudy.commands.recipes import compare_recipes
 
-    Raises:
-        UserError: params.yaml or an argument holds a value that is not allowed.
-        SystemExit: with code 1, where a stage failed.
-    """
-    from cnnstudy.params import read_params
-
-    params = read_params()
-    if wrong := [run for run in runs if run not in params.runs]:
-        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.runs)}")
-    studies = {params.runs[run].study for run in runs}
-    if len(studies) > 1:
-        raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
-    if seeds < 1:
-        raise UserError(f"--seeds: {seeds} found; allowed: 1 or more")
-    (study,) = studies
-    rebuild([f"augment@{study}"])
-    from cnnstudy.recipes import compare, train_once
-    from cnnstudy.training import environment
-
-    environment.configure(params.compute.threads)
-    compare(params, study, runs, list(range(seeds)), train_once)
+    compare_recipes(runs, seeds)
 
 
 def doctor() -> None:
-    """Print what is right and what to do, a line a thing.
+    """Print what is right and what to do; see `cnnstudy.commands.doctor`."""
+    from cnnstudy.commands.doctor import doctor
 
-    Raises:
-        SystemExit: with code 1, where something must be done.
-    """
-    from cnnstudy.doctor import Finding, examine
-
-    found: list[Finding] = []
-    for finding in examine():
-        print(finding, flush=True)
-        found.append(finding)
-    if any(finding.severity == "fix" for finding in found):
-        raise SystemExit(1)
+    doctor()
 
 
 def track() -> None:
-    """Record every run, ablation and page of HEAD, of every experiment of `dvc exp list`, and of the workspace.
+    """Record in MLflow what DVC holds; see `cnnstudy.commands.ui`."""
+    from cnnstudy.commands.ui import track
 
-    Raises:
-        SystemExit: with code 1, where the store could not take all of them.
-    """
-    stored, total = _record_all()
-    if stored < total:
-        raise SystemExit(1)
+    track()
 
 
-def serve(port: int) -> None:
-    """Record, then become `mlflow ui`.
+def ui(port: int) -> None:
+    """Record, then serve MLflow's UI; see `cnnstudy.commands.ui`."""
+    from cnnstudy.commands.ui import serve
 
-    Raises:
-        UserError: the store is behind a server, which has a UI of its own, or can't be read, or the port is taken.
-    """
-    _require_free(port)
-    from cnnstudy.tracking import store
-    from cnnstudy.tracking.record import cause, without_password
-
-    if store.is_server():
-        address = without_password(store.uri())
-        raise UserError(f"MLFLOW_TRACKING_URI: {address} is a server; open it in a browser, or unset the variable")
-    _record_all()
-    store.configure()
-    print("MLflow UI (Ctrl-C ends it):")
-    try:
-        with store.lock(timeout=60):
-            experiments = store.client().search_experiments(order_by=["name"])
-    except Exception as error:  # whatever the store raises
-        raise UserError(f"{without_password(store.uri())}: {cause(error)}; allowed: a database of MLflow's") from None
-    for each in experiments:
-        if each.name != "Default":
-            # Without the query, and from its list of experiments, the UI opens on its pages for language models.
-            page = f"experiments/{each.experiment_id}/runs?workflowType=machine_learning"
-            print(f"  {each.name}: http://127.0.0.1:{port}/#/{page}", flush=True)
-    mlflow = Path(sys.executable).with_name("mlflow")
-    options = {"host": "127.0.0.1", "port": str(port), "workers": "1"}
-    # Not an option: what a process was called with, every user of the machine can read, and a password may be in it.
-    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": store.uri()}
-    os.execve(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())], environment)
-
-
-def _require_free(port: int) -> None:
-    if not 1 <= port <= 65535:
-        raise UserError(f"--port: {port} found; allowed: a port of this machine that is free, 1 to 65535")
-    with socket.socket() as one:
-        # As servers do, lest one that has just ended be in the way.
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
+    serve(port)
 
 
 def app(port: int) -> None:
@@ -301,17 +208,10 @@ def app(port: int) -> None:
     Raises:
         UserError: Gradio is not installed, no run is trained, or the port is taken.
     """
-    _require_free(port)
     from cnnstudy.app.page import serve
-    from cnnstudy.params import read_params
+    from cnnstudy.commands.ui import require_free
+    from cnnstudy.config.params import read_params
+
+    require_free(port)
 
     serve(read_params(), port)
-
-
-def _record_all() -> tuple[int, int]:
-    from cnnstudy.tracking.revisions import record_everything
-
-    stored, total = record_everything()
-    what = "runs, ablations and pages of HEAD, its experiments and the workspace"
-    print(f"MLflow has {stored} of {total} {what}", flush=True)
-    return stored, total

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import read_predictions, require_classes
 from cnnstudy.nets import specs
-from cnnstudy.params import Params
 from cnnstudy.tracking import keys as tracking
+from cnnstudy.workspace import files, paths
 
 if TYPE_CHECKING:
     import keras

@@ -2,9 +2,10 @@
 
 import keras
 
-from cnnstudy import paths, trained
+from cnnstudy import trained
+from cnnstudy.config.schema import Params
 from cnnstudy.nets import build, specs
-from cnnstudy.params import Params
+from cnnstudy.workspace import paths
 
 
 def write_weights(params: Params, run: str) -> keras.Sequential:

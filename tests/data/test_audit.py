@@ -9,8 +9,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from cnnstudy.config.schema import Params, StudyName
 from cnnstudy.data import audit, duplicates, ingest, splits
-from cnnstudy.params import Params, StudyName
 
 ROOT = Path(__file__).parents[2]
 CAME, USED = "as it came", "as it is used"

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from cnnstudy.config.schema import Params
 from cnnstudy.data import ingest, sources
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
 
 ROOT = Path(__file__).parents[2]
 CONTENT: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

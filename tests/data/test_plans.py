@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnnstudy.config.schema import Plan
 from cnnstudy.data import plans
-from cnnstudy.params import Plan
 
 SPLITS = pd.DataFrame({"id": range(6), "split": ["train", "val", "train", "tune", "test", "train"]})
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 from cnnstudy.data import specifications
 from cnnstudy.data.sources import drawn
 from cnnstudy.data.synth.faces import UNITS
-from cnnstudy.params import Params, read_params
 
 ROOT = Path(__file__).parents[2]
 

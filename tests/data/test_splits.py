@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cnnstudy.config.schema import Split
 from cnnstudy.data import splits
 from cnnstudy.errors import UserError
-from cnnstudy.params import Split
 
 
 def table(labels: list[str], **columns: list[str]) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pytest
 import synthetic_runs
 from PIL import Image
 
-from cnnstudy import paths
 from cnnstudy.evaluation import attention
+from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "xray-aug0")
 

@@ -11,11 +11,11 @@ import pytest
 import synthetic_runs
 from PIL import Image
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.evaluation.ablation import write_ablation
 from cnnstudy.evaluation.predictions import read_predictions
 from cnnstudy.evaluation.run import evaluate_run
-from cnnstudy.params import Params
+from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "vggnet", "xray-aug0", "xray-aug4")
 SPLITS = {"alexnet": ("train", "val", "tune"), "xray-aug0": ("train", "train_augmented", "val", "test")}

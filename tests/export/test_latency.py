@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from synthetic_runs import params_with, write_export
 
-from cnnstudy import paths
 from cnnstudy.errors import UserError
 from cnnstudy.export import latency, results
 from cnnstudy.export.litert import PRECISIONS, Net
+from cnnstudy.workspace import paths
 
 
 @pytest.fixture(autouse=True)

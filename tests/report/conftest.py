@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from reported import make_workspace, render
 
-from cnnstudy.params import Params, read_params
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 
 PAGE = Path("page.html")
 

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import synthetic_runs
 
-from cnnstudy import paths
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 from cnnstudy.evaluation.ablation import write_ablation
 from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.evaluation.run import evaluate_run
-from cnnstudy.params import Params, read_params
 from cnnstudy.report import claims, reference, results
 from cnnstudy.report.claims import Claim, Findings
+from cnnstudy.workspace import paths
 
 FOLDER = synthetic_runs.ROOT / paths.REFERENCE
 NETS = ("alexnet", "vggnet", "mobilenet")

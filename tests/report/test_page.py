@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import pytest
 from reported import RUNS, render, write_audit
 
-from cnnstudy import paths
-from cnnstudy.params import Params, Plan
+from cnnstudy.config.schema import Params, Plan
 from cnnstudy.report import page, results, tables
 from cnnstudy.report.reference import Published
+from cnnstudy.workspace import paths
 
 VOID = {"meta", "img", "br"}
 

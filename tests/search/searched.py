@@ -6,7 +6,7 @@ from pathlib import Path
 
 from synthetic_runs import params_with, write_samples
 
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.search.space import Choices, Range
 from cnnstudy.search.trials import Epoch, Objective, Report, Search
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from cnnstudy.config.params import read_params
 from cnnstudy.errors import UserError
-from cnnstudy.params import read_params
 from cnnstudy.search import space
 from cnnstudy.search.space import Choices, Range
 

@@ -11,11 +11,12 @@ from search.searched import EPOCHS, make, quick
 from synthetic_runs import params_with
 
 from cnnstudy import cli
-from cnnstudy.composed import composed, flat, overrides
-from cnnstudy.params import read_params
+from cnnstudy.config.compose import composed, overrides
+from cnnstudy.config.params import read_params
 from cnnstudy.search import start, trainer
 from cnnstudy.search.trials import Epoch, Report
 from cnnstudy.training import environment
+from cnnstudy.workspace import files
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -97,7 +98,9 @@ def test_a_page_says_what_it_was_made_with(tmp_path: Path) -> None:
     cli.write_params([*chosen, *own, "sources.faces.path=/faces", "compute.threads=2"])
     found = overrides(read_params())
     assert sorted(found) == sorted([*chosen, *own[:3], '+faces.classes.glad=["glad"]', "~faces.classes.fear"])
-    assert composed([*found, "sources.faces.path=/faces", "compute.threads=2"]) == flat(read_params().model_dump())
+    assert composed([*found, "sources.faces.path=/faces", "compute.threads=2"]) == files.flat(
+        read_params().model_dump()
+    )
 
 
 def test_the_command_has_what_params_yaml_has_of_its_own(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import pytest
 from search.searched import RUN, make, unrecorded
 from training.small_net import ADAM, LAYERS, SCHEDULE, doubtful, trained, training, unkept
 
-from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.search import trainer, trials
 from cnnstudy.search.space import with_values
 from cnnstudy.search.trials import DivergedError, Epoch, Search
 from cnnstudy.training import phases
+from cnnstudy.workspace import paths
 
 COMPARED = ADAM.model_copy(update={"patience": trainer.ENDLESS})
 

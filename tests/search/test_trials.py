@@ -12,12 +12,12 @@ from filelock import FileLock
 from optuna import Study
 from search.searched import EPOCHS, RUN, accuracy, epoch, make, quick, scripted, stopped_in, unrecorded
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
 from cnnstudy.search import trials
 from cnnstudy.search.space import Choices, with_values
 from cnnstudy.search.trials import Epoch, Report, Search
+from cnnstudy.workspace import paths
 
 TESTS = Path(__file__).parents[1]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import yaml
 from tracking.finished_runs import METRICS, finish, write_metrics
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import Params
 from cnnstudy.nets import build, specs
-from cnnstudy.params import Params
 from cnnstudy.tracking import keys
+from cnnstudy.workspace import files, paths
 
 ROOT = Path(__file__).parents[2]
 GOOD = METRICS | {"accuracy": 0.9, "accuracy_seeds": [0.9, 0.8]}

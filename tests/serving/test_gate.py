@@ -9,12 +9,13 @@ import yaml
 from serving import promotable
 from tracking.finished_runs import write_metrics
 
-from cnnstudy import paths, trained
+from cnnstudy import trained
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.run import evaluate_run
-from cnnstudy.params import Params
 from cnnstudy.serving import choice
 from cnnstudy.serving.gate import pass_gate
+from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "xray-aug4")
 

@@ -15,10 +15,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import keras
 import numpy as np
@@ -28,10 +26,12 @@ from mlflow.entities.model_registry import ModelVersion
 from PIL import Image
 from serving import promotable
 
-from cnnstudy import cli, files, paths, trained
-from cnnstudy.params import Params, read_params
+from cnnstudy import cli, trained
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 from cnnstudy.serving import choice, net, pictures, promote, registered
 from cnnstudy.tracking import keys, store
+from cnnstudy.workspace import files, paths
 
 pytestmark = [
     # Of SQLAlchemy, about MLflow's own tables, of pandas, about MLflow's own calls, and of MLflow, about itself.
@@ -328,15 +328,6 @@ def test_what_is_no_picture_is_refused_with_the_reason(served: str, content: Any
 
 
 @pytest.mark.slow
-def test_a_request_without_a_content_type_is_refused(served: str) -> None:
-    connection = HTTPConnection(urlsplit(served).netloc, timeout=60)
-    connection.request("POST", "/invocations", b"{}")
-    answer = connection.getresponse()
-    assert answer.status == 415
-    assert "only supports the following content types" in answer.read().decode()
-    connection.close()
-
-
 @pytest.mark.slow
 def test_of_several_pictures_each_bad_one_is_named(served: str) -> None:
     with Image.open("picture.png") as image:

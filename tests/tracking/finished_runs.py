@@ -5,8 +5,8 @@ import json
 import pandas as pd
 from synthetic_runs import params_with, write_export, write_run, write_samples
 
-from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
+from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "xray-aug3", "xray-aug4")
 METRICS = {"n": 40, "accuracy": 0.5, "loss": 1.25, "auc": 0.75, "constant": False, "accuracy_seeds": [0.5]}

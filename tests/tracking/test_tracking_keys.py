@@ -12,10 +12,10 @@ import pytest
 import yaml
 from synthetic_runs import params_with
 
-from cnnstudy import paths
-from cnnstudy.params import Params
-from cnnstudy.recovery import dvc_lock
+from cnnstudy.config.schema import Params
 from cnnstudy.tracking import keys
+from cnnstudy.workspace import paths
+from cnnstudy.workspace.dvc import repository_lock
 
 RUNS = ("alexnet", "xray-aug0")
 # Their order by name is not that of a walk through the folder.
@@ -94,13 +94,15 @@ def test_a_lock_without_every_phase_gives_no_key(params: Params) -> None:
 
 def test_a_lock_that_is_being_rewritten_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+        subprocess.run(command, check=True)
     whole = "schema: '2.0'\nstages:\n  check:\n    cmd: python src/check.py\n"
     for torn in ("", whole[:30]):
         paths.LOCK.write_text(torn)
         begun = Event()
 
         def rewrite(begun: Event = begun) -> None:
-            with dvc_lock():
+            with repository_lock():
                 begun.set()
                 time.sleep(0.3)
                 paths.LOCK.write_text(whole)

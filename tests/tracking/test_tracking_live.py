@@ -18,9 +18,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking.finished_runs import finish
 
-from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.tracking import live, record, store, upsert
+from cnnstudy.workspace import paths
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")]
@@ -140,7 +140,7 @@ def test_several_seeds_have_a_curve_each(params: Params) -> None:
 
 TRAINING = """
 import os, signal, sys
-from cnnstudy.params import read_params
+from cnnstudy.config.params import read_params
 from cnnstudy.tracking import live
 sys.path[:0] = sys.argv[1:2]
 from tracking.test_tracking_live import NAME, rows, shown_at_once

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from serving import promotable
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
 from cnnstudy.tracking import facts, keys, record
+from cnnstudy.workspace import files, paths
 
 RUNS = ("alexnet", "xray-aug4")
 WHOLE = {*RUNS, "ablation: nets", "ablation: augmentation", "ablation: depth"}

@@ -15,9 +15,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, Run
 from tracking.finished_runs import METRICS, RUNS, finish, write_metrics
 
-from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.tracking import facts, record, store
+from cnnstudy.workspace import paths
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -394,15 +394,15 @@ def test_a_store_that_must_be_made_first_is_waited_for_longer(
     waits: list[float] = []
     monkeypatch.setattr(record, "within", lambda seconds, work: waits.append(seconds))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new.db")
-    record.record_run(params, "alexnet", record.REBUILD_LIMIT)
+    record.record_run(params, "alexnet")
     (tmp_path / "new.db").touch()
-    record.record_run(params, "alexnet", record.REBUILD_LIMIT)
-    assert waits == [record.NEW_STORE * record.REBUILD_LIMIT, record.REBUILD_LIMIT]
+    record.record_run(params, "alexnet")
+    assert waits == [record.NEW_STORE * record.LIMIT, record.LIMIT]
 
 
 RECORD = """
 import mlflow
-from cnnstudy.params import read_params
+from cnnstudy.config.params import read_params
 from cnnstudy.tracking import record
 print("ready", flush=True)
 input()

@@ -23,9 +23,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tracking.finished_runs import finish
 
-from cnnstudy import paths
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.tracking import facts, keys, live, record, store, upsert
+from cnnstudy.workspace import paths
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")]

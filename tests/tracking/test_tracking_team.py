@@ -12,9 +12,10 @@ from mlflow import MlflowClient
 from serving import promotable
 from team_server import Team
 
-from cnnstudy import cli, paths
-from cnnstudy.params import Params
+from cnnstudy import cli
+from cnnstudy.config.schema import Params
 from cnnstudy.tracking import live, record, store
+from cnnstudy.workspace import paths
 
 pytestmark = [
     pytest.mark.slow,

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import pandas as pd
 
+from cnnstudy.config.schema import Plan, Training
 from cnnstudy.data import plans
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import build, specs
-from cnnstudy.params import Plan, Training
 from cnnstudy.training import loop, pipeline
 from cnnstudy.training.checkpoint import Checkpoint
 

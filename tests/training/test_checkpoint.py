@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, doubtful, trained, training
 
+from cnnstudy.config.schema import Training
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets import build, specs
-from cnnstudy.params import Training
+from cnnstudy.nets import specs
 from cnnstudy.training import checkpoint
 from cnnstudy.training.checkpoint import Checkpoint, Progress
 
@@ -201,13 +201,3 @@ def test_a_training_stopped_after_its_last_epoch_keeps_its_weights(tmp_path: Pat
     assert same.to_dict() == history.to_dict()
     for one, other in zip(ended.get_weights(), again.get_weights(), strict=True):
         assert (one == other).all()
-
-
-def test_weights_are_stored_as_keras_stores_them(tmp_path: Path) -> None:
-    keras.utils.set_random_seed(0)
-    model = build.build(LAYERS, 12)
-    model.save_weights(tmp_path / "keras.weights.h5")
-    checkpoint.save_weights(model, tmp_path / "ours.weights.h5")
-    assert (tmp_path / "ours.weights.h5").read_bytes() == (tmp_path / "keras.weights.h5").read_bytes()
-    model.save_weights(tmp_path / "again.weights.h5")  # Keras is as it was
-    assert (tmp_path / "again.weights.h5").read_bytes() == (tmp_path / "keras.weights.h5").read_bytes()

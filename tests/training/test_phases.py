@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cnnstudy import inputs, paths
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, read_params
 from cnnstudy.training import environment, phases
+from cnnstudy.workspace import edits, paths
 
 PARAMS = read_params(Path(__file__).parents[2] / "params.yaml")
 
@@ -66,7 +67,7 @@ def test_a_seed_that_may_differ_is_said_by_the_process_that_ends_the_phase(
 
     monkeypatch.setattr(phases, "_key", lambda *_: "key")
     monkeypatch.setattr(phases, "_train_seed", train)
-    monkeypatch.setattr(inputs, "check", check)
+    monkeypatch.setattr(edits, "check", check)
     tf.config.experimental.enable_op_determinism()
     try:
         with pytest.raises(UserError, match="edited meanwhile"):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnstudy.config.params import read_params
 from cnnstudy.data import synth
 from cnnstudy.data.sources import drawn
 from cnnstudy.data.synth import faces, films
-from cnnstudy.params import read_params
 from cnnstudy.training import regions
 
 ROOT = Path(__file__).parents[2]

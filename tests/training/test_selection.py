@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, doubtful, trained, training, unkept
 
+from cnnstudy.config.schema import BatchNormMode, Training
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets import build, specs
-from cnnstudy.params import BatchNormMode, Training
 from cnnstudy.training import loop, predict, selection
 from cnnstudy.training.selection import Score
 

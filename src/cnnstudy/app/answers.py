@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cnnstudy import paths, trained
+from cnnstudy import trained
+from cnnstudy.config.schema import Params, StudyName
 from cnnstudy.data import synth
 from cnnstudy.data.decode import read_image
 from cnnstudy.data.sources import Candidate, drawn
-from cnnstudy.params import Params, StudyName
+from cnnstudy.workspace import paths
 
 if TYPE_CHECKING:
     import keras

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnstudy.app.answers import answer, open_net, trained_runs, write_examples
+from cnnstudy.config.schema import Params
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
 from cnnstudy.training import environment
 
 if TYPE_CHECKING:

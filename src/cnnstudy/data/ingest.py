@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cnnstudy import files
+from cnnstudy.config.schema import Params, StudyName
 from cnnstudy.data import sources
 from cnnstudy.data.decode import Decoded, UnreadableError, read_grey, read_image
 from cnnstudy.data.samples import COLUMNS
-from cnnstudy.data.sources import Candidate, drawn
+from cnnstudy.data.sources import Candidate, drawn, require_source
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, StudyName, require_source
-from cnnstudy.process import end_with_parent
+from cnnstudy.workspace import files
+from cnnstudy.workspace.stage import end_with_parent
 
 # Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
 CHUNK = 16

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from cnnstudy.params import Plan
+from cnnstudy.config.schema import Plan
 
 # In the order in which the levels add them (report, section 3-2).
 OPERATIONS = ("original", "rotate90", "rotate180", "rotate270", "flip")

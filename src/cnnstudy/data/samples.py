@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cnnstudy import paths
+from cnnstudy.workspace import paths
 
 COLUMNS = ("id", "label", "group", "hint", "source", "path", "sha256", "width", "height", "mode", "bytes")
 SPLITS = ("train", "val", "tune", "test")

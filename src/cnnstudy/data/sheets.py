@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from cnnstudy.config.schema import Plan
 from cnnstudy.data import plans, specifications
 from cnnstudy.data.samples import Dataset
-from cnnstudy.params import Plan
 
 CELL = 96
 

@@ -7,9 +7,9 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from cnnstudy.config.schema import Split
 from cnnstudy.data.samples import SPLITS
 from cnnstudy.errors import UserError
-from cnnstudy.params import Split
 
 # A family that the source has put into several splits stays whole in the first of these.
 PROTECTED = ("test", "val", "tune", "train")

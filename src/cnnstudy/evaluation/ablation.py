@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import HEADLINE, NETS, Ablation, Params
 from cnnstudy.data import samples
 from cnnstudy.evaluation import figures
 from cnnstudy.evaluation.intervals import Difference, differences
 from cnnstudy.evaluation.predictions import MODES
-from cnnstudy.params import HEADLINE, NETS, Ablation, Params
+from cnnstudy.workspace import files, paths
 
 # How far a phase stands beside its net's place.
 BESIDE = 0.13

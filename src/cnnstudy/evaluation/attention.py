@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 
-from cnnstudy import paths
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.data import samples
 from cnnstudy.evaluation.figures import DPI, INK, LETTER, save
-from cnnstudy.params import HEADLINE, Params
+from cnnstudy.workspace import paths
 
 # Side of a picture and of what stands around it, in inches.
 CELL, CAPTION, LEFT, HEAD = 0.95, 0.17, 0.95, 0.36

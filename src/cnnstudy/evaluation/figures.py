@@ -19,9 +19,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from PIL import Image
 
+from cnnstudy.config.schema import NETS
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.params import NETS
 
 DPI = 120
 COLOURS = 192

@@ -7,7 +7,7 @@ parts are added as squares around the mean (Zou and Donner 2008); with one seed 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 LEVEL = 0.95
 DRAWS = 10_000
@@ -33,7 +33,7 @@ def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
     Images of one group say less than others: then `n` is that of `independent_images`.
     """
     mean = float(np.mean(accuracies))
-    centre = stats.norm.ppf((1 + LEVEL) / 2) ** 2
+    centre = special.ndtri((1 + LEVEL) / 2) ** 2
     middle = (mean + centre / (2 * n)) / (1 + centre / n)
     half = np.sqrt(centre * (mean * (1 - mean) / n + centre / (4 * n * n))) / (1 + centre / n)
     among = _seed_half(accuracies, LEVEL)
@@ -86,6 +86,8 @@ def _sign_test(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> flo
     _, group = np.unique(groups, return_inverse=True)
     sums = np.bincount(group, first.mean(axis=0)) - np.bincount(group, second.mean(axis=0))
     better, differing = int((sums > 1e-12).sum()), int((np.abs(sums) > 1e-12).sum())
+    from scipy import stats  # slow to import, and not needed by every stage
+
     return float(stats.binomtest(better, differing).pvalue) if differing else 1.0
 
 
@@ -109,7 +111,7 @@ def _seed_half(accuracies: list[float], level: float) -> float:
     k = len(accuracies)
     if k == 1:
         return 0.0
-    return float(stats.t.ppf((1 + level) / 2, k - 1) * np.std(accuracies, ddof=1) / np.sqrt(k))
+    return float(special.stdtrit(k - 1, (1 + level) / 2) * np.std(accuracies, ddof=1) / np.sqrt(k))
 
 
 def _welch_half(first: list[float], second: list[float], level: float) -> float:
@@ -122,4 +124,4 @@ def _welch_half(first: list[float], second: list[float], level: float) -> float:
     freedom = sum(shares) ** 2 / sum(
         share**2 / (len(values) - 1) for share, values in zip(shares, (first, second), strict=True)
     )
-    return float(stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(sum(shares)))
+    return float(special.stdtrit(freedom, (1 + level) / 2) * np.sqrt(sum(shares)))

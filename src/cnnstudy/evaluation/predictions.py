@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnstudy import paths
 from cnnstudy.errors import UserError
+from cnnstudy.workspace import paths
 
 # The ways of taking BatchNorm's statistics.
 MODES = ("moving", "recalibrated", "batch")

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.data import samples
 from cnnstudy.evaluation import attention, classification, figures, roc
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
 from cnnstudy.evaluation.predictions import Answers, read_predictions, require_classes
 from cnnstudy.nets import specs
-from cnnstudy.params import HEADLINE, Params
+from cnnstudy.workspace import files, paths
 
 FLOATS = "%.9g"
 # Splits whose answers are kept image by image; those of train would be the data set over again.

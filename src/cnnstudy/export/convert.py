@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnnstudy.export.litert import PRECISIONS
-from cnnstudy.process import silenced
+from cnnstudy.workspace.stage import silenced
 
 if TYPE_CHECKING:
     import keras

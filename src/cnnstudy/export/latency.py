@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.export.litert import PRECISIONS, Net, open_net
-from cnnstudy.params import Params
+from cnnstudy.workspace import files, paths
 
 # Pictures before the clock counts, and those that it counts.
 WARM_UP, TIMED = 50, 500

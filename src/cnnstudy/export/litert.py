@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnnstudy.errors import UserError
-from cnnstudy.process import silenced
+from cnnstudy.workspace.stage import silenced
 
 # What is stored and computed: all in float32; weights stored in float16, computed in float32 or what the phone has;
 # weights and activations as integers of 8 bits.

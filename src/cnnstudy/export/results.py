@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from cnnstudy import paths
 from cnnstudy.export.litert import PRECISIONS
+from cnnstudy.workspace import paths
 
 # Bytes of what phones and shops call a megabyte.
 MB = 1_000_000

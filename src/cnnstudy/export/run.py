@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from cnnstudy import files, paths, trained
+from cnnstudy import trained
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.data import samples
 from cnnstudy.evaluation.predictions import Answers, read_predictions
 from cnnstudy.export.convert import convert
 from cnnstudy.export.litert import open_net
-from cnnstudy.params import HEADLINE, Params
+from cnnstudy.workspace import files, paths
 
 # Images that the ranges of activations are measured on.
 CALIBRATION = 128

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pandas as pd
 from scipy.stats import binomtest, fisher_exact
 
+from cnnstudy.config.schema import HEADLINE, Params, StudyName
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.params import HEADLINE, Params, StudyName
 from cnnstudy.report import reference, results
 from cnnstudy.report.results import RunMetrics
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.report import results
 from cnnstudy.report.reference import find
 from cnnstudy.report.results import RunMetrics

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 
 # Parts of the page that belong to no run, by their kind in report_contents.csv.
 SHARED = {"samples": "data-faces", "policy": "augmentation-faces", "augmented": "augmentation-faces"}

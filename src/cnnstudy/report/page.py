@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cnnstudy import files, locked, paths
+from cnnstudy.config.schema import HEADLINE, NETS, Params, Plan, StudyName
 from cnnstudy.data import synth
 from cnnstudy.export import results as export
-from cnnstudy.params import HEADLINE, NETS, Params, Plan, StudyName
 from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
 from cnnstudy.report.claims import Findings
 from cnnstudy.report.results import RunMetrics
+from cnnstudy.workspace import files, locked, paths
 
 STUDY_TITLES = {"faces": "Facial expressions", "xray": "Chest films"}
 # How many of the most frequent confusions are shown.

@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from cnnstudy import paths
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.params import HEADLINE, Params
+from cnnstudy.workspace import paths
 
 LARGE = 60_000
 PHOTO_WIDTH = 1400

@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
+from cnnstudy.config.schema import HEADLINE, StudyName
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.params import HEADLINE, StudyName
 from cnnstudy.report.claims import Claim, Findings
 
 

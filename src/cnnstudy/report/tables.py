@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.params import HEADLINE, Params
 from cnnstudy.report.claims import Claim
 from cnnstudy.report.reference import Published, find
 from cnnstudy.report.results import RunMetrics
@@ -153,7 +153,7 @@ def phone_table(numbers: dict[str, dict[str, dict[str, float]]], published: pd.D
 
 
 def recipes_table(runs: dict[str, dict[str, Any]]) -> Table:
-    """Where two recipes end, by run, as cnnstudy.recipes writes it."""
+    """Where two recipes end, by run, as cnnstudy.commands.recipes writes it."""
     head = [
         "run",
         "recipe",

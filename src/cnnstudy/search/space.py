@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cnnstudy import files, paths
+from cnnstudy.config.schema import Params, Section, StudyName, Training
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, Section, StudyName, Training
+from cnnstudy.workspace import files, paths
 
 if TYPE_CHECKING:
     from optuna import Trial

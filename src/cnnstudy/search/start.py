@@ -4,9 +4,9 @@ import argparse
 import shlex
 from importlib.util import find_spec
 
-from cnnstudy.composed import overrides_of
+from cnnstudy.config.compose import overrides_of
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
 from cnnstudy.search import space, trials
 from cnnstudy.search.trials import Epoch, Report, Search
 from cnnstudy.tracking.record import without_password

@@ -6,14 +6,14 @@ from functools import partial
 
 import keras
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
 from cnnstudy.nets import build
-from cnnstudy.params import Params
 from cnnstudy.search.trials import DivergedError, Epoch, Report
 from cnnstudy.training import devices, phases, selection
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.loop import fit
+from cnnstudy.workspace import paths
 
 # A patience that compares epochs and never stops.
 ENDLESS = sys.maxsize

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
 from cnnstudy.search.space import STUDY_KEYS, Space, Value, current, with_values
 from cnnstudy.tracking.record import without_password
+from cnnstudy.workspace import paths
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
+from cnnstudy.workspace import paths
 
 
 @dataclass(frozen=True)

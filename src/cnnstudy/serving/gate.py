@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cnnstudy import files, paths, trained
+from cnnstudy import trained
+from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import HEADLINE, Params
 from cnnstudy.serving.choice import Choice
 from cnnstudy.tracking import keys
+from cnnstudy.workspace import files, paths
 
 
 def pass_gate(params: Params, choice: Choice) -> float:

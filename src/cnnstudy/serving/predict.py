@@ -10,15 +10,17 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from cnnstudy import paths, trained
+from cnnstudy import trained
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params, StudyName
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
 from cnnstudy.export import litert
-from cnnstudy.params import Params, StudyName, read_params
-from cnnstudy.process import end_with_parent
 from cnnstudy.serving import choice, pictures, promote, registered
 from cnnstudy.serving.net import Net, keras_net
 from cnnstudy.training import environment
+from cnnstudy.workspace import paths
+from cnnstudy.workspace.stage import end_with_parent
 
 # Gives a line of a picture's name, and the classes with their probabilities or the reason why there are none.
 Writer = Callable[[str, dict[str, float] | UnreadableError], str]

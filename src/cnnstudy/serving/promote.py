@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cnnstudy
-from cnnstudy import files, locked, paths, trained
+from cnnstudy import trained
+from cnnstudy.config.schema import HEADLINE, Params, StudyName
 from cnnstudy.errors import UserError
-from cnnstudy.params import HEADLINE, Params, StudyName
 from cnnstudy.serving import registered
 from cnnstudy.serving.choice import Choice
 from cnnstudy.serving.gate import pass_gate
 from cnnstudy.tracking import facts, keys, record, store, upsert
 from cnnstudy.training import environment
+from cnnstudy.workspace import files, locked, paths
 
 if TYPE_CHECKING:
     import pandas as pd

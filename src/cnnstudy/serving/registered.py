@@ -6,7 +6,6 @@ What is registered is a Keras file, the names of its classes, and this package, 
 import base64
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,17 +75,4 @@ def _load_pyfunc(path: str) -> Model:
     from cnnstudy.training import environment
 
     environment.configure(os.cpu_count() or 1)
-    if "mlflow.pyfunc.scoring_server.app" in sys.modules:
-        _refuse_what_has_no_type()
     return Model(read_net(Path(path)))
-
-
-def _refuse_what_has_no_type() -> None:
-    """Have MLflow's server answer a request without Content-Type as one of an unknown type, with status 415.
-
-    MLflow 3.17 fails on it, which is status 500, and has no setting for it.
-    """
-    from mlflow.pyfunc import scoring_server
-
-    answer = scoring_server.invocations
-    scoring_server.invocations = lambda data, kind, *rest: answer(data, kind or "", *rest)

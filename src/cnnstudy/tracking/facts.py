@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from cnnstudy import paths
+from cnnstudy.config.schema import HEADLINE, Params, StudyName
 from cnnstudy.errors import UserError
 from cnnstudy.export import results
-from cnnstudy.params import HEADLINE, Params, StudyName
 from cnnstudy.tracking.keys import locked, md5_tags, read_lock, text_md5
+from cnnstudy.workspace import paths
 
 PHASES = ("base", "tuned")
 
@@ -183,7 +183,7 @@ def page_record(params: Params, where: dict[str, str]) -> Record:
 def environment_tags() -> dict[str, str]:
     """Where a run of the workspace ran: commit, branch, whether its code was committed, DVC's experiment and device."""
     # Not params.yaml, which every experiment changes, nor what stages write while they run.
-    edited = git("status", "--porcelain", "--", "src", "dvc.yaml")
+    edited = git("status", "--porcelain", "--", "src", "conf", "dvc.yaml")
     branch, experiment = git("branch", "--show-current"), os.environ.get("DVC_EXP_NAME", "")
     return place_tags(git("rev-parse", "HEAD"), branch, experiment) | ({"git_dirty": "true"} if edited else {})
 

@@ -9,11 +9,9 @@ from typing import Any
 
 from yaml import YAMLError
 
-from cnnstudy import files, paths
-from cnnstudy.composed import flat, is_below
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params
-from cnnstudy.recovery import dvc_lock, refuse_merge, whole
+from cnnstudy.workspace import dvc, files, paths, recovery
 
 STAGES = {"base": "train", "tuned": "finetune"}
 
@@ -51,12 +49,12 @@ def read_lock(parse: Callable[[str], Any] = files.parse_yaml) -> dict[str, Any]:
     """
     if not paths.LOCK.exists():
         return {}
-    text = paths.LOCK.read_text(encoding="utf-8", errors="replace")
-    content = whole(text)
+    text = recovery.read_lock()
+    content = recovery.whole(text)
     if content is None:
-        with suppress(TimeoutError), dvc_lock():
-            text = paths.LOCK.read_text(encoding="utf-8")
-    refuse_merge(text)
+        with suppress(TimeoutError), dvc.repository_lock():
+            text = recovery.read_lock()
+    recovery.refuse_merge(text)
     if content is not None and parse is files.parse_yaml:
         return content
     try:
@@ -71,14 +69,14 @@ def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: t
 
     In a line that says so. Stages that dvc.lock does not have say nothing. `lock` is read by `files.parse_settings`.
     """
-    now = flat(params.model_dump())
+    now = files.flat(params.model_dump())
     for stage in stages:
         its = lock.get("stages", {}).get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})
-        then = flat(its)
+        then = files.flat(its)
         # What a section has had no entry for may have been given one since.
-        known = {key for key in now if is_below(key, its)}
+        known = {key for key in now if files.is_below(key, its)}
         for key in sorted({*then, *known}):
-            if (not keys or is_below(key, keys)) and now.get(key) != then.get(key):
+            if (not keys or files.is_below(key, keys)) and now.get(key) != then.get(key):
                 found = f"{paths.PARAMS}: {key}: {now.get(key)} found"
                 return f"{found}; allowed: {then.get(key)}, which {stage} was done with"
     return ""

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from cnnstudy.params import Params, read_params
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 
 Row = dict[str, float]
 # A seed, and its training's latest epoch.

@@ -9,53 +9,56 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
-from cnnstudy import files, paths
-from cnnstudy.params import Params
+from cnnstudy.config.schema import Params
 from cnnstudy.tracking import facts, keys, store, upsert
-from cnnstudy.tracking.recorder import ELSEWHERE
+from cnnstudy.workspace import files, paths
 
 Result = TypeVar("Result")
 
-# Seconds that a stage waits for its record, that a rebuild does (its records are made with what its stages leave of the
-# processor), and that a user does; and how many times as long where the store must be made first.
+# Set where stages leave their record to the rebuild that runs them.
+LATER = "CNNSTUDY_TRACK_LATER"
+# Seconds that a stage waits for its record, that a rebuild waits for each, and that a user does; and how many times as
+# long where the store must be made first.
 LIMIT = 10.0
 REBUILD_LIMIT = 60.0
 USER_LIMIT = 600.0
 NEW_STORE = 6
-LATER = "`cnnstudy track` records it later"
+REMEDY = "`cnnstudy track` records what is missing"
 
 
-def record_run(params: Params, run: str, limit: float | None = None, is_exported: bool = False) -> bool:
+def record_run(params: Params, run: str, is_exported: bool = False) -> None:
     """Record a run, or leave its record as it is where nothing changed; what goes wrong is one warning on stderr.
 
-    It takes at most `limit` seconds, what a stage waits if None. `is_exported` says that its nets for phones have just
-    been made, which dvc.lock does not know yet.
-
-    Returns:
-        Whether the store may be asked again: not where it has failed.
+    It takes at most `LIMIT` seconds. `is_exported` says that its nets for phones have just been made, which dvc.lock
+    does not know yet.
     """
-    return _record(
+    _record(
         lambda: facts.run_record(params, run, keys.run_key(run, params), facts.environment_tags(), is_exported),
         run,
-        limit,
     )
 
 
-def record_ablation(params: Params, name: str, limit: float | None = None) -> bool:
+def record_ablation(params: Params, name: str) -> None:
     """Record an ablation as a run of its own; as `record_run`."""
-    return _record(lambda: facts.ablation_record(params, name, facts.environment_tags()), f"ablation {name}", limit)
+    _record(lambda: facts.ablation_record(params, name, facts.environment_tags()), f"ablation {name}")
 
 
-def record_page(params: Params, limit: float | None = None) -> bool:
+def record_page(params: Params) -> None:
     """Record the page as a run of its own, in an experiment of its own; as `record_run`."""
-    return _record(lambda: facts.page_record(params, facts.environment_tags()), "page", limit)
+    _record(lambda: facts.page_record(params, facts.environment_tags()), "page")
 
 
-def _record(make: Callable[[], facts.Record], name: str, limit: float | None) -> bool:
-    if ELSEWHERE in os.environ:
-        return True
-    record = _made(make, name)
-    return record is None or _stored(record, limit or LIMIT)
+def _record(make: Callable[[], facts.Record], name: str) -> None:
+    if LATER not in os.environ and (record := _made(make, name)):
+        _stored(record, LIMIT)
+
+
+def record_workspace(params: Params) -> None:
+    """Record every run, ablation and page that the workspace has; what goes wrong is said on stderr."""
+    tally = Tally()
+    record_all(records(params, Source(facts.environment_tags(), has_models=True)), tally, REBUILD_LIMIT)
+    if tally.stored < tally.total:
+        print(f"warning: MLflow has {tally.stored} of {tally.total} records; {REMEDY}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,18 @@ class Tally:
     has_failed: bool = False
 
 
-def record_all(found: Iterable[facts.Record | None], tally: Tally) -> None:
-    """Record what of `found` (see `records`) has a key that `tally` has not; once the store has failed, no more."""
+def record_all(found: Iterable[facts.Record | None], tally: Tally, limit: float = USER_LIMIT) -> None:
+    """Record what of `found` (see `records`) has a key that `tally` has not; once the store has failed, no more.
+
+    A record takes at most `limit` seconds.
+    """
     for record in found:
         if record and record.key in tally.keys:
             continue
         tally.total += 1
         if record is None or tally.has_failed:
             continue
-        if _stored(record, USER_LIMIT):
+        if _stored(record, limit):
             tally.stored += 1
             tally.keys.add(record.key)
         else:
@@ -145,10 +151,10 @@ def close_abandoned() -> None:
         store.configure()
         within(LIMIT, upsert.end_abandoned)
     except Exception as error:  # as in `_stored`
-        _warn("killed trainings", error, LATER)
+        _warn("killed trainings", error, REMEDY)
 
 
-def _made(make: Callable[[], facts.Record], name: str, remedy: str = LATER) -> facts.Record | None:
+def _made(make: Callable[[], facts.Record], name: str, remedy: str = REMEDY) -> facts.Record | None:
     try:
         return make()
     except Exception as error:  # a damaged file is for the stage that reads it to complain about
@@ -162,7 +168,7 @@ def record_made(make: Callable[[], facts.Record], name: str, remedy: str) -> boo
     return record is not None and _stored(record, LIMIT, remedy)
 
 
-def _stored(record: facts.Record, limit: float, remedy: str = LATER) -> bool:
+def _stored(record: facts.Record, limit: float, remedy: str = REMEDY) -> bool:
     try:
         store.configure()
         import mlflow  # noqa: F401  takes seconds, which are not the store's

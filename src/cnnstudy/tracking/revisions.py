@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cnnstudy import paths
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, read_params
 from cnnstudy.tracking import facts
 from cnnstudy.tracking.record import Source, Tally, cause, close_abandoned, record_all, records
-
-if TYPE_CHECKING:
-    from dvc.api import DVCFileSystem
+from cnnstudy.workspace import dvc, paths
 
 # Of a run's models: the history of each training, and what it took from its machine.
 OF_MODELS = ("history.csv", paths.FACTS.name)
@@ -91,10 +88,7 @@ def _experiments() -> list[Revision]:
     """The experiments on HEAD, the oldest first."""
     if not facts.git("for-each-ref", "refs/exps"):
         return []
-    from dvc.repo import Repo
-
-    with Repo() as repo:
-        found = [Revision(commit, name) for each in repo.experiments.ls().values() for name, commit in each]
+    found = [Revision(commit, name) for commit, name in dvc.experiments()]
     return sorted(
         found, key=lambda each: (facts.git("show", "--no-patch", "--format=%ct", each.commit), each.experiment)
     )
@@ -105,11 +99,13 @@ def _record_revision(revision: Revision, tally: Tally, places: dict[str, dict[st
 
     Nothing, with a warning, of one that can't be read or fetched.
     """
-    from dvc.exceptions import DvcException
-
     branch = "" if revision.experiment else facts.git("branch", "--show-current")
     try:
-        with _checked_out(revision) as folder, chdir(folder):
+        with (
+            dvc.user_errors("DVC", "a revision whose files are in the cache or in a remote"),
+            _checked_out(revision) as folder,
+            chdir(folder),
+        ):
             where = facts.place_tags(revision.commit, branch, revision.experiment)
             found = records(read_params(), Source(where, has_models=False))
             for record in found:
@@ -117,17 +113,15 @@ def _record_revision(revision: Revision, tally: Tally, places: dict[str, dict[st
                     places[record.key] = places[record.key] or where
             record_all((each for each in found if each is None or each.key not in places), tally)
     # Of another version of this program; or its files are in a remote that doesn't answer.
-    except (UserError, OSError, DvcException) as error:
+    except (UserError, OSError) as error:
         print(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({cause(error)})", file=sys.stderr)
 
 
 @contextmanager
 def _checked_out(revision: Revision) -> Iterator[Path]:
     """A folder with what is recorded of a commit, as far as it is in git, in DVC's cache or in its remote."""
-    from dvc.api import DVCFileSystem
-
     with tempfile.TemporaryDirectory(prefix="cnnstudy-") as name:
-        fs = DVCFileSystem(rev=revision.commit)
+        fs = dvc.file_system(revision.commit)
         for path in _wanted(fs):
             target = Path(name, path)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,24 +130,9 @@ def _checked_out(revision: Revision) -> Iterator[Path]:
         yield Path(name)
 
 
-def _wanted(fs: "DVCFileSystem") -> list[str]:
+def _wanted(fs: "dvc.DVCFileSystem") -> list[str]:
     alone = [paths.PARAMS, paths.LOCK, paths.ENVIRONMENT, paths.REPORT]
     alone += [path(study) for study in ("faces", "xray") for path in (paths.samples, paths.splits)]
-    found = [path for folder in ("metrics", "plots/runs", "plots/ablations") for path in _files(fs, folder)]
-    found += [path for path in _files(fs, "models") if path.endswith(OF_MODELS)]
+    found = [path for folder in ("metrics", "plots/runs", "plots/ablations") for path in dvc.files_below(fs, folder)]
+    found += [path for path in dvc.files_below(fs, "models") if path.endswith(OF_MODELS)]
     return [path.as_posix() for path in alone if fs.exists(path.as_posix())] + found
-
-
-def _files(fs: "DVCFileSystem", folder: str) -> Iterator[str]:
-    """Every file below a folder; not those of a directory that is neither in the cache nor in a remote."""
-    from dvc_data.index import DataIndexDirError
-
-    try:
-        entries = fs.ls(folder, detail=True)
-    except (FileNotFoundError, DataIndexDirError):
-        return
-    for entry in entries:
-        if entry["type"] == "directory":
-            yield from _files(fs, entry["name"])
-        else:
-            yield entry["name"]

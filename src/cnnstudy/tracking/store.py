@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from filelock import FileLock
 
-from cnnstudy import paths
+from cnnstudy.workspace import paths
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

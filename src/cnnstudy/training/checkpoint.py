@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 from filelock import FileLock, Timeout
 
-from cnnstudy import files
 from cnnstudy.training.selection import Score
+from cnnstudy.workspace import files
 
 LIBRARY = Path(__file__).parents[1]
 # What a training's result depends on beside its parameters and data.
@@ -139,17 +139,6 @@ def key(settings: dict[str, Any], data: Iterable[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
-
-
-def save_weights(model: keras.Model, file: Path) -> None:
-    """Keras's `save_weights`, without the two copies that it makes of each array."""
-    from keras.src.saving import saving_lib
-
-    copied, saving_lib.backend.convert_to_numpy = saving_lib.backend.convert_to_numpy, _array
-    try:
-        model.save_weights(file)
-    finally:
-        saving_lib.backend.convert_to_numpy = copied
 
 
 def _array(variable: Any) -> np.ndarray:

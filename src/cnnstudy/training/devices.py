@@ -4,9 +4,9 @@ from functools import cache
 
 import tensorflow as tf
 
+from cnnstudy.config.schema import Jit
 from cnnstudy.errors import UserError
 from cnnstudy.nets import specs
-from cnnstudy.params import Jit
 
 
 @cache  # several in a process mistake one another's sums
@@ -17,14 +17,6 @@ def strategy(devices: tuple[tf.config.LogicalDevice, ...] = ()) -> tf.distribute
     """
     names = [each.name for each in devices or tf.config.list_logical_devices("GPU")]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
-
-
-def leaves_two(batch: int, replicas: int) -> bool:
-    """Whether each copy gets two images of a batch, as TensorFlow shares it out; true of one copy.
-
-    BatchNorm of none is no number, and of one vector it is its shift, whatever the vector says.
-    """
-    return replicas == 1 or batch - (replicas - 1) * -(-batch // replicas) >= 2
 
 
 def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:

@@ -11,8 +11,8 @@ from logging import LogRecord
 from pathlib import Path
 from typing import Any
 
-from cnnstudy import files, paths
-from cnnstudy.process import silenced
+from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.stage import silenced
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas")
 # Where they are installed.
@@ -48,8 +48,9 @@ def import_tensorflow() -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     # What stops a training is raised as an exception too; the rest is noise of every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn, for wrappers.
-    with silenced(), _without("sklearn"):
+    # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn for wrappers, and
+    # Matplotlib for plots of layers.
+    with silenced(), _without("sklearn"), _without("matplotlib"):
         import keras  # noqa: F401
         import tensorflow as tf
     tf.get_logger().addFilter(_is_news)

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from cnnstudy.config.schema import BatchNormMode, ClassWeight, Training
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
-from cnnstudy.params import BatchNormMode, ClassWeight, Training
-from cnnstudy.training import devices, precision, selection
+from cnnstudy.training import precision, selection
 from cnnstudy.training.augment import Augmentation
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.optimizer import Adam, Muon
@@ -65,14 +66,15 @@ def fit(
     """
     steps = steps_of(len(data), schedule.batch_size)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    for batch in {len(data) // steps, -(-len(data) // steps)}:
-        if not devices.leaves_two(batch, replicas):
-            raise UserError(
-                f"batch_size: a batch of {batch} images found; allowed: two images for each of {replicas} GPUs"
-            )
+    smallest = len(data) // replicas // steps * replicas
+    if replicas > 1 and smallest < 2 * replicas:
+        allowed = f"two images for each of {replicas} GPUs"
+        raise UserError(f"batch_size: a batch of {smallest} images found; allowed: {allowed}")
     twin, checkpoint.metrics, sources = _compiled(_augmented(model, data, schedule), settings, schedule, steps)
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
-    validation = labelled_batches(dataset, selection.SPLIT, at_once(model))
+    # Keras would share out the batches of a validation, of which a small last one may leave a replica without an image.
+    validation = labelled_batches(dataset, selection.SPLIT, at_once(model)) if replicas == 1 else None
+    validated = selection.validator(model, dataset)
     is_compared = selection.compares(settings)
     score_of = selection.scorer(model, dataset, schedule.batchnorm, schedule.seed)
     for epoch in range(checkpoint.progress.epoch, schedule.epochs):
@@ -82,7 +84,13 @@ def fit(
         checkpoint.begin_epoch(steps)
         logs = twin.fit(
             training_batches(
-                data, schedule.batch_size, schedule.seed, epoch, checkpoint.progress.batch, not schedule.moves_images
+                data,
+                schedule.batch_size,
+                schedule.seed,
+                epoch,
+                checkpoint.progress.batch,
+                is_moved=not schedule.moves_images,
+                multiple=replicas,
             ),
             initial_epoch=epoch,
             epochs=epoch + 1,
@@ -92,7 +100,9 @@ def fit(
             shuffle=False,
             verbose=0,
         ).history
-        row = {"epoch": epoch + 1, **{name: logs[source][0] for name, source in sources.items()}}
+        row = {"epoch": epoch + 1, **{name: logs[source][0] for name, source in sources.items() if source in logs}}
+        if validation is None:
+            row["val_accuracy"], row["val_loss"] = validated()
         shown = ", ".join(f"{name} {row[name]:.3f}" for name in sources)
         if is_compared:
             score = score_of(row)
@@ -129,7 +139,20 @@ def _augmented(model: keras.Sequential, data: TrainingSet, schedule: Schedule) -
     outputs = Augmentation(data.is_random and schedule.moves_images, schedule.is_compiled)([images, transforms])
     for layer in model.layers:
         outputs = layer(outputs)
-    return keras.Model([images, transforms], outputs)
+    return (Compiled if schedule.is_compiled else keras.Model)([images, transforms], outputs)
+
+
+class Compiled(keras.Model):
+    """A model whose training steps XLA compiles.
+
+    Keras compiles nothing where operations must be deterministic, since not all can be; those of the nets that
+    `devices.compiles` chooses can.
+    """
+
+    @tf.function(jit_compile=True, reduce_retracing=True)
+    def train_step(self, data: Any) -> Any:
+        """Take a step."""
+        return super().train_step(data)
 
 
 def _compiled(
@@ -144,25 +167,13 @@ def _compiled(
         loss=_loss(twin, settings.label_smoothing),
         metrics=[accuracy],
         weighted_metrics=exact or None,
-        jit_compile=False,
+        jit_compile=False,  # see `Compiled`
     )
-    # Not given to Keras, which compiles nothing where operations must be deterministic, since not all can be. Those of
-    # the nets that devices.compiles chooses can.
-    twin._jit_compile = schedule.is_compiled
     # So that there are moments to take up before the first step.
     twin.optimizer.build(twin.trainable_variables)
-    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        _build_once(twin)
     loss = exact[0].name if exact else "loss"
     sources = {"accuracy": "accuracy", "loss": loss, "val_accuracy": "val_accuracy", "val_loss": f"val_{loss}"}
     return twin, [twin.metrics[0], accuracy, *exact], sources  # the first is the loss
-
-
-def _build_once(twin: keras.Model) -> None:
-    """Build what `compile` has left; else Keras takes the mean of the copies' first batches, which must be alike."""
-    inputs = tuple(np.zeros((1, *each.shape[1:]), each.dtype) for each in twin.inputs)
-    twin._symbolic_build(data_batch=(inputs, np.zeros((1, 1), np.float32), None))
-    twin._maybe_symbolic_build = lambda *_, **__: None
 
 
 def _loss(model: keras.Model, smoothing: float) -> str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:

@@ -15,16 +15,16 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from cnnstudy import files, inputs, paths
+from cnnstudy.config.schema import HEADLINE, BatchNormMode, FacesStudy, Frozen, Params, StudyName
 from cnnstudy.data import samples
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.params import HEADLINE, BatchNormMode, FacesStudy, Frozen, Params, StudyName
 from cnnstudy.training import checkpoint, devices, environment, gradcam, precision, regions
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import TrainingSet, training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
+from cnnstudy.workspace import edits, files, paths
 
 Result = TypeVar("Result")
 # Of a phase's kept folder: the file that says that a seed was trained without deterministic operations.
@@ -83,7 +83,7 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
                     (folder / DIFFERS).touch()  # for another process, which may find all seeds done
         facts = _of_the_machine(params, run) | {"deterministic": not (folder / DIFFERS).exists()}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
-        inputs.check()  # while what was trained is still kept for the same again
+        edits.check()  # while what was trained is still kept for the same again
         with files.replacing(paths.phase(run, phase.name)) as aside:
             shutil.move(folder / "done", aside)
     environment.write_facts(params.compute.threads)
@@ -191,7 +191,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
         files.reserve(paths.weights(done), 2 * 4 * model.count_params())
-        checkpoint.save_weights(model, paths.weights(done))
+        model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)
         write_arrays(paths.predictions(done), predictions)
         if looks:

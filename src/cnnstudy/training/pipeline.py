@@ -76,7 +76,13 @@ def steps_of(count: int, batch_size: int) -> int:
 
 
 def training_batches(
-    data: TrainingSet, batch_size: int, seed: int, epoch: int, first: int = 0, is_moved: bool = True
+    data: TrainingSet,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first: int = 0,
+    is_moved: bool = True,
+    multiple: int = 1,
 ) -> tf.data.Dataset:
     """One epoch's shuffled batches, from batch `first` on: ((uint8 [B, H, W, 3], transforms [B, 8]), labels [B, 1]).
 
@@ -84,12 +90,16 @@ def training_batches(
     they have been applied, which on a CPU is quicker here than in the net. Order and transforms depend on (seed,
     epoch, row) alone, so that a training can be taken up at any batch. Batches are of one size, to within an image:
     BatchNorm would take poor statistics from the few that an epoch may have left over.
+
+    Every batch has a multiple of `multiple` images, one share for each replica; an epoch leaves out the rest, less than
+    `multiple` images, which are others in every epoch.
     """
 
     def batches() -> Iterator[Batch]:
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(data))
         transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
-        for rows in np.array_split(order, steps)[first:]:
+        shares = order[: len(order) // multiple * multiple].reshape(-1, multiple)
+        for rows in map(np.ravel, np.array_split(shares, steps)[first:]):
             images = data.copies(rows)
             if data.is_random and is_moved:
                 move(images, transforms[rows])

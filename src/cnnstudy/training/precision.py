@@ -3,9 +3,9 @@
 import keras
 import tensorflow as tf
 
+from cnnstudy.config.schema import Precision
 from cnnstudy.nets import copies
 from cnnstudy.nets.build import CONVOLUTIONS
-from cnnstudy.params import Precision
 from cnnstudy.training.environment import cpu_features
 
 # Features of a CPU that multiplies bfloat16, and trains convolutions faster in it. Milliseconds of a step for 16 images
@@ -53,9 +53,11 @@ def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimize
 
 
 class LossScale(keras.optimizers.LossScaleOptimizer):
-    """Keras's, which asks the first replica alone whether gradients are numbers: here they are summed before that."""
+    """Keras's, which asks the first replica alone whether gradients are numbers: here they are averaged before that."""
 
     def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
-        """Sum the replicas' gradients, and go on as Keras does: a step with an overflow is skipped by all of them."""
-        self.inner_optimizer.is_summed = True
-        super().apply(copies.reduced(tf.distribute.ReduceOp.SUM, grads), trainable_variables)
+        """Average the replicas' gradients, and go on as Keras does, which takes the sum of these over the replicas.
+
+        A step with an overflow is so skipped by all of them.
+        """
+        super().apply(copies.reduced(tf.distribute.ReduceOp.MEAN, grads), trainable_variables)

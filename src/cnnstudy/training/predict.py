@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnnstudy.config.schema import BatchNormMode
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets.build import class_probabilities
-from cnnstudy.params import BatchNormMode
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
 from cnnstudy.training.pipeline import TrainingSet, at_once, copy_batches, scaled, steps_of

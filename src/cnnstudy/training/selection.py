@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from cnnstudy.config.schema import BatchNormMode, Training
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets.build import class_probabilities
-from cnnstudy.params import BatchNormMode, Training
 from cnnstudy.training import batchnorm
 from cnnstudy.training.pipeline import at_once, scaled
 
@@ -65,12 +65,21 @@ def scorer(
     ids = np.random.Generator(np.random.Philox(key=seed)).permutation(dataset.ids(SPLIT))
     batches = np.array_split(ids, -(-len(ids) // at_once(model)))
 
-    def score(row: dict[str, float]) -> Score:
-        outputs = [infer(tf.convert_to_tensor(scaled(dataset.images[some]))).numpy() for some in batches]
-        probabilities = class_probabilities(np.concatenate(outputs))
-        return Score(int(row["epoch"]), *_accuracy_and_loss(probabilities, dataset.labels[ids]))
+    return lambda row: Score(int(row["epoch"]), *_validated(infer, dataset, ids, batches))
 
-    return score
+
+def validator(model: keras.Sequential, dataset: Dataset) -> Callable[[], tuple[float, float]]:
+    """Return a function for the accuracy and the mean cross-entropy on the validation split, with moving statistics."""
+    infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
+    ids = dataset.ids(SPLIT)
+    return lambda: _validated(infer, dataset, ids, np.array_split(ids, -(-len(ids) // at_once(model))))
+
+
+def _validated(
+    infer: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, ids: np.ndarray, batches: list[np.ndarray]
+) -> tuple[float, float]:
+    outputs = [infer(tf.convert_to_tensor(scaled(dataset.images[some]))).numpy() for some in batches]
+    return _accuracy_and_loss(class_probabilities(np.concatenate(outputs)), dataset.labels[ids])
 
 
 def _accuracy_and_loss(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

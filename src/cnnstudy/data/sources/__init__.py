@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from cnnstudy.config.messages import shown
+from cnnstudy.config.schema import Params, StudyName
+from cnnstudy.data import synth
 from cnnstudy.errors import UserError
+from cnnstudy.workspace import paths
 
 Box = tuple[float, float, float, float]
 
@@ -129,3 +133,49 @@ def find(name: str, root: Path, names: set[str]) -> list[Candidate]:
     module = importlib.import_module(f"{__name__}.{name}")
     candidates: list[Candidate] = module.find(root, names)
     return candidates
+
+
+def check_formats(params: Params) -> None:
+    """Refuse a source whose format is unknown, and a class that synthetic data does not have.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    for study in params.studies:
+        _check_format(params, study)
+
+
+def require_sources(params: Params) -> None:
+    """Refuse a source that is not there, before the stage that reads it: DVC removes a stage's outputs first.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    for study in params.studies:
+        require_source(params, study)
+
+
+def require_source(params: Params, study: StudyName) -> None:
+    """Refuse one study's source if its format is unknown or its folder is not there.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    _check_format(params, study)
+    path = Path(params.source(study).path)
+    if os.path.isdir(path):  # unlike Path.is_dir, False where a folder above can't be entered
+        return
+    is_tracked = any(Path(f"{each}.dvc").is_file() for each in (path, *path.parents))
+    allowed = "an existing folder; `dvc pull` brings this one" if is_tracked else "an existing folder"
+    raise UserError(f"{paths.PARAMS}: sources.{study}.path: {str(path)!r} is no folder; allowed: {allowed}")
+
+
+def _check_format(params: Params, study: StudyName) -> None:
+    source, classes = params.source(study), params.study(study).classes
+    if source.format not in formats():
+        found = f"sources.{study}.format: {shown(source.format)} found"
+        raise UserError(f"{paths.PARAMS}: {found}; allowed: {', '.join(formats())}")
+    synthetic = synth.FACES if study == "faces" else synth.FILMS
+    if source.format == "drawn" and (unknown := [label for label in classes if label not in synthetic]):
+        found = f"{study}.classes.{unknown[0]}: {shown(classes[unknown[0]])} found"
+        raise UserError(f"{paths.PARAMS}: {found}; allowed: with drawn data: {', '.join(synthetic)}")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cnnstudy.config.schema import Params, StudyName
 from cnnstudy.data.decode import Decoded
 from cnnstudy.data.sources import Candidate
 from cnnstudy.data.synth import faces, films
-from cnnstudy.params import Params, StudyName
 
 Specification = faces.Face | films.Film
 

@@ -15,14 +15,14 @@ import psutil
 import pytest
 from workspace import set_before, with_small_files
 
-from cnnstudy import process
 from cnnstudy.errors import UserError
+from cnnstudy.workspace import stage
 
 SRC = Path(__file__).parents[1] / "src"
 STAGE = """
 import sys, time
 from pathlib import Path
-from cnnstudy.process import run_stage
+from cnnstudy.workspace.stage import run_stage
 
 def main(name):
     Path(name + ".began").touch()
@@ -87,7 +87,7 @@ def test_a_stage_outside_dvc_outlives_what_started_it(folder: Path) -> None:
         (python,) = psutil.Process(running.pid).children()
         running.kill()
         running.wait()
-        time.sleep(3 * process.LOOK)
+        time.sleep(3 * stage.LOOK)
         assert python.is_running()
         (folder / "one.end").touch()
         wait_until(lambda: not python.is_running())
@@ -112,7 +112,11 @@ def test_the_same_stage_waits_for_the_one_before_and_another_does_not(folder: Pa
     [
         (UserError("params.yaml: x: 1 found; allowed: 2"), "params.yaml: x: 1 found; allowed: 2", 2),
         (KeyboardInterrupt(), "interrupted", 130),
-        (OSError(28, "No space left on device", "data/x.csv"), "data/x.csv: No space left on device", 1),
+        (
+            OSError(28, "No space left on device", "data/x.csv"),
+            "data/x.csv: No space left on device",
+            1,
+        ),
         (OSError(30, "Read-only file system"), "[Errno 30] Read-only file system", 1),
         (OSError("Unable to\n  write"), "Unable to write", 1),
         (MemoryError("Unable to allocate 9 GiB"), "out of memory (Unable to allocate 9 GiB); a smaller", 1),
@@ -121,7 +125,7 @@ def test_the_same_stage_waits_for_the_one_before_and_another_does_not(folder: Pa
 def test_what_a_user_can_mend_is_one_line(
     error: BaseException, line: str, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as end, process.reported_errors():
+    with pytest.raises(SystemExit) as end, stage.reported_errors():
         raise error
     assert end.value.code == code
     (said,) = capsys.readouterr().err.splitlines()
@@ -129,8 +133,18 @@ def test_what_a_user_can_mend_is_one_line(
 
 
 def test_a_fault_of_the_program_keeps_its_traceback() -> None:
-    with pytest.raises(ZeroDivisionError), process.reported_errors():
+    with pytest.raises(ZeroDivisionError), stage.reported_errors():
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("error", [UserError("params.yaml"), FileNotFoundError(2, "No such file", "x")])
+def test_under_debugging_every_error_keeps_its_traceback(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(stage.DEBUG, "1")
+    with pytest.raises(type(error)), stage.reported_errors():
+        raise error
+    assert not capsys.readouterr().err
 
 
 def test_ctrl_c_is_one_line(folder: Path) -> None:
@@ -143,8 +157,8 @@ def test_ctrl_c_is_one_line(folder: Path) -> None:
 
 WRITE = """
 from pathlib import Path
-from cnnstudy import files
-from cnnstudy.process import run_stage
+from cnnstudy.workspace import files
+from cnnstudy.workspace.stage import run_stage
 run_stage(lambda: files.write_text(Path("out/table.csv"), "x" * 100_000))
 """
 
@@ -154,7 +168,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
         with_small_files(sys.executable, "-c", WRITE), cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(SRC)},
         text=True, capture_output=True, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (1, "error: out/table.csv: File too large\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: out/table.csv: File too large\n",
+    )
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -178,4 +195,7 @@ def test_a_folder_that_can_not_be_written_is_one_line(unprivileged: list[str]) -
             [*unprivileged, sys.executable, "-c", WRITE], cwd=folder, env=environment, text=True,
             capture_output=True, check=False,
         )  # fmt: skip
-    assert (done.returncode, done.stderr) == (1, "error: out/.partial.table.csv: Permission denied\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: out/.partial.table.csv: Permission denied\n",
+    )

@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnnstudy import files, paths
-from cnnstudy.composed import composition
+from cnnstudy.commands.repro import rebuild
+from cnnstudy.config.compose import composition
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import HEADLINE, Params, StudyName
 from cnnstudy.data.groups import independent_images
+from cnnstudy.errors import UserError
 from cnnstudy.evaluation import intervals
-from cnnstudy.params import HEADLINE, Params, StudyName
+from cnnstudy.workspace import files, paths
 
 # What is compared, in its words: the recipe, and what its epochs are divided by.
 KINDS = {"report": ("report", 1), "best": ("best", 1), "best, a third": ("best", 3)}
@@ -37,6 +40,29 @@ class Trained:
 
 
 Train = Callable[[Params, str, int], Trained]
+
+
+def compare_recipes(runs: list[str], seeds: int) -> None:
+    """Bring the runs' data up to date, train them with each recipe, and write what came of it.
+
+    Raises:
+        UserError: params.yaml or an argument holds a value that is not allowed.
+        SystemExit: with code 1, where a stage failed.
+    """
+    params = read_params()
+    if wrong := [run for run in runs if run not in params.runs]:
+        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.runs)}")
+    studies = {params.runs[run].study for run in runs}
+    if len(studies) > 1:
+        raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
+    if seeds < 1:
+        raise UserError(f"--seeds: {seeds} found; allowed: 1 or more")
+    (study,) = studies
+    rebuild([f"augment@{study}"])
+    from cnnstudy.training import environment
+
+    environment.configure(params.compute.threads)
+    compare(params, study, runs, list(range(seeds)), train_once)
 
 
 def with_recipe(params: Params, recipe: str, divisor: int) -> Params:

@@ -21,16 +21,12 @@ RECIPES = Path("metrics/recipes")
 COMPARED = Path("compared")
 # DVC's list of the files that its processes read and write.
 RWLOCK = Path(".dvc/tmp/rwlock")
-# What DVC locks while it reads and writes its files.
-DVC_LOCK = Path(".dvc/tmp/lock")
-# dvc.lock as it was when the last stage began.
+# dvc.lock as it was when the last stage of a rebuild had ended.
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
-# Which `dvc` has a guardian, see cnnstudy.recovery.
-GUARDED = Path(".dvc/tmp/stages/guarded")
 
 
 def recipes(name: str) -> Path:
-    """Two recipes compared on the data of `<study>-<its choice of data>`, see cnnstudy.recipes."""
+    """Two recipes compared on the data of `<study>-<its choice of data>`, see cnnstudy.commands.recipes."""
     return RECIPES / f"{name}.json"
 
 

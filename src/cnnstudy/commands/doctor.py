@@ -11,13 +11,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from cnnstudy import locked, paths, recovery
-from cnnstudy.composed import GROUPS, composed, flat
+from cnnstudy.commands.sizes import GIB, disk_bytes, machine_memory, memory_bytes
+from cnnstudy.config.compose import GROUPS, composed
+from cnnstudy.config.params import read_params
+from cnnstudy.data.sources import require_sources
 from cnnstudy.errors import UserError
-from cnnstudy.params import read_params, require_sources
-from cnnstudy.sizes import GIB, disk_bytes, machine_memory, memory_bytes
+from cnnstudy.workspace import files, locked, paths, recovery
 
-LOCKS = ("requirements.lock", "requirements-gpu.lock")
+MISSING = "missing"
+LOCK = Path("requirements.lock")
+# What else is installed with an extra: packages that these lock files alone have tell whether it is.
+EXTRA_LOCKS = (Path("requirements-gpu.lock"), Path("requirements-app.lock"))
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,20 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity:4}  {self.subject}: {self.text}"
+
+
+def doctor() -> None:
+    """Print what is right and what to do, a line a thing.
+
+    Raises:
+        SystemExit: with code 1, where something must be done.
+    """
+    found: list[Finding] = []
+    for finding in examine():
+        print(finding, flush=True)
+        found.append(finding)
+    if any(finding.severity == "fix" for finding in found):
+        raise SystemExit(1)
 
 
 def examine() -> Iterator[Finding]:
@@ -49,10 +67,10 @@ def _python() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    lock = next((Path(name) for name in LOCKS if Path(name).exists()), None)
-    if lock is None:
-        yield Finding("fix", "packages", f"no {LOCKS[0]} here; run cnnstudy in the repository's root")
+    if not LOCK.exists():
+        yield Finding("fix", "packages", f"no {LOCK} here; run cnnstudy in the repository's root")
         return
+    lock = _installed_lock()
     pinned = locked.versions(lock)
     differing = [f"{name} {_installed(name)} (locked {wanted})" for name, wanted in pinned.items()
                  if _installed(name) != wanted]  # fmt: skip
@@ -62,11 +80,21 @@ def _packages() -> Iterator[Finding]:
         yield Finding("ok", "packages", f"{len(pinned)} as in {lock}")
 
 
+def _installed_lock() -> Path:
+    """Return the lock file that this environment was made from: that of an extra where a package of it is installed."""
+    names = {lock: set(locked.versions(lock)) for lock in (LOCK, *EXTRA_LOCKS) if lock.exists()}
+    for lock in names.keys() - {LOCK}:
+        own = names[lock].difference(*(others for other, others in names.items() if other != lock))
+        if any(_installed(name) != MISSING for name in own):
+            return lock
+    return LOCK
+
+
 def _installed(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
 
 
 def _git() -> Iterator[Finding]:
@@ -77,7 +105,7 @@ def _git() -> Iterator[Finding]:
     if not head:
         yield Finding("fix", "git", "no commit here; `git clone` the repository, or `git init` and commit it")
         return
-    edited = _run("git", "status", "--porcelain", "--", "src", "dvc.yaml", "conf").splitlines()
+    edited = _run("git", "status", "--porcelain", "--", "src", "conf", "dvc.yaml").splitlines()
     if edited:
         text = f"{head}, with {len(edited)} edits that are not committed, and so not in a run's commit"
         yield Finding("note", "git", text)
@@ -102,7 +130,7 @@ def _dvc() -> Iterator[Finding]:
 def _merged() -> str:
     """What to do where dvc.lock holds both sides of a merge; '' where it does not."""
     try:
-        recovery.refuse_merge(paths.LOCK.read_text(encoding="utf-8", errors="replace") if paths.LOCK.exists() else "")
+        recovery.refuse_merge(recovery.read_lock())
     except UserError as error:
         return str(error)
     return ""
@@ -128,7 +156,7 @@ def _parameters() -> Iterator[Finding]:
         yield Finding("fix", "parameters", str(error))
         return
     chosen = [f"{group}={getattr(params, group)}" for group in GROUPS]
-    found = flat(params.model_dump())
+    found = files.flat(params.model_dump())
     try:
         is_usual, wanted = found == composed([]), composed(chosen)
     except UserError as error:
@@ -201,7 +229,7 @@ def _tensorflow() -> Iterator[Finding]:
         yield Finding("ok", "same bits", f"no {paths.ENVIRONMENT} to compare with; the next training writes it")
         return
     try:
-        now, then = flat(here), flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
+        now, then = files.flat(here), files.flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
     except ValueError as error:
         mended = f"`git checkout {paths.ENVIRONMENT}` brings it back"
         yield Finding("fix", "same bits", f"{paths.ENVIRONMENT}: not JSON: {error}; {mended}")

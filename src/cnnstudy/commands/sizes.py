@@ -3,9 +3,9 @@
 from math import prod
 from pathlib import Path
 
-from cnnstudy import paths
+from cnnstudy.config.schema import Params
 from cnnstudy.nets import specs
-from cnnstudy.params import Params
+from cnnstudy.workspace import paths
 
 GIB = 1 << 30
 # Bytes a parameter while it trains: itself, its gradient, Adam's two moments, and copies while they are updated.

@@ -2,16 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from cnnstudy import paths
+from cnnstudy.config.params import parse_params
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.params import Params, parse_params
+from cnnstudy.workspace import dvc, files, paths
 
 GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
 # Sections that say how a result is come by or what becomes of it.
@@ -22,7 +22,7 @@ PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z/][A-Za-z0-9_./-]*", r
 
 def composed(overrides: list[str]) -> dict[str, Any]:
     """What `dvc exp run -S` with some overrides would train with: {dotted key: value}; errors as `composition`."""
-    return flat(composition(overrides).model_dump())
+    return files.flat(composition(overrides).model_dump())
 
 
 def composition(overrides: list[str]) -> Params:
@@ -37,32 +37,19 @@ def composition(overrides: list[str]) -> Params:
 
 def compose(target: Path, overrides: list[str], called: Path) -> Params:
     """Write what conf/ composes into a file, and read it; errors are those of `composition`, on a file `called` so."""
-    from dvc.utils.hydra import compose_and_dump
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
     if not paths.CONF.is_dir():
         raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
     try:
-        compose_and_dump(str(target), str(paths.CONF.resolve()), None, "config", "", overrides)
+        dvc.compose(target, paths.CONF, overrides)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         cause = str(error).partition("Config search path")[0]
         # Of a group that is set to no name Hydra says a ValueError, and not which.
         given = f"{' '.join(overrides)}: " if type(error) is ValueError else ""
         raise UserError(f"{paths.CONF}: {given}{' '.join(cause.split())}") from None
     return parse_params(target.read_text(encoding="utf-8"), called)
-
-
-def flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    if not isinstance(value, dict):
-        return {key: value}
-    return {k: v for name, item in value.items() for k, v in flat(item, f"{key}.{name}" if key else name).items()}
-
-
-def is_below(key: str, sections: Iterable[str]) -> bool:
-    """Whether a dotted key is one of `sections`, or lies below one."""
-    return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
 def overrides(params: Params) -> list[str]:
@@ -74,7 +61,7 @@ def overrides(params: Params) -> list[str]:
     groups = [f"{name}={choice}" for name, choice in chosen if (paths.CONF / name / f"{choice}.yaml").exists()]
     wanted, found = (
         {key: value for key, value in its.items() if not key.startswith(ASIDE) and not key.endswith(".path")}
-        for its in (composed(groups), flat(params.model_dump()))
+        for its in (composed(groups), files.flat(params.model_dump()))
     )
     added = [f"+{key}={_text(value)}" for key, value in found.items() if key not in wanted]
     changed = [f"{key}={_text(value)}" for key, value in found.items() if key in wanted and wanted[key] != value]
@@ -90,7 +77,7 @@ def overrides_of(params: Params, run: str) -> list[str]:
     model = net if (paths.CONF / "model" / f"{net}.yaml").exists() else params.model
     usual = composed([f"profile={params.profile}"]) | {"profile": composed([])["profile"]}
     groups = [f"{name}={getattr(params, name)}" for name in GROUPS[1:] if getattr(params, name) != usual[name]]
-    wanted, found = composed([f"model={model}", *groups]), flat(params.model_dump())
+    wanted, found = composed([f"model={model}", *groups]), files.flat(params.model_dump())
     common = ("seeds", "data_seed", "split_seed", "batchnorm")
     sections = (f"training.{study}.", f"{study}.", f"sources.{study}.", "compute.")
     keys = [key for key in found if key in wanted and (key in common or key.startswith(sections))]

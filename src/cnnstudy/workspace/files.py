@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,18 @@ def parse_yaml(text: str) -> Any:
     import yaml
 
     return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, with dotted keys."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {k: v for name, item in value.items() for k, v in flat(item, f"{key}.{name}" if key else name).items()}
+
+
+def is_below(key: str, sections: Iterable[str]) -> bool:
+    """Return whether a dotted key is one of `sections`, or lies below one."""
+    return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
 def remove(path: Path) -> None:

@@ -2,16 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import PurePath
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from cnnstudy import files, paths
-from cnnstudy.errors import UserError
-
-if TYPE_CHECKING:
-    from dvc.api import DVCFileSystem
-    from dvc.repo import Repo
+from cnnstudy.workspace import dvc, files, paths
 
 STUDIES = "faces", "xray"
 KINDS = "added", "deleted", "modified"
@@ -31,21 +25,14 @@ def compare(a: str, b: str | None) -> None:
     Raises:
         UserError: there is no such commit.
     """
-    from dvc.cli import main
-    from dvc.repo import Repo
-
     revisions = [a] if b is None else [a, b]
-    with Repo() as repo:
-        for revision in revisions:
-            _check_revision(repo, revision)
-        found = repo.diff(a, b)
-    # Folders end with a slash; where nothing differs there are no kinds.
-    changed = {kind: sorted(entry["path"] for entry in found.get(kind, ())) for kind in KINDS}
+    found = dvc.changed_paths(a, b)
+    changed = {kind: found.get(kind, []) for kind in KINDS}
     _print("Data", _data(a, b))
     _print("Files", (f"{kind} {path}" for kind, its in changed.items() for path in _folded(its)))
     for title, command in (("Parameters", "params"), ("Metrics", "metrics")):
         _print(title, ())
-        main([command, "diff", *revisions])
+        dvc.command(command, "diff", *revisions)
     listed = sorted(path for its in changed.values() for path in its)
     drawn = [path for path in listed if _is_drawn(PurePath(path))]
     unseen = [path for path in _unseen(listed) if path.startswith("plots/")]
@@ -53,16 +40,7 @@ def compare(a: str, b: str | None) -> None:
     _print("Pictures", without if unseen or not drawn else ())
     files.remove(paths.COMPARED)
     if drawn:
-        main(["plots", "diff", *revisions, "--targets", *drawn, "--out", str(paths.COMPARED)])
-
-
-def _check_revision(repo: "Repo", revision: str) -> None:
-    from dvc.scm import RevError, resolve_rev
-
-    try:
-        resolve_rev(repo.scm, revision)
-    except RevError:
-        raise UserError(f"{revision}: no such commit; allowed: a branch, tag, commit or experiment") from None
+        dvc.command("plots", "diff", *revisions, "--targets", *drawn, "--out", str(paths.COMPARED))
 
 
 def _is_drawn(path: PurePath) -> bool:
@@ -98,9 +76,7 @@ def _print(title: str, lines: Iterator[str] | list[str] | tuple[()]) -> None:
 
 def _data(a: str, b: str | None) -> Iterator[str]:
     """A line a study on the samples that differ."""
-    from dvc.api import DVCFileSystem
-
-    before, after = DVCFileSystem(rev=a), DVCFileSystem(rev=b)
+    before, after = dvc.file_system(a), dvc.file_system(b)
     for study in STUDIES:
         try:
             yield f"{study}: {difference(_table(before, study), _table(after, study))}"
@@ -109,13 +85,13 @@ def _data(a: str, b: str | None) -> Iterator[str]:
             yield f"{study}: {'the same images' if is_same else f'{error.filename}: {ABSENT}'}"
 
 
-def _hashes(fs: "DVCFileSystem", study: str) -> list[str | None]:
+def _hashes(fs: "dvc.DVCFileSystem", study: str) -> list[str | None]:
     """The MD5 of the tables of a study as dvc.lock has them; None of one that it has not."""
     names = [name.as_posix() for name in (paths.samples(study), paths.splits(study))]
     return [fs.info(name).get("md5") if _was_made(fs, name) else None for name in names]
 
 
-def _table(fs: "DVCFileSystem", study: str) -> pd.DataFrame:
+def _table(fs: "dvc.DVCFileSystem", study: str) -> pd.DataFrame:
     """The samples of a study with their splits as a commit has them; none where it has no data."""
     names = paths.samples(study), paths.splits(study)
     if not all(_was_made(fs, name.as_posix()) for name in names):
@@ -128,7 +104,7 @@ def _table(fs: "DVCFileSystem", study: str) -> pd.DataFrame:
     return samples.merge(splits, on="id")[[*NAME, *ASPECTS]]
 
 
-def _was_made(fs: "DVCFileSystem", path: str) -> bool:
+def _was_made(fs: "dvc.DVCFileSystem", path: str) -> bool:
     """Whether dvc.lock or the working tree has a file; an output that no stage has made is none."""
     return fs.exists(path) and not {"md5", "fs_info"}.isdisjoint(fs.info(path))
 

@@ -1,4 +1,4 @@
-"""How a process of ours ends: a stage runs alone and no longer than its `dvc`, and a failure is one line."""
+"""How a stage runs: alone in its workspace, no longer than its `dvc`, and with a failure said in one line."""
 
 import gc
 import multiprocessing
@@ -10,43 +10,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
 
-from cnnstudy import inputs, paths
 from cnnstudy.errors import UserError
-from cnnstudy.recovery import keep_lock, leave_guardian
-
-if TYPE_CHECKING:
-    import psutil
+from cnnstudy.workspace import edits, paths
 
 SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "ash"}
+# The variable with the id of the process that runs DVC, which a stage of a `dvc` that has just been killed can't find.
+STARTER = "CNNSTUDY_DVC_PID"
+# The variable that has every failure keep its traceback.
+DEBUG = "CNNSTUDY_DEBUG"
 # Seconds between two looks at the process that started this one.
 LOOK = 0.2
-# After how many new objects Python looks for those that only each other refer to.
+# After how many new objects Python looks for those that only each other refer to: after 700, its default, that takes a
+# tenth of a stage.
 NEW_OBJECTS = 50_000
 
 
 def run_stage(main: Callable[..., None], *arguments: str) -> None:
     """Call a stage's `main`, in one process at a time in this workspace, which ends when its `dvc` does.
 
-    What it is begun with must be the same when it has ended; see `inputs`.
+    An edit of the code or the parameters that the stage depends on, made meanwhile, is refused; see `edits`.
     """
-    collect_seldom()
+    gc.set_threshold(NEW_OBJECTS)
     with reported_errors():
-        if "DVC_STAGE" in os.environ and (starter := find_starter()):
-            leave_guardian(starter.pid)
-            keep_lock()
+        is_of_dvc = "DVC_STAGE" in os.environ
+        if is_of_dvc and (starter := find_starter()):
             end_with(starter)
         with _alone("@".join([Path(sys.argv[0]).stem, *arguments])):
-            if "DVC_STAGE" in os.environ:
-                inputs.begin()
+            if is_of_dvc:
+                edits.begin()
             main(*arguments)
-            inputs.check()
-
-
-def collect_seldom() -> None:
-    """Have this process and its forks seldom look for garbage: after 700 objects, as ever, takes a tenth of a stage."""
-    gc.set_threshold(NEW_OBJECTS)
+            edits.check()
 
 
 @contextmanager
@@ -54,14 +48,18 @@ def reported_errors() -> Iterator[None]:
     """Say what a user can mend in one line on stderr.
 
     Exit codes: 2 for a mistake in parameters or data, 130 for Ctrl-C, 1 for what the machine refuses: a full disk, a
-    folder that can't be written, too little memory. What is left is a fault of this program and keeps its traceback.
+    folder that can't be written, too little memory. Any other exception is a fault of this program and keeps its
+    traceback. With the variable CNNSTUDY_DEBUG set, every exception does.
     """
+    if os.environ.get(DEBUG):
+        yield
+        return
     try:
         yield
     except UserError as error:
         _end(str(error), 2)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
+    except KeyboardInterrupt as error:
+        _end(": ".join(["interrupted", *error.args]), 130)
     except MemoryError as error:
         _end(f"out of memory ({_line(error) or 'no size given'}); a smaller batch_size or image_size needs less", 1)
     except OSError as error:
@@ -82,44 +80,46 @@ def silenced() -> Iterator[None]:
         os.close(nowhere)
 
 
-def find_starter() -> "psutil.Process | None":
-    """The `dvc` that started this process: its first ancestor that is no shell."""
+def find_starter() -> int | None:
+    """Return the id of the process whose `dvc` started this one: that of `STARTER`, or the first that is no shell."""
     import psutil
 
+    if named := os.environ.get(STARTER):
+        return int(named)
     starter = next((one for one in psutil.Process().parents() if one.name() not in SHELLS), None)
     # The first process of all takes over what others leave behind; it may be `dvc` itself in a container, too.
-    return starter if starter is not None and starter.pid != 1 else None
+    return starter.pid if starter is not None and starter.pid != 1 else None
 
 
-def end_with(starter: "psutil.Process") -> None:
-    """End, as killed, soon after the `dvc` that started this process has ended.
+def end_with(pid: int) -> None:
+    """End, as killed, soon after the process with this id has ended.
 
     A killed `dvc` leaves its stage running; the next one would start the same stage beside it.
     """
-    _end_after(lambda: _wait_for(starter))
+    import psutil
+
+    def wait() -> None:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                time.sleep(LOOK)
+
+    _end_after(wait)
 
 
 def end_with_parent() -> None:
-    """The same for a worker process, which would wait for ever for work from a killed one."""
+    """End, as killed, soon after the parent of this worker process, which would wait for ever for more work."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     _end_after(parent.join)
 
 
-def _end_after(wait: Callable[[], None]) -> None:
+def _end_after(wait: Callable[[], object]) -> None:
     def end() -> None:
         wait()
         os.kill(os.getpid(), signal.SIGKILL)
 
     Thread(target=end, daemon=True).start()
-
-
-def _wait_for(process: "psutil.Process") -> None:
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(LOOK)
 
 
 @contextmanager

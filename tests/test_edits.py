@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cnnstudy import inputs
+from cnnstudy.workspace import edits
 
 SRC = Path(__file__).parents[1] / "src"
 STAGE = """
 import sys
 from pathlib import Path
-from cnnstudy.process import run_stage
+from cnnstudy.workspace.stage import run_stage
 
 def main():
     before = Path("src/own.py").read_text()
@@ -90,4 +90,4 @@ def test_an_edit_of_what_a_running_stage_depends_on_is_refused(
 
 def test_outside_a_stage_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    inputs.check()
+    edits.check()

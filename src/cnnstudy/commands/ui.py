@@ -1,0 +1,78 @@
+"""`cnnstudy track` and `cnnstudy ui`: record what there is, and serve MLflow's UI."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from cnnstudy.errors import UserError
+
+
+def track() -> None:
+    """Record every run, ablation and page of HEAD, of every experiment of `dvc exp list`, and of the workspace.
+
+    Raises:
+        SystemExit: with code 1, where the store could not take all of them.
+    """
+    stored, total = _record_all()
+    if stored < total:
+        raise SystemExit(1)
+
+
+def serve(port: int) -> None:
+    """Record, then become `mlflow ui`.
+
+    Raises:
+        UserError: the store is behind a server, which has a UI of its own, or can't be read, or the port is taken.
+    """
+    require_free(port)
+    from cnnstudy.tracking import store
+    from cnnstudy.tracking.record import cause, without_password
+
+    if store.is_server():
+        address = without_password(store.uri())
+        raise UserError(f"MLFLOW_TRACKING_URI: {address} is a server; open it in a browser, or unset the variable")
+    _record_all()
+    store.configure()
+    print("MLflow UI (Ctrl-C ends it):")
+    try:
+        with store.lock(timeout=60):
+            experiments = store.client().search_experiments(order_by=["name"])
+    except Exception as error:  # whatever the store raises
+        raise UserError(f"{without_password(store.uri())}: {cause(error)}; allowed: a database of MLflow's") from None
+    for each in experiments:
+        if each.name != "Default":
+            # Without the query, and from its list of experiments, the UI opens on its pages for language models.
+            page = f"experiments/{each.experiment_id}/runs?workflowType=machine_learning"
+            print(f"  {each.name}: http://127.0.0.1:{port}/#/{page}", flush=True)
+    mlflow = Path(sys.executable).with_name("mlflow")
+    options = {"host": "127.0.0.1", "port": str(port), "workers": "1"}
+    # Not an option: what a process was called with, every user of the machine can read, and a password may be in it.
+    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": store.uri()}
+    os.execve(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())], environment)
+
+
+def require_free(port: int) -> None:
+    """Refuse a port of this machine that is taken.
+
+    Raises:
+        UserError: naming it.
+    """
+    if not 1 <= port <= 65535:
+        raise UserError(f"--port: {port} found; allowed: a port of this machine that is free, 1 to 65535")
+    with socket.socket() as one:
+        # As servers do, lest one that has just ended be in the way.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
+
+
+def _record_all() -> tuple[int, int]:
+    from cnnstudy.tracking.revisions import record_everything
+
+    stored, total = record_everything()
+    what = "runs, ablations and pages of HEAD, its experiments and the workspace"
+    print(f"MLflow has {stored} of {total} {what}", flush=True)
+    return stored, total

@@ -1,0 +1,169 @@
+"""What this project asks of DVC: the only module that imports `dvc`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cnnstudy.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stages that are not up to date, each with those of them that it needs, and all stages in DVC's order."""
+
+    needs: dict[str, set[str]]
+    order: list[str]
+
+
+@contextmanager
+def user_errors(subject: str, allowed: str) -> Iterator[None]:
+    """Turn DVC's exceptions into a UserError, `<subject>: <DVC's message>; allowed: <allowed>`."""
+    from dvc.exceptions import DvcException
+
+    try:
+        yield
+    except DvcException as error:
+        raise UserError(f"{subject}: {' '.join(str(error).split())}; allowed: {allowed}") from None
+
+
+@contextmanager
+def repository_lock() -> Iterator[None]:
+    """Hold the lock that DVC holds while it reads and writes dvc.lock.
+
+    Raises:
+        TimeoutError: another process has held it for the three seconds that DVC tries.
+    """
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    with user_errors("DVC", "a folder of a DVC repository"):
+        repo = Repo()
+    with repo:
+        try:
+            repo.lock.lock()
+        except LockError:
+            raise TimeoutError("DVC's lock is held by another process") from None
+        try:
+            yield
+        finally:
+            repo.lock.unlock()
+
+
+def plan(targets: list[str]) -> Plan:
+    """Find the stages that are not up to date, among all or among `targets` and what they need.
+
+    Raises:
+        UserError: a target is no stage, another rebuild is at work, or DVC can't read its files.
+    """
+    import networkx
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+    from dvc.repo.reproduce import plan_repro
+
+    with Repo() as repo:
+        with user_errors("dvc.yaml or dvc.lock", "what DVC can read"):
+            graph = repo.index.graph
+        with user_errors("STAGE", "what `dvc stage list` lists"):
+            wanted = [stage for target in targets for stage in repo.stage.collect(target)] or list(graph)
+        within = set(wanted).union(*(networkx.descendants(graph, stage) for stage in wanted))
+        try:
+            changed = set(repo.status(check_updates=False))  # imports stay at their commit, as in `dvc repro`
+        except LockError as error:
+            cause = " ".join(str(error).partition("\n\n")[0].split())
+            raise UserError(f"another dvc is at work here: {cause}; allowed: one at a time") from None
+        stale = {stage for stage in within if stage.addressing in changed}
+        stale = stale.union(*(networkx.ancestors(graph, stage) & within for stage in stale))
+        needs = {
+            stage.addressing: {other.addressing for other in networkx.descendants(graph, stage) & stale}
+            for stage in stale
+        }
+        return Plan(needs, [stage.addressing for stage in plan_repro(graph)])
+
+
+def dependencies(stage: str) -> tuple[list[Path], list[str]]:
+    """Return the files and folders of this repository that a stage depends on, and the keys of its parameters.
+
+    Raises:
+        UserError: DVC can't read dvc.yaml.
+    """
+    from dvc.dependency import ParamsDependency
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        with user_errors("dvc.yaml: edited meanwhile", "what DVC can read"):
+            (found,) = repo.stage.collect(stage)
+        root = Path(repo.root_dir)
+        keys = [key for dep in found.deps if isinstance(dep, ParamsDependency) for key in dep.params]
+        files = [Path(dep.fs_path) for dep in found.deps if not isinstance(dep, ParamsDependency)]
+    return [path.relative_to(root) for path in files if path.is_relative_to(root)], keys
+
+
+def compose(target: Path, config: Path, overrides: list[str]) -> None:
+    """Write what the Hydra configuration in `config` composes to with some overrides, as `dvc exp run -S` does."""
+    from dvc.utils.hydra import compose_and_dump
+
+    compose_and_dump(str(target), str(config.resolve()), None, "config", "", overrides)
+
+
+def command(*arguments: str) -> int:
+    """Run the command line `dvc ARGUMENT ...` in this process, and return its exit code."""
+    from dvc.cli import main
+
+    return int(main(list(arguments)))
+
+
+def experiments() -> list[tuple[str, str]]:
+    """Return the commit and the name of every experiment on HEAD."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return [(commit, name) for found in repo.experiments.ls().values() for name, commit in found]
+
+
+def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
+    """Return the outputs that differ from revision `a` to `b`, or to the working tree, by the kind of change.
+
+    Folders end with a slash. The kinds are those of `dvc diff`, such as `added`; where nothing differs there are none.
+
+    Raises:
+        UserError: there is no such revision.
+    """
+    from dvc.repo import Repo
+    from dvc.scm import RevError, resolve_rev
+
+    with Repo() as repo:
+        for revision in filter(None, (a, b)):
+            try:
+                resolve_rev(repo.scm, revision)
+            except RevError:
+                allowed = "a branch, tag, commit or experiment"
+                raise UserError(f"{revision}: no such commit; allowed: {allowed}") from None
+        found = repo.diff(a, b)
+    return {kind: sorted(entry["path"] for entry in entries) for kind, entries in found.items()}
+
+
+def file_system(revision: str | None) -> "DVCFileSystem":
+    """Return the files of a revision, or of the working tree, as git, DVC's cache and its remote have them."""
+    from dvc.api import DVCFileSystem
+
+    return DVCFileSystem(rev=revision)
+
+
+def files_below(fs: "DVCFileSystem", folder: str) -> Iterator[str]:
+    """List every file below a folder; not those of a directory that is neither in the cache nor in a remote."""
+    from dvc_data.index import DataIndexDirError
+
+    try:
+        entries = fs.ls(folder, detail=True)
+    except (FileNotFoundError, DataIndexDirError):
+        return
+    for entry in entries:
+        if entry["type"] == "directory":
+            yield from files_below(fs, entry["name"])
+        else:
+            yield entry["name"]

@@ -1,0 +1,150 @@
+"""Stages in parallel: a scheduler over the graph of stages, and the task that brings one stage up to date.
+
+The scheduler knows nothing of subprocesses: a task runs in the executor that `executor_of` names for its stage, which
+may be a pool of threads that wait for subprocesses, or the client of another machine.
+
+As a script, `python -m cnnstudy.workspace.parallel STAGE PID` brings one stage up to date, and ends with the process
+PID.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from queue import PriorityQueue
+from threading import Lock
+
+from cnnstudy.workspace import dvc, stage
+
+# What DVC says at the end of a rebuild, and here would say of every stage.
+PARTING = (
+    "",
+    "Updating lock file 'dvc.lock'",
+    "To track the changes with git, run:",
+    "git add dvc.lock",
+    "To enable auto staging, run:",
+    "dvc config core.autostage true",
+    "Use `dvc push` to send your updates to remote storage.",
+)
+# Seconds that stages have to end by themselves when a rebuild is interrupted.
+PATIENCE = 10.0
+
+
+class StageError(Exception):
+    """A stage that failed, with its error in one line."""
+
+
+def run_all(
+    needs: dict[str, set[str]],
+    order: list[str],
+    task: Callable[[str], None],
+    executor_of: Callable[[str], Executor],
+    finished: Callable[[str], None],
+) -> list[StageError]:
+    """Run every stage of `needs` when those that it needs have ended, and call `finished` with the name of each.
+
+    Of the stages that wait for an executor, the first one in `order` starts first. After a failure no more are started;
+    those that run are waited for.
+
+    Returns:
+        The failures, the first one first.
+    """
+    sorter = TopologicalSorter(needs)
+    sorter.prepare()
+    ready: defaultdict[Executor, PriorityQueue[tuple[int, str]]] = defaultdict(PriorityQueue)
+    futures: set[Future[str | None]] = set()
+    failures: list[StageError] = []
+
+    def run_first(queue: PriorityQueue[tuple[int, str]]) -> str | None:
+        _, name = queue.get()
+        if failures:
+            return None
+        try:
+            task(name)
+        except StageError as error:
+            failures.append(error)
+            return None
+        return name
+
+    while futures or (sorter.is_active() and not failures):
+        names = sorter.get_ready()
+        for name in names:
+            ready[executor_of(name)].put((order.index(name), name))
+        futures |= {executor_of(name).submit(run_first, ready[executor_of(name)]) for name in names}
+        done, futures = wait(futures, return_when=FIRST_COMPLETED)
+        for name in filter(None, (future.result() for future in done)):
+            sorter.done(name)
+            finished(name)
+    return failures
+
+
+@dataclass
+class Subprocesses:
+    """A task that has DVC bring a stage up to date, in a subprocess whose lines it repeats behind the stage's name.
+
+    Each subprocess leads a process group of its own, so that Ctrl-C reaches it through `end` alone.
+    """
+
+    environment: dict[str, str]
+    running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
+    has_ended: bool = False
+    lock: Lock = field(default_factory=Lock)
+
+    def __call__(self, name: str) -> None:
+        """Run a stage to its end.
+
+        Raises:
+            StageError: it failed.
+        """
+        with self.lock:
+            if self.has_ended:
+                return
+            process = self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", "cnnstudy.workspace.parallel", name, str(os.getpid())],
+                env=os.environ | self.environment, process_group=0, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            )  # fmt: skip
+        error = ""
+        with process:
+            for line in process.stdout or ():
+                if line.strip() not in PARTING:
+                    print(f"{name}: {line}", end="", flush=True)
+                # A stage says in one line what is wrong; DVC then adds that the stage has failed.
+                if line.startswith("error: ") or (line.startswith("ERROR: ") and not error):
+                    error = line.partition(" ")[2].strip()
+        del self.running[name]
+        if process.returncode:
+            raise StageError(f"{name}: {error or f'ended with exit code {process.returncode}'}")
+
+    def end(self) -> list[str]:
+        """Interrupt every stage, kill what has not ended after some seconds, and return their names."""
+        with self.lock:
+            self.has_ended = True
+            ended = dict(self.running)
+        _signal(ended, signal.SIGINT)
+        try:
+            for process in ended.values():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PATIENCE)
+        finally:  # a second Ctrl-C waits no longer
+            _signal(ended, signal.SIGKILL)
+        return sorted(ended)
+
+
+def _signal(processes: dict[str, subprocess.Popen[str]], number: int) -> None:
+    for process in processes.values():
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+
+
+if __name__ == "__main__":
+    _, NAME, PARENT = sys.argv
+    stage.end_with(int(PARENT))
+    os.environ[stage.STARTER] = str(os.getpid())
+    sys.exit(dvc.command("--wait-for-lock", "repro", "--single-item", NAME))

@@ -1,0 +1,128 @@
+"""What a killed `dvc` left half-written: DVC writes its files in place, and refuses to start on a torn one."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from cnnstudy.errors import UserError
+from cnnstudy.workspace import files, paths
+
+# What git writes where two sides differ.
+MERGED = re.compile(r"^<{7} ", re.MULTILINE)
+# In dvc.lock a stage begins with its name, indented by two spaces.
+STAGE = re.compile(r"^(?=  \S)", re.MULTILINE)
+
+
+def keep_lock() -> None:
+    """Keep a copy of dvc.lock, which `mend` puts back."""
+    with suppress(FileNotFoundError), files.replacing(paths.KEPT_LOCK) as aside:
+        shutil.copyfile(paths.LOCK, aside)
+
+
+def mend() -> Iterator[str]:
+    """Mend DVC's files in this workspace, and say of each what was done; DVC's lock must be held.
+
+    A torn dvc.lock is put back as it was when the last stage of `cnnstudy repro` had ended, else as git has it, or
+    removed: DVC then restores from its run cache what has run since. A torn list of the files in use names no process,
+    and is removed.
+
+    Raises:
+        UserError: dvc.lock holds the two sides of a merge.
+    """
+    refuse_merge(read_lock())
+    if not lock_is_whole():
+        yield f"{paths.LOCK}: torn by a killed dvc; {_put_back()}, and what has run since comes from DVC's cache"
+    if not rwlock_is_whole():
+        files.remove(paths.RWLOCK)
+        yield f"{paths.RWLOCK}: torn by a killed dvc; removed"
+
+
+def read_lock() -> str:
+    """Return dvc.lock's text, whatever it holds; '' where there is none."""
+    return paths.LOCK.read_text(encoding="utf-8", errors="replace") if paths.LOCK.exists() else ""
+
+
+def refuse_merge(lock: str) -> None:
+    """Refuse a dvc.lock's content that holds the two sides of a merge.
+
+    Raises:
+        UserError: saying what to do.
+    """
+    if MERGED.search(lock):
+        raise UserError(
+            f"{paths.LOCK}: both sides of a merge found; allowed: one of them, "
+            f"`git checkout --ours {paths.LOCK}` or `--theirs`, then `cnnstudy repro`"
+        )
+
+
+def lock_is_whole() -> bool:
+    """Return whether dvc.lock is absent, or what DVC can read to its end."""
+    return not paths.LOCK.exists() or whole(read_lock()) is not None
+
+
+@lru_cache(maxsize=1)
+def whole(lock: str) -> dict[str, Any] | None:
+    """Return what a dvc.lock's text says, not to be changed; None where DVC could not read it to its end."""
+    import yaml
+
+    if not lock.endswith("\n"):
+        return None
+    try:
+        content = files.parse_yaml(lock)
+    except yaml.YAMLError:
+        return None
+    stages = content.get("stages") if isinstance(content, dict) else None
+    return content if isinstance(stages, dict) and all(map(_is_entry, stages.values())) else None
+
+
+def rwlock_is_whole() -> bool:
+    """Return whether DVC's list of the files in use is absent or JSON."""
+    try:
+        json.loads(paths.RWLOCK.read_text(encoding="utf-8", errors="replace"))
+    except FileNotFoundError:
+        return True
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def stage_names(lock: str) -> list[str]:
+    """Return the stages in a dvc.lock's text, in its order."""
+    return [block.strip().partition("\n")[0].removesuffix(":") for block in STAGE.split(lock)[1:]]
+
+
+def sort_lock(order: Iterable[str]) -> None:
+    """Give the stages of dvc.lock an order, and put others behind; DVC appends what is new. DVC's lock must be held."""
+    if not lock_is_whole():
+        return
+    lock = read_lock()
+    head, *blocks = STAGE.split(lock)
+    by_name = dict(zip(stage_names(lock), blocks, strict=True))
+    names = dict.fromkeys([*(name for name in order if name in by_name), *by_name])
+    if list(names) != list(by_name):
+        files.write_text(paths.LOCK, "".join([head, *(by_name[name] for name in names)]))
+
+
+def _put_back() -> str:
+    kept = paths.KEPT_LOCK.read_text(encoding="utf-8", errors="replace") if paths.KEPT_LOCK.exists() else ""
+    if whole(kept) is not None:
+        files.write_text(paths.LOCK, kept)
+        return "put back as it was when the last stage had ended"
+    files.remove(paths.LOCK)
+    known = subprocess.run(["git", "checkout", "--quiet", "--", str(paths.LOCK)], capture_output=True, check=False)
+    return "removed" if known.returncode else "put back as git has it"
+
+
+def _is_entry(entry: Any) -> bool:
+    """Return whether it is what DVC writes of a stage: its command, its parameters, and files with paths."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
+        return False
+    items = [entry.get(key, []) for key in ("deps", "outs")]
+    return isinstance(entry.get("params", {}), dict) and all(
+        isinstance(each, list) and all(isinstance(item, dict) and "path" in item for item in each) for each in items
+    )
