@@ -11,6 +11,7 @@ import yaml
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.data import samples
+from cnnstudy.data.sources import drawn
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.workspace import files, paths
 
@@ -35,7 +36,7 @@ def params_with(runs: tuple[str, ...], **changes: Any) -> Params:
 
 
 def write_samples(params: Params, study: str) -> None:
-    """samples.csv, splits.csv and images.npy (noise, 8 x 8), classes in turn, and the study's plans."""
+    """samples.csv, splits.csv, specifications and images.npy (noise, 8 x 8), classes in turn, and the study's plans."""
     classes = list(params.study(study).classes)  # type: ignore[arg-type]
     splits = [split for split, n in SIZES[study].items() for _ in range(n)]
     rows = [
@@ -46,6 +47,8 @@ def write_samples(params: Params, study: str) -> None:
     pd.DataFrame(rows, columns=list(samples.COLUMNS)).to_csv(paths.samples(study), index=False)
     pd.DataFrame({"id": range(len(splits)), "split": splits}).to_csv(paths.splits(study), index=False)
     np.save(paths.images(study), np.random.default_rng(0).integers(0, 256, (len(splits), 8, 8, 3), dtype=np.uint8))
+    shown = [f"{split}/{classes[i % len(classes)]}/{i}" for i, split in enumerate(splits)]
+    drawn.write_specifications(params, study, shown, paths.specifications(study))  # type: ignore[arg-type]
     paths.plans(study).mkdir(parents=True, exist_ok=True)
     for name, plan in params.plans[study].items():  # type: ignore[index]
         images = ["train"] * SIZES[study]["train"] * (1 + plan.level)
@@ -116,7 +119,7 @@ def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, 
 def _maps(
     rng: np.random.Generator, params: Params, study: str, predictions: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """gradcam.npz: noise for some images, a share of 0.3 on an area of 0.2."""
+    """gradcam.npz: noise for some images."""
     split = HEADLINE[study]  # type: ignore[index]
     ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
     predicted = probabilities.argmax(axis=1)
@@ -126,8 +129,7 @@ def _maps(
         arrays |= {f"{name}/id": ids[rows], f"{name}/label": labels[rows], f"{name}/predicted": predicted[rows]}
         arrays |= {f"{name}/probability": probabilities[rows].max(axis=1)}
         arrays |= {f"{name}/map": rng.integers(0, 256, (len(rows), 4, 4), np.uint8)}
-    shares = {name: np.full(len(ids), value, np.float32) for name, value in (("share", 0.3), ("area", 0.2))}
-    return arrays | {"attention/id": ids} | {f"attention/{name}": value for name, value in shares.items()}
+    return arrays | {"measured/id": ids, "measured/map": rng.integers(0, 256, (len(ids), 4, 4), np.uint8)}
 
 
 def _probabilities(rng: np.random.Generator, labels: np.ndarray, classes: int, skill: float, stuck: bool) -> np.ndarray:

@@ -60,7 +60,7 @@ def test_all_models_have_the_runs_of_both_studies(recipe: str, tmp_path: Path) -
     assert set(params.runs) == faces | xray
     assert set(params.finetuned) == faces
     assert params.ablations["depth"].runs["xray-aug4"] == 5
-    assert params.ablations["nets"].runs == {"alexnet": 0, "vggnet": 1, "mobilenet": 2}
+    assert params.ablations["nets"].runs == {name: name for name in ("alexnet", "vggnet", "mobilenet")}
     assert params.ablations["augmentation"].runs == {f"xray-aug{level}": level for level in range(5)}
 
 
@@ -77,7 +77,9 @@ def test_the_report_profile_has_the_reports_sizes(tmp_path: Path) -> None:
 def test_the_paper_recipe_has_the_papers_settings_under_every_profile(profile: str, tmp_path: Path) -> None:
     target = tmp_path / "params.yaml"
     params = read_params(compose(target, "recipe=paper", f"profile={profile}"))
-    batches = {run: params.batch_size(run) for run in ("alexnet", "vggnet", "mobilenet", "xray-aug0", "xray-depth6")}
+    batches = {
+        run: params.run_sizes(run).batch_size for run in ("alexnet", "vggnet", "mobilenet", "xray-aug0", "xray-depth6")
+    }
     assert batches == {"alexnet": 400, "vggnet": 400, "mobilenet": 250, "xray-aug0": 32, "xray-depth6": 32}
     assert {name: run.head_dropout for name, run in params.runs.items() if run.head_dropout} == {"mobilenet": 0.3}
     assert (params.faces.epochs, params.xray.epochs) == (24, 50)
@@ -93,10 +95,10 @@ def test_the_paper_recipe_has_the_papers_settings_under_every_profile(profile: s
 
 def test_a_value_given_stands_over_a_recipes(tmp_path: Path) -> None:
     params = read_params(
-        compose(tmp_path / "params.yaml", "recipe=paper", "faces.epochs=3", "runs.mobilenet.batch_size=8")
+        compose(tmp_path / "params.yaml", "recipe=paper", "faces.epochs=3", "runs.mobilenet.training.batch_size=8")
     )
     assert params.faces.epochs == 3
-    assert params.batch_size("mobilenet") == 8
+    assert params.run_sizes("mobilenet").batch_size == 8
 
 
 def test_widths_reach_every_xray_run(tmp_path: Path) -> None:
@@ -180,7 +182,6 @@ BOUNDS = [
         ("compute", "threads"): 0,
         ("seeds",): [],
         ("runs", "xray-depth6", "depth"): 7,
-        ("runs", "mobilenet", "batch_size"): 0,
         ("runs", "mobilenet", "head_dropout"): 1.0,
         ("plans", "xray", "aug4", "level"): 5,
         ("plans", "faces", "moved", "rotation"): 181,
@@ -293,3 +294,41 @@ def test_a_source_of_unknown_form_is_refused(key: tuple[Any, ...], value: Any, l
             refuse(params)
         assert str(caught.value).startswith(f"params.yaml: {line}")
     check_formats(Params.model_validate(VALID))
+
+
+def test_a_run_s_own_training_stands_over_its_study_s() -> None:
+    own = {"optimizer": "adam", "learning_rate": 0.25, "dropout": 1, "augmentation": 0.5, "batch_size": 7, "epochs": 3}
+    params = Params.model_validate(changed(("runs", "alexnet", "training"), own | {"class_weight": "balanced"}))
+    recipe, sizes = params.run_recipe("alexnet"), params.run_sizes("alexnet")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.dropout, recipe.augmentation) == ("adam", 0.25, 1.0, 0.5)
+    assert (sizes.batch_size, sizes.epochs, sizes.class_weight) == (7, 3, "balanced")
+    assert params.run_recipe("vggnet") == params.study_recipe("faces")
+    assert params.run_sizes("vggnet") == params.faces
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "allowed"),
+    [
+        ("learning_rate", 2.0, "less than or equal to 1"),
+        ("learning_rate", "fast", "a valid number"),
+        ("optimizer", "sgd", "'adam' or 'muon'"),
+        ("epochs", 0, "greater than or equal to 1"),
+        ("batch_size", 8.5, "a valid integer"),
+        ("rate", 0.1, "one of the keys optimizer, "),
+        ("image_size", 64, "one of the keys optimizer, "),
+    ],
+)
+def test_a_wrong_value_of_a_run_is_named(key: str, value: Any, allowed: str, tmp_path: Path) -> None:
+    message = refusal(changed(("runs", "xray-aug0", "training"), {"epochs": 2, key: value}), tmp_path)
+    assert message.startswith(f"runs.xray-aug0.training.{key}: {value!r} found; allowed: {allowed}")
+
+
+def test_positions_are_numbers_or_words() -> None:
+    for runs, has_words in (({"alexnet": 0.5, "vggnet": 1}, False), ({"alexnet": "adam", "vggnet": "muon"}, True)):
+        params = Params.model_validate(changed(("ablations", "nets", "runs"), runs))
+        assert params.ablations["nets"].has_words is has_words
+
+
+def test_numbers_and_words_are_not_mixed(tmp_path: Path) -> None:
+    message = refusal(changed(("ablations", "nets", "runs"), {"alexnet": 0.5, "vggnet": "more"}), tmp_path)
+    assert message == "ablations.nets.runs.vggnet: 'more' found; allowed: a number, or a word for every run"

@@ -63,7 +63,7 @@ def test_where_it_can_t_be_recorded_there_is_one_warning_with_the_reason_and_no_
     said = Workspace(rebuilt.path, rebuilt.environment | unreachable).run("cnnstudy", "repro").splitlines()
     first, second = (line for line in said if "warning" in line)
     assert first.startswith("warning: xray-aug0: not recorded in MLflow (")
-    assert second == "warning: MLflow has 0 of 4 records; `cnnstudy track` records what is missing"
+    assert second == "warning: MLflow has 0 of 4 records; `cnnstudy track` records the rest"
 
 
 def test_lines_say_which_stage_they_are_of(rebuilt: Workspace) -> None:

@@ -58,10 +58,8 @@ def load(params: Params, run: str, where: Path | None = None) -> "keras.Sequenti
         raise UserError(f"{problem}; `cnnstudy repro` trains {run} anew")
     from cnnstudy.nets import build
 
-    layers = specs.layers_of(settings.net, len(classes(params, run)), settings.depth, settings.widths)
     # Dropout does nothing here, but has a state of its own in the file.
-    layers = specs.with_head_dropout(layers, settings.head_dropout)
-    layers = specs.with_dropout(layers, params.recipe_of(settings.study).dropout)
+    layers = specs.of_run(params, run, len(classes(params, run)))
     model = build.build_plain(layers, params.study(settings.study).image_size)
     try:
         model.load_weights(weights)

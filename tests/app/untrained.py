@@ -14,7 +14,7 @@ def write_weights(params: Params, run: str) -> keras.Sequential:
     layers = specs.layers_of(settings.net, len(trained.classes(params, run)), settings.depth, settings.widths)
     keras.backend.clear_session()  # as the training does
     model = build.build(
-        specs.with_dropout(layers, params.recipe_of(settings.study).dropout), params.study(settings.study).image_size
+        specs.with_dropout(layers, params.study_recipe(settings.study).dropout), params.study(settings.study).image_size
     )
     trained.folder(params, run).mkdir(parents=True)
     model.save_weights(paths.weights(trained.folder(params, run)))

@@ -1,6 +1,7 @@
 """Pictures of where a net looks, and the numbers beside them."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import synthetic_runs
 from PIL import Image
 
+from cnnstudy.data import specifications
 from cnnstudy.evaluation import attention
 from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "xray-aug0")
+FILM = {"rotation": 0.0, "scale": 1.0, "shift": [0.0, 0.0]}
+CHEST = {"height": 0.1, "chest": 0.4, "right_dome": 0.8, "left_dome": 0.8}
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -26,16 +30,38 @@ def test_a_run_has_two_sheets_and_three_numbers(run: str, tmp_path: Path, monkey
     for name in ("once", "twice"):
         (tmp_path / name).mkdir()
         found = attention.write_attention(params, run, tmp_path / name)
-        assert found == pytest.approx({"attention_share": 0.3, "attention_area": 0.2, "attention_ratio": 1.5})
+        assert found["attention_ratio"] == pytest.approx(found["attention_share"] / found["attention_area"])
         pictures = sorted((tmp_path / name).iterdir())
         assert [picture.name for picture in pictures] == ["gradcam.png", "mistakes.png"]
         digests.append([hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures])
     assert digests[0] == digests[1]
 
 
-def test_images_that_were_not_drawn_have_no_numbers() -> None:
-    assert attention.summary({"correct/id": np.arange(3)}) == {}
-    assert attention.summary({f"attention/{name}": np.zeros(0, np.float32) for name in ("share", "area")}) == {}
+FACE = {"units": [], "view": {"roll": 0.0, "yaw": 0.0, "scale": 0.28, "shift": [0.0, 0.0]}}
+
+
+def measured(maps: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {"measured/id": np.arange(3, 3 + len(maps)), "measured/map": np.array(maps, np.uint8)}
+
+
+def test_an_even_map_has_the_areas_share_and_one_on_the_mouth_has_all(tmp_path: Path) -> None:
+    file = tmp_path / "specifications.jsonl"
+    file.write_text("\n".join(["null"] * 3 + [json.dumps(FACE)] * 3) + "\n")
+    ((_, area),) = specifications.read_areas(file, {3}, 32)
+    cover = area.reshape(8, 4, 8, 4).mean(axis=(1, 3))
+    even, there, nothing = np.full((8, 8), 255), (cover == 1) * 255, np.zeros((8, 8))
+    for maps, share in (([even], cover.mean()), ([there], 1.0), ([even, there], (1 + cover.mean()) / 2)):
+        found = attention.overlap(measured([*maps, nothing]), file)
+        assert found["attention_share"] == pytest.approx(share)
+        assert found["attention_area"] == pytest.approx(cover.mean())
+        assert found["attention_ratio"] == pytest.approx(share / cover.mean())
+
+
+@pytest.mark.parametrize("shown", ["null", json.dumps({"patches": []} | {"picture": FILM, "anatomy": CHEST})])
+def test_images_that_show_nothing_have_no_numbers(shown: str, tmp_path: Path) -> None:
+    file = tmp_path / "specifications.jsonl"
+    file.write_text(f"{shown}\n" * 5)
+    assert attention.overlap(measured([np.full((8, 8), 255)]), file) == {}
 
 
 def test_a_map_colours_its_place_and_leaves_the_rest_grey() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,7 @@ def test_titles_and_names_are_not_cut_off(
     drawn: list[Figure], draw: Callable[..., None], classes: tuple[str, ...], title: Title
 ) -> None:
     draw(classes, title)
+    assert drawn
     for figure in drawn:
         FigureCanvasAgg(figure).draw()
         box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
@@ -109,17 +111,24 @@ def test_ticks_of_small_differences_do_not_run_into_each_other(drawn: list[Figur
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
-def test_a_single_net_is_no_axis(drawn: list[Figure]) -> None:
-    row = {
-        "run": "mobilenet",
-        "x": 2,
-        "net": "mobilenet",
-        "train_accuracy": 0.6,
-        "constant": False,
-        "constant_moving": False,
-    }
+def rows(run: str, x: float | str, place: int) -> list[dict[str, Any]]:
+    """A run's two phases in the table of an ablation."""
+    row = {"run": run, "x": x, "net": "mobilenet", "train_accuracy": 0.6, "constant": False, "constant_moving": False}
     row |= dict.fromkeys(("val_accuracy", "val_accuracy_low", "val_accuracy_high", "val_accuracy_moving"), 0.5)
-    table = pd.DataFrame([row | {"phase": "base", "at": 1.87}, row | {"phase": "tuned", "at": 2.13}])
-    facts = {"axis": "net", "split": "val", "batchnorm": "recalibrated", "chance": 0.125, "title": "t"}
+    return [row | {"phase": "base", "at": place - 0.13}, row | {"phase": "tuned", "at": place + 0.13}]
+
+
+@pytest.mark.parametrize(
+    ("positions", "lines"),
+    [(("adam", "muon"), {"val, base, 95 % interval"}), ((0.001, 0.1), {"base, train", "tuned, train"}), ((5,), set())],
+)
+def test_runs_stand_side_by_side_under_their_positions(
+    drawn: list[Figure], positions: tuple[Any, ...], lines: set[str]
+) -> None:
+    table = pd.DataFrame([row for i, x in enumerate(positions) for row in rows(f"run{i}", x, i)])
+    facts = {"axis": "rate", "split": "val", "batchnorm": "recalibrated", "chance": 0.125, "title": "t"}
     figures.draw_ablation(table, facts, Path("none.png"))
-    assert [label.get_text() for label in drawn[0].axes[0].get_xticklabels()] == ["mobilenet"]
+    axes = drawn[0].axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [str(x) for x in positions]
+    assert axes.get_xticks().tolist() == list(range(len(positions)))
+    assert lines <= set(axes.get_legend_handles_labels()[1])

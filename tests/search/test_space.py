@@ -85,7 +85,9 @@ def test_a_file_that_is_not_there() -> None:
 
 
 def test_a_batch_that_the_run_sets_itself_can_not_be_searched(tmp_path: Path) -> None:
-    run = PARAMS.runs["alexnet"].model_copy(update={"batch_size": 250})
+    run = PARAMS.runs["alexnet"].model_copy(update={"training": {"batch_size": 250}})
     params = PARAMS.model_copy(update={"runs": {"alexnet": run}})
-    with pytest.raises(UserError, match=r"batch_size: \[8, 16\] found; .* runs\.alexnet\.batch_size stands over it$"):
+    with pytest.raises(
+        UserError, match=r"batch_size: \[8, 16\] found; .* runs\.alexnet\.training\.batch_size stands over it$"
+    ):
         read(tmp_path, "batch_size: [8, 16]", params=params)

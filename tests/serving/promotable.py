@@ -40,7 +40,7 @@ def write_net(params: Params, run: str, file: Path) -> None:
     settings = params.runs[run]
     study = params.study(settings.study)
     layers = specs.layers_of(settings.net, len(study.classes), settings.depth, settings.widths)
-    layers = specs.with_dropout(layers, params.recipe_of(settings.study).dropout)
+    layers = specs.with_dropout(layers, params.study_recipe(settings.study).dropout)
     build.build(layers, study.image_size).save_weights(file)
 
 

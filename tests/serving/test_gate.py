@@ -159,10 +159,10 @@ def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes
     content["stages"]["augment@xray"] = {"params": {"params.yaml": {"plans.xray": plans}}}
     paths.LOCK.write_text(yaml.safe_dump(content))
     assert trained.changed(params, "xray-aug4") == ""
-    smaller = params.runs["xray-aug4"].model_copy(update={"batch_size": 4})
+    smaller = params.runs["xray-aug4"].model_copy(update={"training": {"batch_size": 4}})
     other = params.model_copy(update={"runs": {**params.runs, "xray-aug4": smaller}})
     assert trained.changed(other, "xray-aug4").startswith(
-        "params.yaml: runs.xray-aug4.batch_size: 4 found; allowed: None"
+        "params.yaml: runs.xray-aug4.training.batch_size: 4 found; allowed: None"
     )
     turned = params.plan_of("xray-aug4").model_copy(update={"rotation": 90})
     other = params.model_copy(update={"plans": {"xray": {**params.plans["xray"], "aug4": turned}}})

@@ -1,6 +1,7 @@
 """A workspace as the stages leave it when they are done, with small stand-ins for figures."""
 
 import json
+from collections.abc import Mapping
 
 import pandas as pd
 from synthetic_runs import params_with, write_export, write_run, write_samples
@@ -53,11 +54,11 @@ def _write_figures(params: Params, run: str) -> None:
             (folder / f"{phase}-{name}").write_text(f"{run} {phase} {name}")
 
 
-def _write_ablation(name: str, runs: dict[str, int]) -> None:
+def _write_ablation(name: str, runs: Mapping[str, object]) -> None:
     table = pd.DataFrame(
         [
-            {"run": run, "phase": "base", "x": x, "constant": False, "test_accuracy": x / 10, "train_accuracy": 1}
-            for run, x in runs.items()
+            {"run": run, "phase": "base", "x": x, "constant": False, "test_accuracy": x / 10 if isinstance(x, int) else place / 10, "train_accuracy": 1}
+            for place, (run, x) in enumerate(runs.items())
         ]
     )
     folder, metrics = paths.ablation_plots(name), paths.ablation_metrics(name)

@@ -94,8 +94,6 @@ def test_a_lock_without_every_phase_gives_no_key(params: Params) -> None:
 
 def test_a_lock_that_is_being_rewritten_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
-        subprocess.run(command, check=True)
     whole = "schema: '2.0'\nstages:\n  check:\n    cmd: python src/check.py\n"
     for torn in ("", whole[:30]):
         paths.LOCK.write_text(torn)

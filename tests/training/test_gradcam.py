@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cnnstudy.nets import build, specs
-from cnnstudy.training import gradcam, regions
+from cnnstudy.training import gradcam
 
 SOFTMAX = (specs.Conv(2, 1), specs.Relu(), specs.Flatten(), specs.Dense(2, activation="softmax"))
 SIGMOID = (*SOFTMAX[:-1], specs.Dense(1, activation="sigmoid"))
@@ -82,18 +82,15 @@ def test_where_no_map_is_fine_enough_the_first_stands() -> None:
 
 @pytest.fixture(scope="module")
 def explained() -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """80 images of noise, ids 20 to 99; the first half of them drawn."""
+    """80 images of noise, ids 20 to 99."""
     keras.utils.set_random_seed(0)
     model = build.build((specs.Conv(4, 3), specs.BatchNorm(), *SOFTMAX[1:]), 12)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (100, 12, 12, 3), np.uint8)
     ids, labels = np.arange(20, 100), rng.integers(0, 2, 80)
     probabilities = model(pixels[ids].astype(np.float32) / 255, training=False).numpy()
-    view = {"roll": 0.0, "yaw": 0.0, "scale": 0.28, "shift": [0.0, 0.0]}
-    shown: list[regions.Specification | None] = [{"units": [], "view": view} for _ in range(60)] + [None] * 40
     answers = (ids, labels, probabilities)
-    arrays = gradcam.explain(model, pixels, answers, shown[20:])
-    again = gradcam.explain(model, pixels, answers, iter(shown[20:]))
+    arrays, again = (gradcam.explain(model, pixels, answers) for _ in range(2))
     assert list(arrays) == list(again)
     assert all(np.array_equal(arrays[name], again[name]) for name in arrays)
     return arrays, answers
@@ -119,58 +116,22 @@ def test_maps_are_bytes_up_to_255(
     explained: tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]],
 ) -> None:
     arrays, _ = explained
-    for name in ("correct", "mistakes"):
+    for name in ("correct", "mistakes", "measured"):
         assert arrays[f"{name}/map"].dtype == np.uint8
         assert arrays[f"{name}/map"].shape == (len(arrays[f"{name}/id"]), 12, 12)
         assert set(arrays[f"{name}/map"].max(axis=(1, 2)).tolist()) <= {0, 255}
 
 
-def test_attention_is_measured_on_all_drawn_images(
-    explained: tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]],
+@pytest.mark.parametrize(("most", "kept"), [(400, 80), (80, 80), (79, 40), (1, 1)])
+def test_maps_of_evenly_spaced_images_are_kept_to_be_measured(
+    most: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrays, _ = explained
-    assert set(arrays["attention/id"].tolist()) <= set(range(20, 60))
-    assert len(arrays["attention/id"]) > 20
-    assert ((arrays["attention/share"] >= 0) & (arrays["attention/share"] <= 1)).all()
-    assert np.unique(arrays["attention/area"]).size == 1
-
-
-def test_an_even_map_has_the_areas_share_and_one_on_the_mouth_has_all() -> None:
-    face = {"units": [], "view": {"roll": 0.0, "yaw": 0.0, "scale": 0.28, "shift": [0.0, 0.0]}}
-    covered = regions.cover(face, 8)
-    even, there, nothing = np.ones((8, 8)), (covered == 1).astype(float), np.zeros((8, 8))
-    found = dict(enumerate([even, there, nothing, there]))
-    arrays = gradcam.attention(np.array([3, 4, 5, 6]), found, dict.fromkeys(range(3), covered))
-    assert arrays["attention/id"].tolist() == [3, 4]
-    np.testing.assert_allclose(arrays["attention/share"], [covered.mean(), 1])
-    np.testing.assert_allclose(arrays["attention/area"], covered.mean())
-
-
-def test_of_drawn_films_without_a_patch_only_those_that_are_shown_have_a_map(monkeypatch: pytest.MonkeyPatch) -> None:
     keras.utils.set_random_seed(0)
     model = build.build(SOFTMAX, 8)
-    pixels = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 8, 8, 3), np.uint8)
     probabilities = model(pixels.astype(np.float32) / 255).numpy()
-    mapped: list[np.ndarray] = []
-
-    def maps(net: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        mapped.append(ids)
-        return np.ones((len(ids), 8, 8), np.float32)
-
-    monkeypatch.setattr(gradcam, "maps", maps)
-    answers = (np.arange(40), probabilities.argmax(axis=1), probabilities)  # all are right
-    arrays = gradcam.explain(model, pixels, answers, [{"patches": []}] * 40)
-    assert arrays["attention/id"].shape == arrays["attention/share"].shape == (0,)
-    assert sorted(arrays["correct/id"].tolist()) == mapped[0].tolist()
-    assert 0 < len(mapped[0]) <= 2 * gradcam.SHOWN
-
-
-def test_what_was_not_drawn_has_no_attention() -> None:
-    keras.utils.set_random_seed(0)
-    model = build.build(SOFTMAX, 8)
-    pixels = images()
-    probabilities = model(pixels.astype(np.float32) / 255).numpy()
-    answers = (np.arange(3), probabilities.argmax(axis=1), probabilities)
-    arrays = gradcam.explain(model, pixels, answers, [None] * 3)
-    assert {name.split("/")[0] for name in arrays} == {"correct", "mistakes"}
+    monkeypatch.setattr(gradcam, "MEASURED", most)
+    arrays = gradcam.explain(model, pixels, (np.arange(80), probabilities.argmax(axis=1), probabilities))
+    assert arrays["measured/id"].tolist() == list(range(0, 80, 80 // kept))
+    assert arrays["measured/map"].shape == (kept, 8, 8)
     assert arrays["mistakes/map"].shape == (0, 8, 8)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -77,7 +76,11 @@ def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
         )
         for name in HEADLINE
     }
-    return params.model_copy(update={"recipe": recipe, "training": other.training, **sections})
+    runs = {}
+    for name, run in params.runs.items():
+        own = other.runs.get(name, run)  # what a recipe sets for a run is another one's no more
+        runs[name] = run.model_copy(update={"training": own.training, "head_dropout": own.head_dropout})
+    return params.model_copy(update={"recipe": recipe, "training": other.training, "runs": runs, **sections})
 
 
 def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int], train: Train) -> None:
@@ -162,30 +165,15 @@ def train_once(params: Params, run: str, seed: int) -> Trained:
 
 
 def _train_once(params: Params, run: str, seed: int) -> Trained:
-    import keras
-
     from cnnstudy.data import samples
-    from cnnstudy.nets import build
-    from cnnstudy.training import checkpoint, devices, loop, phases, predict, selection
+    from cnnstudy.training import checkpoint, phases, predict
 
-    settings, phase = params.runs[run], phases.base(params, run)
-    study, recipe = params.study(settings.study), params.recipe_of(settings.study)
-    if not selection.compares(recipe):
-        recipe = recipe.model_copy(update={"patience": sys.maxsize})
-    dataset = samples.load(settings.study, study.classes)
-    data = phases.training_data(params, run, phase, dataset)
-    how = phases.schedule(params, run, phase, seed)
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
     unkept = checkpoint.Checkpoint(Path("none.npz"), math.inf)
-    with devices.strategy().scope():
-        model = build.build(phases.table(params, run, len(dataset.classes)), study.image_size, how.policy)
-        history = loop.fit(model, data, dataset, recipe, how, unkept)
-    keras.backend.clear_session()
-    build.set_float32(model)
-    split = HEADLINE[settings.study]
-    answers = predict.predict_one_split(model, dataset, data, split, params.batchnorm).argmax(axis=1)
+    fitted = phases.fit_seed(params, run, phases.base(params, run), seed, unkept, compares=True)
+    study, dataset, history = params.runs[run].study, fitted.dataset, fitted.history
+    split = HEADLINE[study]
+    predicted = predict.predict_one_split(fitted.model, dataset, fitted.data, split, params.batchnorm).argmax(axis=1)
     ids = dataset.ids(split)
-    curve = {"images": history["epoch"] * len(data), "val": history["selection_accuracy"]}
-    groups = samples.groups(samples.read_samples(settings.study), ids)
-    return Trained(pd.DataFrame(curve), answers == dataset.labels[ids], groups)
+    curve = {"images": history["epoch"] * len(fitted.data), "val": history["selection_accuracy"]}
+    groups = samples.groups(samples.read_samples(study), ids)
+    return Trained(pd.DataFrame(curve), predicted == dataset.labels[ids], groups)

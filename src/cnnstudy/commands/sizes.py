@@ -52,15 +52,15 @@ def memory_bytes(params: Params) -> tuple[str, int]:
 def _training_bytes(params: Params, run: str) -> int:
     study = params.study(params.runs[run].study)
     table = specs.layer_table(_layers(params, run), study.image_size)
-    activations = sum(prod(row.shape) for row in table)
     each = TRAINING_BYTES + WEIGHT_BYTES * _keeps_best(params, run)
-    training = each * sum(row.parameters for row in table) + ACTIVATION_BYTES * params.batch_size(run) * activations
+    activations = ACTIVATION_BYTES * params.run_sizes(run).batch_size * sum(prod(row.shape) for row in table)
+    training = each * sum(row.parameters for row in table) + activations
     answered = specs.images_at_once(row.shape for row in table) * max(prod(row.shape) for row in table)
     return max(training, WEIGHT_BYTES * sum(row.parameters for row in table) + ANSWERING_BYTES * answered)
 
 
 def _keeps_best(params: Params, run: str) -> bool:
-    return params.recipe_of(params.runs[run].study).selection == "best"
+    return params.run_recipe(run).selection == "best"
 
 
 def _parameters_of(params: Params, run: str) -> int:
@@ -68,9 +68,7 @@ def _parameters_of(params: Params, run: str) -> int:
 
 
 def _layers(params: Params, run: str) -> tuple[specs.Layer, ...]:
-    settings = params.runs[run]
-    classes = len(params.study(settings.study).classes)
-    return specs.layers_of(settings.net, classes, settings.depth, settings.widths)
+    return specs.of_run(params, run, len(params.study(params.runs[run].study).classes))
 
 
 def machine_memory() -> int:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from cnnstudy.config.schema import RESERVED, Params
+from pydantic import ValidationError
+
+from cnnstudy.config.schema import RESERVED, SIZES, Params, Training
 from cnnstudy.workspace import paths
 
 
@@ -73,11 +75,32 @@ def _run_contradictions(params: Params) -> list[tuple[str, object, str]]:
         for key in ("depth", "widths"):
             if is_xray != (getattr(run, key) is not None):
                 found.append((f"runs.{name}.{key}", getattr(run, key), "a value for xraynet, none for other nets"))
+        found += _override_contradictions(params, name)
     for name, entry in params.finetuned.items():
         if name not in params.runs or params.runs[name].study != entry.study or entry.study != "faces":
             found.append((f"finetuned.{name}", entry.study, "a run of the study faces, under its own study"))
     for name, ablation in params.ablations.items():
+        words = {run: position for run, position in ablation.runs.items() if isinstance(position, str)}
+        if 0 < len(words) < len(ablation.runs):
+            member, word = next(iter(words.items()))
+            found.append((f"ablations.{name}.runs.{member}", word, "a number, or a word for every run"))
         for member in ablation.runs:
             if member not in params.runs or params.runs[member].study != ablation.study:
                 found.append((f"ablations.{name}.runs", member, f"runs of the study {ablation.study}"))
     return found
+
+
+def _override_contradictions(params: Params, run: str) -> list[tuple[str, object, str]]:
+    """What a run sets itself is held against the schema of what it stands over."""
+    for key, value in params.runs[run].training.items():
+        name = f"runs.{run}.training.{key}"
+        if key not in (*Training.model_fields, *SIZES):
+            return [(name, value, f"one of the keys {', '.join((*Training.model_fields, *SIZES))}")]
+        alone = {run: params.runs[run].model_copy(update={"training": {key: value}})}
+        only = params.model_copy(update={"runs": alone})
+        try:
+            only.run_recipe(run)
+            only.run_sizes(run)
+        except ValidationError as error:
+            return [(name, value, error.errors()[0]["msg"].removeprefix("Input should be "))]
+    return []

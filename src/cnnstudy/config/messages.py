@@ -10,7 +10,8 @@ from cnnstudy.config.schema import Params, Section
 def explain(error: ValidationError) -> str:
     """Return what is wrong with the first value that the schema refuses: its key, the value, and what is allowed."""
     first = error.errors()[0]
-    location = [part for part in first["loc"] if part != "[key]"]
+    # A value of several types has the type that was tried at its end.
+    location = [part for part in first["loc"] if part not in ("[key]", "bool", "int", "float", "str")]
     key = ".".join(map(str, location))
     if first["type"] == "missing":
         return f"{key}: missing; allowed: {_schema_words(location)}"

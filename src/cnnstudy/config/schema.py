@@ -194,6 +194,10 @@ class Trainings(Section):
     xray: Training
 
 
+# Settings of a study's own section that say how its nets are trained.
+SIZES = ("batch_size", "epochs", "class_weight")
+
+
 class Study(Section):
     """A study that is part of this experiment; `path` repeats its source's path for DVC."""
 
@@ -216,7 +220,8 @@ class Plan(Section):
 class Run(Section):
     """One net, trained on one plan; `depth` and `widths` are xraynet's.
 
-    `batch_size` stands over the study's; `head_dropout` is the rate of a dropout layer put before the last dense layer.
+    `training` stands over the study's settings: any of `Training` and `SIZES`. `head_dropout` is the rate of a dropout
+    layer put before the last dense layer.
     """
 
     study: StudyName
@@ -224,7 +229,7 @@ class Run(Section):
     net: Net
     depth: Annotated[int, Field(ge=1, le=6)] | None = None
     widths: Widths | None = None
-    batch_size: Count | None = None
+    training: dict[str, bool | int | float | str] = Field(default_factory=dict)
     head_dropout: Fraction | None = None
 
 
@@ -235,16 +240,17 @@ class Finetuned(Section):
     plan: Name
 
 
-# The axis of an ablation whose places are nets, in no order.
-NETS = "net"
-
-
 class Ablation(Section):
-    """Runs of one study along one axis."""
+    """Runs of one study along one axis: each run's position is a number, or, for all runs, a word."""
 
     study: StudyName
     axis: str
-    runs: Annotated[dict[Name, int], Field(min_length=1)]
+    runs: Annotated[dict[Name, int | float | str], Field(min_length=1)]
+
+    @property
+    def has_words(self) -> bool:
+        """Return whether the positions are words, in the order in which they are listed."""
+        return any(isinstance(position, str) for position in self.runs.values())
 
 
 class Params(Section):
@@ -277,7 +283,7 @@ class Params(Section):
         """The data and training sizes of a study."""
         return self.faces if name == "faces" else self.xray
 
-    def recipe_of(self, name: StudyName) -> Training:
+    def study_recipe(self, name: StudyName) -> Training:
         """How a study's nets are trained."""
         return self.training.faces if name == "faces" else self.training.xray
 
@@ -286,10 +292,18 @@ class Params(Section):
         settings = self.runs[run]
         return self.plans[settings.study][settings.plan]
 
-    def batch_size(self, run: str) -> int:
-        """Images of a run's training step."""
+    def run_recipe(self, run: str) -> Training:
+        """Return how a run is trained: its study's recipe, with what the run sets itself."""
         settings = self.runs[run]
-        return settings.batch_size or self.study(settings.study).batch_size
+        own = {key: value for key, value in settings.training.items() if key not in SIZES}
+        return Training.model_validate(self.study_recipe(settings.study).model_dump() | own)
+
+    def run_sizes(self, run: str) -> FacesStudy | XrayStudy:
+        """Return a run's study with the batch size, the epochs and the class weights that the run sets itself."""
+        settings = self.runs[run]
+        study = self.study(settings.study)
+        own = {key: value for key, value in settings.training.items() if key in SIZES}
+        return type(study).model_validate(study.model_dump() | own) if own else study
 
     def source(self, name: StudyName) -> Source:
         """Where a study's images come from."""

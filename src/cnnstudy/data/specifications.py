@@ -3,11 +3,13 @@
 import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from cnnstudy.data.synth.faces import UNITS
+from cnnstudy.data.synth.faces import UNITS, expressive_area
+from cnnstudy.data.synth.films import patch_area
 
 Specification = dict[str, Any]
 
@@ -28,10 +30,22 @@ def captions(file: Path, ids: Collection[int]) -> dict[int, str]:
 
 def read(file: Path, ids: Collection[int] | None = None) -> Iterator[tuple[int, Specification]]:
     """Ids and specifications of samples that are drawn, or of some of them, one at a time: all take much memory."""
+    for i, line in _lines(file):
+        if ids is None or i in ids:
+            yield i, json.loads(line)
+
+
+def read_areas(file: Path, ids: Collection[int], side: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Ids of some samples that are drawn, and where what tells their class lies, bool [side, side]."""
+    for i, line in _lines(file):
+        if i in ids:
+            shown = json.loads(line, object_hook=lambda content: SimpleNamespace(**content))
+            yield i, (expressive_area if hasattr(shown, "units") else patch_area)(shown, side)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
     with file.open(encoding="utf-8") as lines:
-        for i, line in enumerate(lines):
-            if line != "null\n" and (ids is None or i in ids):
-                yield i, json.loads(line)
+        yield from ((i, line) for i, line in enumerate(lines) if line != "null\n")
 
 
 def as_numbers(specification: Specification) -> list[float]:

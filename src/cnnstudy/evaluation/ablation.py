@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnnstudy.config.schema import HEADLINE, NETS, Ablation, Params
+from cnnstudy.config.schema import HEADLINE, Ablation, Params
 from cnnstudy.data import samples
 from cnnstudy.evaluation import figures
 from cnnstudy.evaluation.intervals import Difference, differences
 from cnnstudy.evaluation.predictions import MODES
 from cnnstudy.workspace import files, paths
 
-# How far a phase stands beside its net's place.
+# How far a phase stands beside its run's place; runs stand at 0, 1, 2, ...
 BESIDE = 0.13
 
 
@@ -22,7 +22,7 @@ def write_ablation(params: Params, name: str) -> None:
     """Write metrics/ablations/<name>.json and plots/ablations/<name>.
 
     The JSON holds the axis, the split that counts, the BatchNorm mode that counts, `chance` (the accuracy of always
-    answering the most frequent class), the rows (see `ablation_row`) by ascending x, and the differences. Plots:
+    answering the most frequent class), the rows (see `ablation_row`) along the axis, and the differences. Plots:
     curve.csv with the rows, differences.csv with the pairs (see cnnstudy.evaluation.intervals), and curve, differences
     and training as PNG.
     """
@@ -43,7 +43,8 @@ def write_ablation(params: Params, name: str) -> None:
         pd.DataFrame([vars(pair) for pair in pairs], columns=columns).to_csv(
             plots / "differences.csv", index=False, float_format="%.9g"
         )
-        at = points["x"] + BESIDE * points["phase"].map({"base": -1, "tuned": 1}) * (points["phase"].nunique() - 1)
+        places = points["run"].map({run: place for place, run in enumerate(in_order(ablation))})
+        at = places + BESIDE * points["phase"].map({"base": -1, "tuned": 1}) * (points["phase"].nunique() - 1)
         figures.draw_ablation(points.assign(at=at), facts | {"title": title}, plots / "curve.png")
         figures.draw_trainings(_trainings(params, ablation), f"{ablation.study}: training by {ablation.axis}",
                                plots / "training.png")  # fmt: skip
@@ -52,11 +53,13 @@ def write_ablation(params: Params, name: str) -> None:
 
 
 def in_order(ablation: Ablation) -> list[str]:
-    """The runs of an ablation by ascending x."""
-    return sorted(ablation.runs, key=lambda run: ablation.runs[run])
+    """Return the runs of an ablation along its axis: by ascending numbers, or as they are listed where it has words."""
+    if ablation.has_words:
+        return list(ablation.runs)
+    return sorted(ablation.runs, key=lambda run: float(ablation.runs[run]))
 
 
-def ablation_row(run: str, x: int, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
+def ablation_row(run: str, x: int | float | str, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
     """A row of an ablation: run, x, the accuracy of every split as `<split>_accuracy`, and `constant`.
 
     Of `split`, the one that counts, also the bounds `<split>_accuracy_low` and `_high`, and for every BatchNorm mode
@@ -122,7 +125,7 @@ def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:
     runs = in_order(ablation)
     nets = [params.runs[run].net for run in runs]
     shades = [figures.step_colour(i, len(runs)) for i in range(len(runs))]
-    colours = [figures.NET_COLOURS[net] for net in nets] if ablation.axis == NETS else shades
+    colours = [figures.NET_COLOURS[net] for net in nets] if len(set(nets)) == len(runs) > 1 else shades
     result = []
     for run, colour in zip(runs, colours, strict=True):
         curves = pd.read_csv(paths.run_plots(run) / "curves.csv").pivot(

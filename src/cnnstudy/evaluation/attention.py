@@ -8,12 +8,15 @@ from matplotlib.figure import Figure
 
 from cnnstudy.config.schema import HEADLINE, Params
 from cnnstudy.data import samples
+from cnnstudy.data.specifications import read_areas
 from cnnstudy.evaluation.figures import DPI, INK, LETTER, save
 from cnnstudy.workspace import paths
 
 # Side of a picture and of what stands around it, in inches.
 CELL, CAPTION, LEFT, HEAD = 0.95, 0.17, 0.95, 0.36
 COLUMNS, PAIRS = 6, 4
+# Points a side of a cell of a map.
+POINTS = 4
 # Letters that fit under a pair.
 FITTING = 31
 
@@ -38,15 +41,27 @@ def write_attention(params: Params, run: str, folder: Path) -> dict[str, float]:
     draw_mistakes(
         images, classes, arrays, f"{where}: the surest wrong answers, and what spoke for them", folder / "mistakes.png"
     )
-    return summary(arrays)
+    return overlap(arrays, paths.specifications(study))
 
 
-def summary(arrays: dict[str, np.ndarray]) -> dict[str, float]:
-    """The three numbers of `write_attention`, from the arrays of gradcam.npz."""
-    if not len(arrays.get("attention/share", ())):
+def overlap(arrays: dict[str, np.ndarray], specifications: Path) -> dict[str, float]:
+    """Return the three numbers of `write_attention`, from the arrays of gradcam.npz and what was synthesised.
+
+    A map that is zero everywhere, and an image that shows nothing, count for none.
+    """
+    maps = dict(zip(arrays["measured/id"].tolist(), arrays["measured/map"], strict=True))
+    side = arrays["measured/map"].shape[1]
+    shares, areas = [], []
+    for i, area in read_areas(specifications, maps, side * POINTS):
+        # What share of a cell of the map is covered is counted in sixteenths.
+        cover = area.reshape(side, POINTS, side, POINTS).mean(axis=(1, 3))
+        if cover.any() and maps[i].any():
+            shares.append((cover * maps[i]).sum() / maps[i].sum(dtype=np.float64))
+            areas.append(cover.mean())
+    if not shares:
         return {}
-    share, area = (float(arrays[f"attention/{name}"].mean(dtype=np.float64)) for name in ("share", "area"))
-    return {"attention_share": share, "attention_area": area, "attention_ratio": share / area}
+    share, covered = float(np.mean(shares)), float(np.mean(areas))
+    return {"attention_share": share, "attention_area": covered, "attention_ratio": share / covered}
 
 
 def draw_correct(

@@ -17,9 +17,9 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from pandas.api.types import is_numeric_dtype
 from PIL import Image
 
-from cnnstudy.config.schema import NETS
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.intervals import Difference
 
@@ -211,7 +211,7 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> 
     """Accuracy of the split that counts and of train along the axis, in both BatchNorm modes.
 
     Args:
-        table: the rows of an ablation, see cnnstudy.evaluation.ablation; of nets each phase has rows of its own.
+        table: the rows of an ablation, see cnnstudy.evaluation.ablation, with the place `at` of each.
         ablation: `title`, `axis`, `split`, `batchnorm` (the mode that counts) and `chance`.
         path: where the PNG goes.
     """
@@ -220,10 +220,14 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> 
     figure = Figure(figsize=(7.2, 3.8), dpi=DPI)
     axes = figure.subplots()
     axes.axhline(ablation["chance"], color=INK, linewidth=0.9, linestyle=":", label="chance")
-    if ablation["axis"] == NETS:
-        _draw_nets(axes, table, split, other)
+    if is_numeric_dtype(table["x"]):
+        for phase, rows in table.groupby("phase", sort=False):
+            _draw_axis(axes, rows, split, mode, other, f"{phase}, " if table["phase"].nunique() > 1 else "")
     else:
-        _draw_axis(axes, table, split, mode, other)
+        _draw_words(axes, table, split, other)
+    names = table.drop_duplicates("run")
+    axes.set_xticks(range(len(names)), names["x"], fontsize=9)
+    axes.set_xlim(-0.5, len(names) - 0.5)
     flagged = [table.loc[table[f"constant{end}"], ["at", f"{split}_accuracy{end}"]] for end in ("", f"_{other}")]
     points = np.concatenate([each.to_numpy(float) for each in flagged])
     if len(points):
@@ -242,19 +246,19 @@ def draw_ablation(table: pd.DataFrame, ablation: dict[str, Any], path: Path) -> 
     save(figure, path)
 
 
-def _draw_axis(axes: Axes, table: pd.DataFrame, split: str, mode: str, other: str) -> None:
+def _draw_axis(axes: Axes, table: pd.DataFrame, split: str, mode: str, other: str, phase: str) -> None:
     x, accuracy = table["at"], table[f"{split}_accuracy"]
-    axes.plot(x, table["train_accuracy"], "s-", color=TRAIN, markersize=5, label="train")
-    in_other, label = table[f"{split}_accuracy_{other}"], f"{split}, {other} statistics"
+    axes.plot(x, table["train_accuracy"], "s-", color=TRAIN, markersize=5, label=f"{phase}train")
+    in_other, label = table[f"{split}_accuracy_{other}"], f"{phase}{split}, {other} statistics"
     axes.plot(x, in_other, "d--", color=OTHER_MODE, markersize=5, label=label)
     axes.errorbar(
         x, accuracy, yerr=_bars(table, split), fmt="o-", color=HELD_OUT, linewidth=1.8, markersize=6, capsize=4,
-        zorder=3, label=f"{split}, {mode} statistics,\n95 % interval",
+        zorder=3, label=f"{phase}{split}, {mode} statistics,\n95 % interval",
+        fillstyle="none" if phase.startswith("tuned") else "full",
     )  # fmt: skip
-    axes.set_xticks(x)
 
 
-def _draw_nets(axes: Axes, table: pd.DataFrame, split: str, other: str) -> None:
+def _draw_words(axes: Axes, table: pd.DataFrame, split: str, other: str) -> None:
     for phase, rows in table.groupby("phase", sort=False):
         fill = "full" if phase == "base" else "none"
         for row in rows.index:
@@ -273,9 +277,6 @@ def _draw_nets(axes: Axes, table: pd.DataFrame, split: str, other: str) -> None:
         markersize=5,
         label=f"{split}, {other}\nstatistics",
     )
-    names = table.drop_duplicates("x")
-    axes.set_xticks(names["x"], names["run"], fontsize=9)
-    axes.set_xlim(names["x"].min() - 0.5, names["x"].max() + 0.5)
 
 
 def _bars(table: pd.DataFrame, split: str) -> np.ndarray:

@@ -68,7 +68,7 @@ def evaluate_run(params: Params, run: str) -> None:
         require_classes(
             {split: its[0] for split, its in splits.items()}, classes, table["label"].to_numpy(), settings.study
         )
-    layers = specs.layers_of(settings.net, len(classes), settings.depth, settings.widths)
+    layers = specs.of_run(params, run, len(classes))
 
     content: dict[str, dict[str, Metrics]] = {
         phase: {

@@ -7,6 +7,10 @@ print them; Reshi et al. 2021 (doi 10.1155/2021/6621607) for xraynet, as the rep
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cnnstudy.config.schema import Params
 
 Shape = tuple[int, ...]
 
@@ -127,6 +131,13 @@ def layers_of(net: str, classes: int, depth: int | None = None, widths: str | No
             assert widths is not None
             return _xraynet(XRAY_FILTERS[widths][:depth])
     raise AssertionError(net)
+
+
+def of_run(params: "Params", run: str, classes: int) -> tuple[Layer, ...]:
+    """Return the layers of a run's net, with the recipe's dropout and the run's dropout before the last layer."""
+    settings = params.runs[run]
+    layers = layers_of(settings.net, classes, settings.depth, settings.widths)
+    return with_dropout(with_head_dropout(layers, settings.head_dropout), params.run_recipe(run).dropout)
 
 
 def with_dropout(layers: tuple[Layer, ...], factor: float) -> tuple[Layer, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cnnstudy.config.schema import HEADLINE, NETS, Params, Plan, StudyName
+from cnnstudy.config.schema import HEADLINE, Params, Plan, StudyName
 from cnnstudy.data import synth
 from cnnstudy.export import results as export
 from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
@@ -164,7 +164,7 @@ def _ablation(its: Findings, name: str) -> dict[str, Any]:
         "name": name,
         "study": ablation.study,
         "axis": ablation.axis,
-        "table": None if ablation.axis == NETS else tables.ablation_table(name, ablation.axis, table, its.numbers),
+        "table": None if ablation.has_words else tables.ablation_table(name, ablation.axis, table, its.numbers),
         "pictures": list(pictures.values()),
         "real": tables.real_differences(results.read_ablation_differences(name)),
     }
@@ -180,7 +180,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
     return {
         "name": run,
         "settings": settings,
-        "policy": policy(params.plan_of(run), params.recipe_of(settings.study).augmentation),
+        "policy": policy(params.plan_of(run), params.run_recipe(run).augmentation),
         "parameters": int(table["parameters"].sum()),
         "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
         "table": tables.run_table(phases),

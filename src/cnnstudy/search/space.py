@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cnnstudy.config.schema import Params, Section, StudyName, Training
+from cnnstudy.config.schema import SIZES, Params, Section, StudyName, Training
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files, paths
 
 if TYPE_CHECKING:
     from optuna import Trial
 
-# What of a study's own section a training follows from, its data aside.
-STUDY_KEYS = ("batch_size", "epochs", "class_weight")
 FORM = "{low: ..., high: ..., log: true or false} or a list of choices"
 
 Value = float | str
@@ -89,7 +87,7 @@ def read_space(path: Path, params: Params, run: str) -> Space:
     except (files.SettingsError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     study = params.runs[run].study
-    keys = (*Training.model_fields, *STUDY_KEYS)
+    keys = (*Training.model_fields, *SIZES)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: {content!r} found; allowed: some of the keys {', '.join(keys)}")
     try:
@@ -123,13 +121,13 @@ def with_values(params: Params, values: Mapping[str, Value]) -> Params:
 
 def _dimension(params: Params, study: StudyName, run: str, key: str, entry: object) -> Range | Choices:
     is_recipe = key in Training.model_fields
-    section: Section = params.recipe_of(study) if is_recipe else params.study(study)
+    section: Section = params.study_recipe(study) if is_recipe else params.study(study)
     name = f"training.{study}.{key}" if is_recipe else f"{study}.{key}"
-    if not is_recipe and key not in STUDY_KEYS:
-        allowed = ", ".join((*Training.model_fields, *STUDY_KEYS))
+    if not is_recipe and key not in SIZES:
+        allowed = ", ".join((*Training.model_fields, *SIZES))
         raise UserError(f"{key}: {entry!r} found, an unknown key; allowed: {allowed}")
-    if key == "batch_size" and params.runs[run].batch_size is not None:
-        raise UserError(f"{key}: {entry!r} found; allowed: nothing, since runs.{run}.batch_size stands over it")
+    if key in params.runs[run].training:
+        raise UserError(f"{key}: {entry!r} found; allowed: nothing, since runs.{run}.training.{key} stands over it")
     if isinstance(entry, list):
         return _choices(section, key, name, entry)
     if isinstance(entry, dict):

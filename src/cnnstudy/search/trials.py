@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnstudy.config.schema import Params
+from cnnstudy.config.schema import SIZES, Params
 from cnnstudy.errors import UserError
-from cnnstudy.search.space import STUDY_KEYS, Space, Value, current, with_values
+from cnnstudy.search.space import Space, Value, current, with_values
 from cnnstudy.tracking.record import without_password
 from cnnstudy.workspace import paths
 
@@ -45,8 +45,8 @@ class Search:
         """The run and 12 hexadecimal digits of all that the trials' results have in common: parameters and data."""
         study = self.params.runs[self.run].study
         searched = {dimension.key for dimension in self.space}
-        own = {f"training.{study}.{key}": value for key, value in self.params.recipe_of(study)}
-        own |= {f"{study}.{key}": getattr(self.params.study(study), key) for key in STUDY_KEYS}
+        own = {f"training.{study}.{key}": value for key, value in self.params.study_recipe(study)}
+        own |= {f"{study}.{key}": getattr(self.params.study(study), key) for key in SIZES}
         settings = {
             "fixed": {key: value for key, value in own.items() if key not in searched},
             "run": self.params.runs[self.run].model_dump(),
@@ -167,7 +167,7 @@ def _study(search: Search) -> "Study":
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    epochs = search.params.study(search.params.runs[search.run].study).epochs
+    epochs = search.params.run_sizes(search.run).epochs
     unpruned = max(UNPRUNED_EPOCHS, int(UNPRUNED_SHARE * epochs))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=unpruned)
     try:
@@ -210,7 +210,7 @@ def _make(study: "Study", trial: "Trial", search: Search, objective: Objective) 
     from optuna.trial import TrialState
 
     params = with_values(search.params, trial.params)
-    epochs = params.study(params.runs[search.run].study).epochs
+    epochs = params.run_sizes(search.run).epochs
     rows: list[dict[str, Any]] = []
 
     def report(epoch: Epoch) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_integer_dtype
 
-from cnnstudy.config.schema import HEADLINE, Params, StudyName
+from cnnstudy.config.schema import HEADLINE, SIZES, Params, StudyName
 from cnnstudy.errors import UserError
 from cnnstudy.export import results
 from cnnstudy.tracking.keys import locked, md5_tags, read_lock, text_md5
@@ -130,7 +131,9 @@ def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
     """
     ablation = params.ablations[name]
     table = pd.read_csv(paths.ablation_plots(name) / "curve.csv")
-    numbers = table.select_dtypes("number").drop(columns="x")
+    numbers = table.drop(columns="x").select_dtypes("number")
+    # A step is a whole number: the position along the axis where all are, else the place.
+    steps = table["x"] if is_integer_dtype(table["x"]) else pd.factorize(table["run"])[0]
     files = (*sorted(paths.ablation_plots(name).iterdir()), paths.ablation_metrics(name))
     content = paths.ablation_metrics(name).read_text(encoding="utf-8")
     return Record(
@@ -141,9 +144,9 @@ def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
         tags={"kind": "ablation", "ablation": name} | _study_tags(params, ablation.study),
         finals={},
         series=[
-            (str(column) if phase == "base" else f"{phase}_{column}", float(value), int(x))
+            (str(column) if phase == "base" else f"{phase}_{column}", float(value), int(step))
             for column in numbers
-            for x, phase, value in zip(table["x"], table["phase"], numbers[column], strict=True)
+            for step, phase, value in zip(steps, table["phase"], numbers[column], strict=True)
             if pd.notna(value)
         ],
         artifacts=dict.fromkeys(files, ""),
@@ -303,7 +306,8 @@ def _taken(run: str) -> dict[str, str]:
 def _run_settings(params: Params, run: str) -> dict[str, str]:
     settings = params.runs[run]
     plan = params.plan_of(run).model_dump()
-    own = settings.model_dump(exclude={"study"}, exclude_none=True)
+    own = settings.model_dump(exclude={"study", "training"}, exclude_none=True)
+    own |= {key if key in SIZES else f"training.{key}": value for key, value in settings.training.items()}
     return {name: str(value) for name, value in (own | {f"plan.{key}": value for key, value in plan.items()}).items()}
 
 
@@ -322,7 +326,7 @@ def _study_settings(params: Params, name: StudyName) -> dict[str, str]:
     settings = {
         **study,
         **{f"split.{key}": value for key, value in params.study(name).split},
-        **{f"training.{key}": value for key, value in params.recipe_of(name)},
+        **{f"training.{key}": value for key, value in params.study_recipe(name)},
         "batchnorm": params.batchnorm,
         "classes": ", ".join(params.study(name).classes),
         "seeds": ", ".join(map(str, params.seeds)),

@@ -23,7 +23,7 @@ LIMIT = 10.0
 REBUILD_LIMIT = 60.0
 USER_LIMIT = 600.0
 NEW_STORE = 6
-REMEDY = "`cnnstudy track` records what is missing"
+REMEDY = "`cnnstudy track` records it later"
 
 
 def record_run(params: Params, run: str, is_exported: bool = False) -> None:
@@ -58,7 +58,10 @@ def record_workspace(params: Params) -> None:
     tally = Tally()
     record_all(records(params, Source(facts.environment_tags(), has_models=True)), tally, REBUILD_LIMIT)
     if tally.stored < tally.total:
-        print(f"warning: MLflow has {tally.stored} of {tally.total} records; {REMEDY}", file=sys.stderr)
+        print(
+            f"warning: MLflow has {tally.stored} of {tally.total} records; `cnnstudy track` records the rest",
+            file=sys.stderr,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,42 +5,40 @@ them up and keeps what is positive. The score is the one before the softmax; of 
 for class 1 and its negative for class 0.
 """
 
-from collections.abc import Iterable
 from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from cnnstudy.training import batchnorm, regions
+from cnnstudy.training import batchnorm
 from cnnstudy.training.pipeline import at_once, scaled
 
 # The last maps of these nets are 2 x 2 at 64 px, where every place is a quarter of the image, so the layer is the last
 # whose map has this side: late enough to tell classes apart, fine enough to tell an eye from a mouth.
 SIDE = 8
 SHOWN, MISTAKES = 6, 24
+# How many images' maps are kept to be measured: more would cost time and tell no more.
+MEASURED = 400
 
 
 def explain(
     model: keras.Sequential,
     images: np.ndarray,
     answers: tuple[np.ndarray, np.ndarray, np.ndarray],
-    shown: Iterable[regions.Specification | None],
 ) -> dict[str, np.ndarray]:
-    """Maps of the predicted class for some images of a split, and how much of them falls on what was drawn.
+    """Return maps of the predicted class for some images of a split.
 
     Args:
         model: in float32, with the BatchNorm statistics that count.
         images: of all samples, uint8 [N, H, W, 3].
         answers: the split's ids and labels, int64 [n], and the probabilities that `model` gives, [n, classes].
-        shown: what each of the split's images shows, None where it was not drawn.
 
     Returns:
         The arrays of gradcam.npz. `correct/<name>` are the `SHOWN` surest right answers of each class, class after
         class, and `mistakes/<name>` the `MISTAKES` surest wrong ones, each from the surest down: `id`, `label` and
         `predicted`, int64 [k]; `probability` of the predicted class, float32 [k]; and `map`, uint8 [k, h, w], 255 at
-        its greatest. Of a drawn split `attention/<name>`, for all its images that show something and have a map that is
-        not zero: `id`; `share`, of the map's sum that falls on it; and `area`, its share of the image, float32 [m].
+        its greatest. `measured/id` and `measured/map` are those of `MEASURED` images at most, evenly spaced.
     """
     ids, labels, probabilities = answers
     predicted, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -49,18 +47,18 @@ def explain(
     correct = np.concatenate([right[labels[right] == label][:SHOWN] for label in range(probabilities.shape[1])])
     groups = {"correct": correct, "mistakes": order[predicted[order] != labels[order]][:MISTAKES]}
     side = int(model.layers[feature_layer(model)].output.shape[1])
-    drawn = {row: regions.cover(one, side) for row, one in enumerate(shown) if one}
-    covers = {row: covered for row, covered in drawn.items() if covered.any()}
-    rows = np.union1d(np.concatenate(list(groups.values())), np.fromiter(covers, int))
+    measured = np.arange(len(ids))[:: -(-len(ids) // MEASURED)]
+    rows = np.union1d(np.concatenate(list(groups.values())), measured)
     found = dict(zip(rows.tolist(), maps(model, images, ids[rows], predicted[rows]), strict=True))
     arrays: dict[str, np.ndarray] = {}
     for name, some in groups.items():
         arrays |= {f"{name}/id": ids[some], f"{name}/label": labels[some], f"{name}/predicted": predicted[some]}
         arrays[f"{name}/probability"] = surest[some].astype(np.float32)
-        arrays[f"{name}/map"] = np.array([_quantised(found[row]) for row in some.tolist()], np.uint8).reshape(
-            -1, side, side
-        )
-    return arrays | (attention(ids, found, covers) if drawn else {})
+    arrays["measured/id"] = ids[measured]
+    for name, some in (groups | {"measured": measured}).items():
+        kept = [_quantised(found[row]) for row in some.tolist()]
+        arrays[f"{name}/map"] = np.array(kept, np.uint8).reshape(-1, side, side)
+    return arrays
 
 
 def maps(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -87,22 +85,6 @@ def feature_layer(model: keras.Sequential) -> int:
         if isinstance(layer, keras.layers.Activation) and len(layer.output.shape) == 4
     }
     return max((index for index, side in sides.items() if side >= SIDE), default=min(sides))
-
-
-def attention(ids: np.ndarray, found: dict[int, np.ndarray], covers: dict[int, np.ndarray]) -> dict[str, np.ndarray]:
-    """`attention/id`, `attention/share` and `attention/area` of what `covers`, of the maps `found`, by row in `ids`."""
-    measured = []
-    for row, covered in covers.items():
-        each = found[row]
-        if each.any():
-            share = float((covered * each).sum(dtype=np.float64) / each.sum(dtype=np.float64))
-            measured.append((int(ids[row]), share, float(covered.mean())))
-    table = np.array(measured, np.float64).reshape(-1, 3)
-    return {
-        "attention/id": table[:, 0].astype(np.int64),
-        "attention/share": table[:, 1].astype(np.float32),
-        "attention/area": table[:, 2].astype(np.float32),
-    }
 
 
 def _weighted(before: list[keras.Layer], after: list[keras.Layer], images: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:

@@ -21,6 +21,18 @@ class Adam(keras.optimizers.Adam):
     with one convolution, whose dense layer has most parameters.
     """
 
+    def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
+        """Update all variables.
+
+        Within a replica Keras sums the gradients by TensorFlow's `all_reduce`, which keeps the step's graph for good,
+        and with it the net and the moments, of every training that a process makes. One replica has nothing to sum.
+        """
+        replica = tf.distribute.get_replica_context()
+        if replica is None or replica.num_replicas_in_sync > 1:
+            super().apply(grads, trainable_variables)
+        else:
+            replica.merge_call(lambda _: super(Adam, self).apply(grads, trainable_variables))
+
     def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
         """Update a variable and its two moments in place."""
         step = tf.cast(self.iterations + 1, variable.dtype)

@@ -20,7 +20,7 @@ from cnnstudy.data import samples
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.nets import build, specs
-from cnnstudy.training import checkpoint, devices, environment, gradcam, precision, regions
+from cnnstudy.training import checkpoint, devices, environment, gradcam, precision, selection
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import TrainingSet, training_set
 from cnnstudy.training.predict import predict_splits, write_arrays
@@ -49,10 +49,10 @@ class Phase:
 
 def base(params: Params, run: str) -> Phase:
     """Training from random weights."""
-    settings = params.runs[run]
-    rate = params.recipe_of(settings.study).learning_rate
-    key = f"training.{settings.study}.learning_rate"
-    return Phase("base", "train", settings.plan, params.study(settings.study).epochs, rate, key)
+    settings, rate = params.runs[run], params.run_recipe(run).learning_rate
+    own = f"runs.{run}.training.learning_rate"
+    key = own if "learning_rate" in settings.training else f"training.{settings.study}.learning_rate"
+    return Phase("base", "train", settings.plan, params.run_sizes(run).epochs, rate, key)
 
 
 def tuned(params: Params, run: str) -> Phase:
@@ -115,34 +115,26 @@ def _of_the_machine(params: Params, run: str) -> dict[str, str | bool | int]:
     return {
         "precision": policy,
         "products": precision.of_products(policy),
-        "jit": devices.compiles(params.compute.jit, table(params, run, 2)),
+        "jit": devices.compiles(params.compute.jit, specs.of_run(params, run, 2)),
         "replicas": devices.strategy().num_replicas_in_sync,
         "gpus": ", ".join(environment.gpus()) or "none",
     }
-
-
-def table(params: Params, run: str, classes: int) -> tuple[specs.Layer, ...]:
-    """A run's layers, with the recipe's dropout."""
-    settings = params.runs[run]
-    layers = specs.layers_of(settings.net, classes, settings.depth, settings.widths)
-    recipe = params.recipe_of(settings.study)
-    return specs.with_dropout(specs.with_head_dropout(layers, settings.head_dropout), recipe.dropout)
 
 
 def training_data(params: Params, run: str, phase: Phase, dataset: Dataset) -> TrainingSet:
     """What a phase of a run trains on, by its plan and the recipe."""
     study = params.runs[run].study
     plan = pd.read_csv(paths.plan(study, phase.plan))
-    return training_set(dataset, plan, phase.split, params.recipe_of(study).augmentation)
+    return training_set(dataset, plan, phase.split, params.run_recipe(run).augmentation)
 
 
 def schedule(params: Params, run: str, phase: Phase, seed: int) -> Schedule:
     """How a phase of a run trains a seed on this machine."""
     machine = _of_the_machine(params, run)
     return Schedule(
-        params.batch_size(run),
+        params.run_sizes(run).batch_size,
         phase.epochs,
-        params.study(params.runs[run].study).class_weight,
+        params.run_sizes(run).class_weight,
         seed,
         str(machine["precision"]),
         params.batchnorm,
@@ -164,30 +156,55 @@ def user_errors(phase: Phase) -> Iterator[None]:
         raise MemoryError(next((line.strip() for line in lines if "OOM" in line), lines[0])) from None
 
 
-def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path, report: checkpoint.Report) -> None:
-    """Train one seed, into folder/done/seed<k>; its checkpoint is folder/seed<k>.npz."""
-    settings = params.runs[run]
-    study = params.study(settings.study)
-    dataset = samples.load(settings.study, study.classes)
-    recipe = params.recipe_of(settings.study).model_copy(update={"learning_rate": phase.learning_rate})
+@dataclass(frozen=True)
+class Fitted:
+    """A net that a phase has trained, in float32; a row of the history an epoch; and what it was trained on and how."""
+
+    model: keras.Sequential
+    history: pd.DataFrame
+    dataset: Dataset
+    data: TrainingSet
+    schedule: Schedule
+
+
+def fit_seed(
+    params: Params, run: str, phase: Phase, seed: int, progress: checkpoint.Checkpoint, compares: bool = False
+) -> Fitted:
+    """Train one seed of a phase; where `compares`, epochs are compared although the recipe does not.
+
+    Raises:
+        FloatingPointError: the loss is no longer a number.
+    """
+    study = params.study(params.runs[run].study)
+    recipe = params.run_recipe(run).model_copy(update={"learning_rate": phase.learning_rate})
+    if compares and not selection.compares(recipe):
+        recipe = recipe.model_copy(update={"patience": sys.maxsize})
+    dataset = samples.load(params.runs[run].study, study.classes)
     data = training_data(params, run, phase, dataset)
-    layers, how = table(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
+    layers, how = specs.of_run(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
     frozen = specs.head_start(layers) if phase.frozen == "features" else 0
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     keras.utils.set_random_seed(seed)
-    kept = folder / f"seed{seed}.npz"
     with devices.strategy().scope():
         model = build.build(layers, study.image_size, how.policy, frozen)
         if phase.name == "tuned":
             model.load_weights(paths.weights(paths.seed(run, "base", seed)))
-        progress = checkpoint.Checkpoint(kept, params.compute.checkpoint_seconds, report)
         history = fit(model, data, dataset, recipe, how, progress)
+    build.set_float32(model)
+    return Fitted(model, history, dataset, data, how)
+
+
+def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path, report: checkpoint.Report) -> None:
+    """Train one seed, into folder/done/seed<k>; its checkpoint is folder/seed<k>.npz."""
+    study, kept = params.runs[run].study, folder / f"seed{seed}.npz"
+    progress = checkpoint.Checkpoint(kept, params.compute.checkpoint_seconds, report)
+    fitted = fit_seed(params, run, phase, seed, progress)
+    model, history = fitted.model, fitted.history
     del progress  # it holds the optimizer
     keras.backend.clear_session()  # collects the optimizer, which is twice the net
-    build.set_float32(model)
-    predictions = predict_splits(model, dataset, data, how, HEADLINE[settings.study])
+    predictions = predict_splits(model, fitted.dataset, fitted.data, fitted.schedule, HEADLINE[study])
     refuse_nan(predictions, params.batchnorm)
-    looks = _explain(params, settings.study, model, dataset, predictions) if seed == params.seeds[0] else {}
+    looks = _explain(params, study, model, fitted.dataset, predictions) if seed == params.seeds[0] else {}
     with files.replacing_folder(folder / "done" / f"seed{seed}") as done:
         # HDF5 that finds no room for its last bytes takes the process down with it.
         files.reserve(paths.weights(done), 2 * 4 * model.count_params())
@@ -216,8 +233,7 @@ def _explain(
     """Where the net looks in the split that stands for the run."""
     split = HEADLINE[study]
     ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
-    shown = regions.read(paths.specifications(study), set(ids.tolist()))
-    return gradcam.explain(model, dataset.images, (ids, labels, probabilities), shown)
+    return gradcam.explain(model, dataset.images, (ids, labels, probabilities))
 
 
 def _key(params: Params, run: str, phase: Phase) -> str:
@@ -227,17 +243,16 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "run": settings.model_dump(),
         "phase": asdict(phase),
         "seeds": params.seeds,
-        "batch_size": params.batch_size(run),
-        "class_weight": study.class_weight,
+        "batch_size": params.run_sizes(run).batch_size,
+        "class_weight": params.run_sizes(run).class_weight,
         "classes": list(study.classes),
-        "training": params.recipe_of(settings.study).model_dump(),
+        "training": params.run_recipe(run).model_dump(),
         "batchnorm": params.batchnorm,
         "threads": params.compute.threads,
         "machine": _of_the_machine(params, run),
     }
-    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits, paths.specifications)] + [
-        paths.plan(settings.study, phase.plan)
-    ]
+    data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits)]
+    data.append(paths.plan(settings.study, phase.plan))
     if phase.name == "tuned":
         data += [paths.weights(paths.seed(run, "base", seed)) for seed in params.seeds]
     return checkpoint.key(used, data)

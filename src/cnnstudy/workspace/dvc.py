@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cnnstudy.errors import UserError
+from cnnstudy.workspace import paths
 
 if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
@@ -38,20 +39,18 @@ def repository_lock() -> Iterator[None]:
     Raises:
         TimeoutError: another process has held it for the three seconds that DVC tries.
     """
-    from dvc.lock import LockError
-    from dvc.repo import Repo
+    from dvc.lock import LockError, make_lock
 
-    with user_errors("DVC", "a folder of a DVC repository"):
-        repo = Repo()
-    with repo:
-        try:
-            repo.lock.lock()
-        except LockError:
-            raise TimeoutError("DVC's lock is held by another process") from None
-        try:
-            yield
-        finally:
-            repo.lock.unlock()
+    paths.DVC_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    lock = make_lock(str(paths.DVC_LOCK))
+    try:
+        lock.lock()
+    except LockError:
+        raise TimeoutError(f"{paths.DVC_LOCK}: held by another process") from None
+    try:
+        yield
+    finally:
+        lock.unlock()
 
 
 def plan(targets: list[str]) -> Plan:

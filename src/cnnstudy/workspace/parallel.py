@@ -145,6 +145,7 @@ def _signal(processes: dict[str, subprocess.Popen[str]], number: int) -> None:
 
 if __name__ == "__main__":
     _, NAME, PARENT = sys.argv
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, as in a shell's background
     stage.end_with(int(PARENT))
     os.environ[stage.STARTER] = str(os.getpid())
     sys.exit(dvc.command("--wait-for-lock", "repro", "--single-item", NAME))

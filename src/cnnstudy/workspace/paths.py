@@ -21,6 +21,8 @@ RECIPES = Path("metrics/recipes")
 COMPARED = Path("compared")
 # DVC's list of the files that its processes read and write.
 RWLOCK = Path(".dvc/tmp/rwlock")
+# What DVC locks while it reads and writes its files.
+DVC_LOCK = Path(".dvc/tmp/lock")
 # dvc.lock as it was when the last stage of a rebuild had ended.
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
 

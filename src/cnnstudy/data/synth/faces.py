@@ -310,9 +310,7 @@ def render(face: Face, size: int) -> np.ndarray:
     view = face.view
     side = size * max(2, -(-128 // size))
     rng = np.random.default_rng(view.texture)
-    origin = (0.5 + view.shift[0]) * side, (0.36 + view.shift[1]) * side
-    pixels = _background(view, side, rng)
-    sheet = _Sheet(pixels, view.scale * side, origin, np.radians(view.roll), np.radians(view.yaw))
+    sheet = _sheet(view, _background(view, side, rng))
     pull = _Pull(face)
     _behind(sheet, face, pull)
     _skin(sheet, face, pull)
@@ -325,6 +323,22 @@ def render(face: Face, size: int) -> np.ndarray:
     _hair(sheet, face)
     _glasses(sheet, face)
     return _photograph(sheet, view, size, rng)
+
+
+def expressive_area(face: Face, side: int) -> np.ndarray:
+    """Return where action units act, bool [side, side]: a band from forehead lines to lower lids, and the mouth.
+
+    The mouth has its corners, folds and chin. The parts are the same for every class.
+    """
+    sheet = _sheet(face.view, np.empty((3, side, side), np.float32))
+    shapes = [_rounded(*part) for part in (_UPPER_PART, _LOWER_PART)]
+    return _filled(sheet.place(np.concatenate(shapes), 0), shapes, (0, 0), (side, side)) > 127
+
+
+def _sheet(view: View, pixels: np.ndarray) -> _Sheet:
+    side = pixels.shape[1]
+    origin = (0.5 + view.shift[0]) * side, (0.36 + view.shift[1]) * side
+    return _Sheet(pixels, view.scale * side, origin, np.radians(view.roll), np.radians(view.yaw))
 
 
 class _Pull:
@@ -352,11 +366,18 @@ def _turn(steps: int, closed: bool = False) -> tuple[np.ndarray, np.ndarray]:
 _CIRCLE = _points(*_turn(20))
 _HEAD = _turn(60)
 _ARCH = np.cos(np.linspace(0, np.pi, 30)), np.sin(np.linspace(0, np.pi, 30)).clip(0)
+# Half width, top and bottom of the parts that action units act on, in distances between the eyes.
+_UPPER_PART, _LOWER_PART = (0.95, -0.8, 0.3), (0.78, 0.62, 1.45)
 _VOLUME = {"buzz": 0.03, "short": 0.1, "parted": 0.13, "fringe": 0.13, "long": 0.14, "curly": 0.3}
 
 
 def _ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
     return _CIRCLE * (width, height) + (x, y)
+
+
+def _rounded(half: float, top: float, bottom: float) -> np.ndarray:
+    """A rectangle with round corners."""
+    return np.sign(_CIRCLE) * np.abs(_CIRCLE) ** 0.5 * (half, (bottom - top) / 2) + (0, (top + bottom) / 2)
 
 
 @cache

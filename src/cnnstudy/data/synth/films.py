@@ -403,11 +403,23 @@ def _opacities(chest: _Chest, patches: tuple[Patch, ...]) -> np.ndarray:
     y, x = (np.mgrid[:cells, :cells] + 0.5) / cells
     clear = np.ones((cells, cells))
     for patch in patches:
-        centre_x, centre_y = chest.inside(patch.side, patch.out, patch.down)
-        away = ((x - 0.5 - centre_x) / patch.radius) ** 2 + ((y - centre_y) / (patch.radius * patch.stretch)) ** 2
-        clear *= 1 - np.clip(patch.density * np.exp(-(away**1.3)), 0, 0.95)
+        clear *= 1 - np.clip(patch.density * np.exp(-(_distance(chest, patch, x, y) ** 1.3)), 0, 0.95)
     field = (OPACITY * (1 - clear) * noise).astype(np.float32)
     return cv2.resize(field, (chest.side, chest.side), interpolation=cv2.INTER_CUBIC)
+
+
+def _distance(chest: _Chest, patch: Patch, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the squared distance of points from a patch's centre, in its radii."""
+    centre_x, centre_y = chest.inside(patch.side, patch.out, patch.down)
+    return ((x - 0.5 - centre_x) / patch.radius) ** 2 + ((y - centre_y) / (patch.radius * patch.stretch)) ** 2
+
+
+def patch_area(film: Film, side: int) -> np.ndarray:
+    """Return where patches lie in the lungs, down to a third of their density: bool [side, side]."""
+    chest = _Chest(side, film.picture, film.anatomy, 0.0)
+    y, x = (np.mgrid[:side, :side] + 0.5) / side
+    patches = np.array([_distance(chest, patch, x, y) < 1 for patch in film.patches]).reshape(-1, side, side)
+    return patches.any(axis=0) & (chest.mask([chest.lung(-1), chest.lung(1)]) > 0.5)
 
 
 def _develop(thickness: np.ndarray, picture: Picture, size: int) -> np.ndarray:
