@@ -1,7 +1,13 @@
 """DVC's files, torn by a kill, are mended so that `dvc repro` starts."""
 
+import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from workspace import Workspace, clone
 
@@ -57,6 +63,28 @@ def test_a_torn_lock_whose_copy_is_torn_too_is_removed(torn: str) -> None:
     (said,) = recovery.mend()
     assert said.startswith("dvc.lock: torn by a killed dvc; removed")
     assert not LOCK.exists()
+
+
+def held_by(*pids: int) -> str:
+    users = [{"pid": pid, "cmd": "dvc repro"} for pid in pids]
+    return json.dumps({"read": {"params.yaml": users}, "write": {"data/check.ok": users[0]}})
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_list_of_files_that_names_no_process_that_runs_is_removed() -> None:
+    RWLOCK.parent.mkdir(parents=True)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    while psutil.Process(ended.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    RWLOCK.write_text(held_by(ended.pid, os.getpid()))
+    assert list(recovery.mend()) == []
+    RWLOCK.write_text(held_by(ended.pid))
+    (said,) = recovery.mend()
+    assert said.endswith("named only processes that have ended; removed")
+    assert not RWLOCK.exists()
+    ended.wait()
+    RWLOCK.write_text(held_by(ended.pid))
+    assert len(list(recovery.mend())) == 1
 
 
 @pytest.mark.usefixtures("folder")

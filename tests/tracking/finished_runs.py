@@ -57,7 +57,14 @@ def _write_figures(params: Params, run: str) -> None:
 def _write_ablation(name: str, runs: Mapping[str, object]) -> None:
     table = pd.DataFrame(
         [
-            {"run": run, "phase": "base", "x": x, "constant": False, "test_accuracy": x / 10 if isinstance(x, int) else place / 10, "train_accuracy": 1}
+            {
+                "run": run,
+                "phase": "base",
+                "x": x,
+                "constant": False,
+                "test_accuracy": x / 10 if isinstance(x, int) else place / 10,
+                "train_accuracy": 1,
+            }
             for place, (run, x) in enumerate(runs.items())
         ]
     )

@@ -172,7 +172,7 @@ def _train_once(params: Params, run: str, seed: int) -> Trained:
     fitted = phases.fit_seed(params, run, phases.base(params, run), seed, unkept, compares=True)
     study, dataset, history = params.runs[run].study, fitted.dataset, fitted.history
     split = HEADLINE[study]
-    predicted = predict.predict_one_split(fitted.model, dataset, fitted.data, split, params.batchnorm).argmax(axis=1)
+    predicted = predict.predict_one_split(fitted.model, dataset, fitted.data, split, fitted.schedule).argmax(axis=1)
     ids = dataset.ids(split)
     curve = {"images": history["epoch"] * len(fitted.data), "val": history["selection_accuracy"]}
     groups = samples.groups(samples.read_samples(study), ids)

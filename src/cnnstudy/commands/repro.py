@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ from cnnstudy.errors import UserError
 from cnnstudy.tracking import record
 from cnnstudy.workspace import dvc, files, parallel, paths, recovery
 
+# Seconds.
+PATIENCE = 3.0
 # A driver that TensorFlow may find GPUs by.
 DRIVER = Path("/dev/nvidiactl")
 # Exits with 0 where TensorFlow sees a GPU, which a build for CPUs never does.
@@ -52,9 +55,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
-    check()
-    params = read_params()
-    plan = dvc.plan(targets)
+    plan, params = _plan(targets), read_params()
     if not plan.needs:
         print("Data and pipelines are up to date.", flush=True)
         return
@@ -76,6 +77,19 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     if failures:
         print(f"error: {failures[0]}", file=sys.stderr, flush=True)
         raise SystemExit(1)
+
+
+def _plan(targets: list[str]) -> dvc.Plan:
+    """Check and plan, again for some seconds while the processes of a rebuild that has just been killed end."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        check()
+        try:
+            return dvc.plan(targets)
+        except dvc.BusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def default_jobs(params: Params) -> int:

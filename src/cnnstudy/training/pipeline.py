@@ -137,10 +137,22 @@ def at_once(model: keras.Sequential) -> int:
     return specs.images_at_once(layer.output.shape[1:] for layer in model.layers)
 
 
-def copy_batches(data: TrainingSet, batch_size: int) -> Iterator[np.ndarray]:
-    """The plan's images in order, without random changes: float32 [B, H, W, 3] in [0, 1]."""
-    for start in range(0, len(data), batch_size):
-        yield scaled(data.copies(np.arange(start, min(start + batch_size, len(data)))))
+def sample_rows(data: TrainingSet, most: int, seed: int) -> np.ndarray:
+    """Return at most about `most` of a training set's rows, each class in proportion: int64 [m], ascending."""
+    if len(data) <= most:
+        return np.arange(len(data))
+    rng, rows = np.random.Generator(np.random.Philox(key=seed)), []
+    for label in np.unique(data.labels):
+        of_class = np.flatnonzero(data.labels == label)
+        rows.append(rng.choice(of_class, max(1, round(most * len(of_class) / len(data))), replace=False))
+    return np.sort(np.concatenate(rows))
+
+
+def copy_batches(data: TrainingSet, batch_size: int, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The plan's images, or those of some rows, without random changes: float32 [B, H, W, 3] in [0, 1]."""
+    rows = np.arange(len(data)) if rows is None else rows
+    for start in range(0, len(rows), batch_size):
+        yield scaled(data.copies(rows[start : start + batch_size]))
 
 
 def scaled(images: np.ndarray) -> np.ndarray:

@@ -10,12 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from cnnstudy.config.schema import BatchNormMode
 from cnnstudy.data.samples import Dataset
 from cnnstudy.nets.build import class_probabilities
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
-from cnnstudy.training.pipeline import TrainingSet, at_once, copy_batches, scaled, steps_of
+from cnnstudy.training.pipeline import TrainingSet, at_once, copy_batches, sample_rows, scaled, steps_of
+
+# Training images that BatchNorm's statistics are re-estimated over at most (PreciseBN: Wu and Johnson 2021). Over 2048
+# instead of 6,000 probabilities change by 0.0007 to 0.004 in the mean, and accuracies by 0.0015 at most (LOG.md).
+SAMPLE = 2048
 
 Infer = Callable[[tf.Tensor], tf.Tensor]
 
@@ -42,7 +45,7 @@ def predict_splits(
     for split in splits if is_moving else [headline]:
         arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, splits[split], batch))
     moving = batchnorm.statistics(model)
-    trained = class_probabilities(batchnorm.recalibrate(model, lambda: copy_batches(data, batch)))
+    trained = recalibrated(model, data, schedule.seed)
     for split in [headline] if is_moving else splits:
         ids = splits[split]
         is_known = split == data.split
@@ -58,13 +61,26 @@ def predict_splits(
 
 
 def predict_one_split(
-    model: keras.Sequential, dataset: Dataset, data: TrainingSet, split: str, mode: BatchNormMode
+    model: keras.Sequential, dataset: Dataset, data: TrainingSet, split: str, schedule: Schedule
 ) -> np.ndarray:
-    """Predict a split in one mode, and leave the model in it: float32 [n, classes], in the order of its ids."""
+    """Predict a split in the mode that counts, and leave the model in it: float32 [n, classes], in its ids' order."""
     batch = at_once(model)
-    if mode == "recalibrated":
-        batchnorm.recalibrate(model, lambda: copy_batches(data, batch))
+    if schedule.batchnorm == "recalibrated":
+        recalibrated(model, data, schedule.seed)
     return _infer(_inference(model), _batches(dataset.images, dataset.ids(split), batch))
+
+
+def recalibrated(model: keras.Sequential, data: TrainingSet, seed: int) -> np.ndarray:
+    """Re-estimate BatchNorm's statistics over `SAMPLE` training images at most, each class in proportion.
+
+    Returns:
+        What the net then answers to all training images, float32 [n, classes].
+    """
+    batch, rows = at_once(model), sample_rows(data, SAMPLE, seed)
+    outputs = batchnorm.recalibrate(model, lambda: copy_batches(data, batch, rows))
+    if len(rows) == len(data):
+        return class_probabilities(outputs)
+    return _infer(_inference(model), copy_batches(data, batch))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:

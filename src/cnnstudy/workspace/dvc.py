@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from dvc.api import DVCFileSystem
 
 
+class BusyError(UserError):
+    """Another `dvc` is at work here."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Stages that are not up to date, each with those of them that it needs, and all stages in DVC's order."""
@@ -57,7 +61,8 @@ def plan(targets: list[str]) -> Plan:
     """Find the stages that are not up to date, among all or among `targets` and what they need.
 
     Raises:
-        UserError: a target is no stage, another rebuild is at work, or DVC can't read its files.
+        UserError: a target is no stage, or DVC can't read its files.
+        BusyError: another `dvc` is at work here.
     """
     import networkx
     from dvc.lock import LockError
@@ -74,7 +79,7 @@ def plan(targets: list[str]) -> Plan:
             changed = set(repo.status(check_updates=False))  # imports stay at their commit, as in `dvc repro`
         except LockError as error:
             cause = " ".join(str(error).partition("\n\n")[0].split())
-            raise UserError(f"another dvc is at work here: {cause}; allowed: one at a time") from None
+            raise BusyError(f"another dvc is at work here: {cause}; allowed: one at a time") from None
         stale = {stage for stage in within if stage.addressing in changed}
         stale = stale.union(*(networkx.ancestors(graph, stage) & within for stage in stale))
         needs = {

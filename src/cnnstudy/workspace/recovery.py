@@ -28,8 +28,9 @@ def mend() -> Iterator[str]:
     """Mend DVC's files in this workspace, and say of each what was done; DVC's lock must be held.
 
     A torn dvc.lock is put back as it was when the last stage of `cnnstudy repro` had ended, else as git has it, or
-    removed: DVC then restores from its run cache what has run since. A torn list of the files in use names no process,
-    and is removed.
+    removed: DVC then restores from its run cache what has run since. The list of the files in use is removed where it is
+    torn, or where every process that it names has ended: DVC would wait for one that nobody has waited for, as happens
+    in a container.
 
     Raises:
         UserError: dvc.lock holds the two sides of a merge.
@@ -40,6 +41,9 @@ def mend() -> Iterator[str]:
     if not rwlock_is_whole():
         files.remove(paths.RWLOCK)
         yield f"{paths.RWLOCK}: torn by a killed dvc; removed"
+    elif (users := _rwlock_users()) and not any(map(_runs, users)):
+        files.remove(paths.RWLOCK)
+        yield f"{paths.RWLOCK}: named only processes that have ended; removed"
 
 
 def read_lock() -> str:
@@ -89,6 +93,23 @@ def rwlock_is_whole() -> bool:
     except json.JSONDecodeError:
         return False
     return True
+
+
+def _rwlock_users() -> set[int]:
+    """Return the ids of the processes that DVC's list of the files in use names."""
+    if not paths.RWLOCK.exists():
+        return set()
+    content = json.loads(paths.RWLOCK.read_text(encoding="utf-8"))
+    readers = [user for users in content.get("read", {}).values() for user in users]
+    return {user["pid"] for user in (*readers, *content.get("write", {}).values())}
+
+
+def _runs(pid: int) -> bool:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def stage_names(lock: str) -> list[str]:
