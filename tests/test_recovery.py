@@ -113,6 +113,18 @@ def test_stages_are_sorted_to_the_letter_and_others_come_last() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_after_a_kill_the_order_is_that_of_the_beginning() -> None:
+    LOCK.write_text(ENTRY)
+    assert recovery.begin_order() == ["check"]
+    LOCK.write_text(ENTRY + OTHER)
+    assert recovery.begin_order() == ["check"]
+    recovery.keep_lock()
+    recovery.forget()
+    assert recovery.begin_order() == ["check", "split@xray"]
+    assert not KEPT_LOCK.exists()
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_torn_lock_is_not_sorted() -> None:
     LOCK.write_text(ENTRY + OTHER[:-3])
     recovery.sort_lock(["split@xray", "check"])

@@ -17,7 +17,7 @@ from workspace import Workspace, clone, set_before
 from cnnstudy.commands import repro
 from cnnstudy.config.params import read_params
 from cnnstudy.workspace import parallel
-from cnnstudy.workspace.paths import KEPT_LOCK, LOCK
+from cnnstudy.workspace.paths import KEPT_LOCK, KEPT_ORDER, LOCK
 
 pytestmark = pytest.mark.slow
 
@@ -189,6 +189,7 @@ def test_interrupted_alone_it_ends_its_stages_and_says_so(begun: Workspace, numb
 def test_after_a_kill_and_interrupts_it_goes_on(begun: Workspace) -> None:
     begun.run("cnnstudy", "repro", "split@xray")
     assert not (begun.path / KEPT_LOCK).exists()
+    assert not (begun.path / KEPT_ORDER).exists()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 180) -> None:

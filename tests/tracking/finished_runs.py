@@ -55,19 +55,11 @@ def _write_figures(params: Params, run: str) -> None:
 
 
 def _write_ablation(name: str, runs: Mapping[str, object]) -> None:
-    table = pd.DataFrame(
-        [
-            {
-                "run": run,
-                "phase": "base",
-                "x": x,
-                "constant": False,
-                "test_accuracy": x / 10 if isinstance(x, int) else place / 10,
-                "train_accuracy": 1,
-            }
-            for place, (run, x) in enumerate(runs.items())
-        ]
-    )
+    rows = []
+    for place, (run, x) in enumerate(runs.items()):
+        accuracy = (x if isinstance(x, int) else place) / 10
+        rows.append({"run": run, "phase": "base", "x": x, "constant": False, "test_accuracy": accuracy})
+    table = pd.DataFrame(rows).assign(train_accuracy=1)
     folder, metrics = paths.ablation_plots(name), paths.ablation_metrics(name)
     folder.mkdir(parents=True, exist_ok=True)
     metrics.parent.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,12 @@
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from cnnstudy.nets import build, specs
-from cnnstudy.training import batchnorm
+from cnnstudy.training import batchnorm, pipeline, predict
 
 IMAGES = np.random.default_rng(0).random((37, 16, 16, 3), np.float32)
 LAYERS = (
@@ -127,3 +128,38 @@ def test_batch_statistics_leave_the_moving_ones_alone(model: keras.Sequential) -
     batchnorm.forward_with_batch_statistics(model.layers, IMAGES)
     for old, new in zip(before, statistics(model), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def training_rows(counts: tuple[int, ...]) -> pipeline.TrainingSet:
+    """A training set of noise, each class that often."""
+    n = sum(counts)
+    rows = pd.DataFrame(
+        {"split": "train", "operation": "original", "rotation": 0, "shift": 0.0, "flip": False}, range(n)
+    )
+    images = np.random.default_rng(0).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
+    return pipeline.TrainingSet(images, np.arange(n), np.repeat(np.arange(len(counts)), counts), rows)
+
+
+def test_a_sample_has_each_class_in_proportion_and_follows_from_its_seed() -> None:
+    data = training_rows((60, 30, 9, 1))
+    rows = pipeline.sample_rows(data, 20, seed=1)
+    assert np.bincount(data.labels[rows]).tolist() == [12, 6, 2, 1]
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(rows, pipeline.sample_rows(data, 20, seed=1))
+    assert not np.array_equal(rows, pipeline.sample_rows(data, 20, seed=2))
+    np.testing.assert_array_equal(pipeline.sample_rows(data, 100, seed=1), np.arange(100))
+
+
+@pytest.mark.parametrize("most", [40, 39, 10])
+def test_statistics_are_those_of_the_sample_and_answers_are_to_all(
+    model: keras.Sequential, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "SAMPLE", most)
+    data = training_rows((20, 20))
+    answers = predict.recalibrated(model, data, seed=3)
+    found = statistics(model)
+    everything = pipeline.scaled(data.images)
+    np.testing.assert_allclose(answers, model(everything, training=False), atol=1e-5)
+    batchnorm.recalibrate(model, lambda: iter([everything[pipeline.sample_rows(data, most, seed=3)]]))
+    for one, other in zip(found, statistics(model), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)

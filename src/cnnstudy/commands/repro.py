@@ -21,7 +21,7 @@ from cnnstudy.config.schema import Params
 from cnnstudy.data.sources import check_formats, require_sources
 from cnnstudy.errors import UserError
 from cnnstudy.tracking import record
-from cnnstudy.workspace import dvc, files, parallel, paths, recovery
+from cnnstudy.workspace import dvc, parallel, recovery
 
 # Seconds.
 PATIENCE = 3.0
@@ -61,8 +61,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
         return
     if any(name.startswith("ingest@") for name in plan.needs):
         require_sources(params)
-    before = recovery.read_lock()
-    known = recovery.stage_names(before)
+    before, known = recovery.read_lock(), recovery.begin_order()
     try:
         failures = _run(plan, jobs or default_jobs(params))
     finally:
@@ -70,7 +69,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
             for line in recovery.mend():
                 print(line, flush=True)
             recovery.sort_lock([*known, *(name for name in plan.order if name not in known)])
-    files.remove(paths.KEPT_LOCK)
+            recovery.forget()
     if recovery.read_lock() != before:
         print("dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage.", flush=True)
     record.record_workspace(params)

@@ -25,6 +25,8 @@ RWLOCK = Path(".dvc/tmp/rwlock")
 DVC_LOCK = Path(".dvc/tmp/lock")
 # dvc.lock as it was when the last stage of a rebuild had ended.
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
+# The stages in dvc.lock when the rebuild began, a line each, while it runs.
+KEPT_ORDER = Path(".dvc/tmp/stages/order")
 
 
 def recipes(name: str) -> Path:

@@ -24,13 +24,26 @@ def keep_lock() -> None:
         shutil.copyfile(paths.LOCK, aside)
 
 
+def begin_order() -> list[str]:
+    """Return the stages that dvc.lock had, in its order, when this rebuild began, or the one that was killed before."""
+    if not paths.KEPT_ORDER.exists():
+        files.write_text(paths.KEPT_ORDER, "\n".join(stage_names(read_lock())))
+    return paths.KEPT_ORDER.read_text(encoding="utf-8").splitlines()
+
+
+def forget() -> None:
+    """Remove what is kept while a rebuild runs."""
+    files.remove(paths.KEPT_LOCK)
+    files.remove(paths.KEPT_ORDER)
+
+
 def mend() -> Iterator[str]:
     """Mend DVC's files in this workspace, and say of each what was done; DVC's lock must be held.
 
     A torn dvc.lock is put back as it was when the last stage of `cnnstudy repro` had ended, else as git has it, or
-    removed: DVC then restores from its run cache what has run since. The list of the files in use is removed where it is
-    torn, or where every process that it names has ended: DVC would wait for one that nobody has waited for, as happens
-    in a container.
+    removed: DVC then restores from its run cache what has run since. The list of the files in use is removed where it
+    is torn, or where every process that it names has ended: DVC would wait for one that nobody has waited for, as
+    happens in a container.
 
     Raises:
         UserError: dvc.lock holds the two sides of a merge.
