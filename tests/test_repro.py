@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -94,6 +95,15 @@ def test_two_stages_ran_at_once(rebuilt: Workspace) -> None:
 
 def test_a_second_time_there_is_nothing_to_do(rebuilt: Workspace) -> None:
     assert rebuilt.run("cnnstudy", "repro").strip() == "Data and pipelines are up to date."
+
+
+def test_the_order_is_mended_after_a_kill_between_the_last_stage_and_the_end(rebuilt: Workspace) -> None:
+    whole = (rebuilt.path / LOCK).read_text()
+    head, *stages = re.split(r"^(?=  \S)", whole, flags=re.MULTILINE)
+    (rebuilt.path / LOCK).write_text("".join([head, *stages[::-1]]))
+    (rebuilt.path / KEPT_ORDER).write_text("")
+    assert rebuilt.run("cnnstudy", "repro").strip() == "Data and pipelines are up to date."
+    assert (rebuilt.path / LOCK).read_text() == whole
 
 
 def test_beside_another_one_it_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:

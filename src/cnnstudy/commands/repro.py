@@ -57,25 +57,34 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
     plan, params = _plan(targets), read_params()
     if not plan.needs:
+        if recovery.was_killed():
+            _settle(plan)
         print("Data and pipelines are up to date.", flush=True)
         return
     if any(name.startswith("ingest@") for name in plan.needs):
         require_sources(params)
-    before, known = recovery.read_lock(), recovery.begin_order()
+    before = recovery.read_lock()
+    recovery.begin_order()
     try:
         failures = _run(plan, jobs or default_jobs(params))
     finally:
-        with suppress(TimeoutError), dvc.repository_lock():
-            for line in recovery.mend():
-                print(line, flush=True)
-            recovery.sort_lock([*known, *(name for name in plan.order if name not in known)])
-            recovery.forget()
+        _settle(plan)
     if recovery.read_lock() != before:
         print("dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage.", flush=True)
     record.record_workspace(params)
     if failures:
         print(f"error: {failures[0]}", file=sys.stderr, flush=True)
         raise SystemExit(1)
+
+
+def _settle(plan: dvc.Plan) -> None:
+    """Leave DVC's files as `dvc repro` does: whole, and new stages behind those that were there."""
+    with suppress(TimeoutError), dvc.repository_lock():
+        for line in recovery.mend():
+            print(line, flush=True)
+        known = recovery.begin_order()
+        recovery.sort_lock([*known, *(name for name in plan.order if name not in known)])
+        recovery.forget()
 
 
 def _plan(targets: list[str]) -> dvc.Plan:

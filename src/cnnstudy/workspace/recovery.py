@@ -26,9 +26,14 @@ def keep_lock() -> None:
 
 def begin_order() -> list[str]:
     """Return the stages that dvc.lock had, in its order, when this rebuild began, or the one that was killed before."""
-    if not paths.KEPT_ORDER.exists():
+    if not was_killed():
         files.write_text(paths.KEPT_ORDER, "\n".join(stage_names(read_lock())))
     return paths.KEPT_ORDER.read_text(encoding="utf-8").splitlines()
+
+
+def was_killed() -> bool:
+    """Return whether a rebuild has not come to its end here, or is at work."""
+    return paths.KEPT_ORDER.exists()
 
 
 def forget() -> None:
