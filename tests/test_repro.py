@@ -141,6 +141,7 @@ def test_after_a_failure_nothing_more_is_started(rebuilt: Workspace) -> None:
     said = rebuilt.run("cnnstudy", "repro", code=1)
     assert "audit@xray: error: metrics/audit/xray.json: " in said
     assert said.splitlines()[-1].startswith("error: audit@xray: metrics/audit/xray.json: ")
+    assert (rebuilt.path / KEPT_ORDER).exists()
     assert "train@" not in said
 
 

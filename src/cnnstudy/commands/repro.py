@@ -57,8 +57,9 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
     plan, params = _plan(targets), read_params()
     if not plan.needs:
-        if recovery.was_killed():
+        if recovery.is_unfinished():
             _settle(plan)
+            recovery.forget()
         print("Data and pipelines are up to date.", flush=True)
         return
     if any(name.startswith("ingest@") for name in plan.needs):
@@ -75,6 +76,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     if failures:
         print(f"error: {failures[0]}", file=sys.stderr, flush=True)
         raise SystemExit(1)
+    recovery.forget()
 
 
 def _settle(plan: dvc.Plan) -> None:
@@ -84,7 +86,6 @@ def _settle(plan: dvc.Plan) -> None:
             print(line, flush=True)
         known = recovery.begin_order()
         recovery.sort_lock([*known, *(name for name in plan.order if name not in known)])
-        recovery.forget()
 
 
 def _plan(targets: list[str]) -> dvc.Plan:

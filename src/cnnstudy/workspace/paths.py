@@ -23,9 +23,9 @@ COMPARED = Path("compared")
 RWLOCK = Path(".dvc/tmp/rwlock")
 # What DVC locks while it reads and writes its files.
 DVC_LOCK = Path(".dvc/tmp/lock")
-# dvc.lock as it was when the last stage of a rebuild had ended.
+# dvc.lock as it was when the last stage of a rebuild had ended, until that has come to its end.
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
-# The stages in dvc.lock when the rebuild began, a line each, while it runs.
+# The stages in dvc.lock when a rebuild began, a line each, until it has come to its end.
 KEPT_ORDER = Path(".dvc/tmp/stages/order")
 
 

@@ -25,19 +25,19 @@ def keep_lock() -> None:
 
 
 def begin_order() -> list[str]:
-    """Return the stages that dvc.lock had, in its order, when this rebuild began, or the one that was killed before."""
-    if not was_killed():
+    """Return the stages that dvc.lock had, in its order, when this rebuild began, or the unfinished one before it."""
+    if not is_unfinished():
         files.write_text(paths.KEPT_ORDER, "\n".join(stage_names(read_lock())))
     return paths.KEPT_ORDER.read_text(encoding="utf-8").splitlines()
 
 
-def was_killed() -> bool:
-    """Return whether a rebuild has not come to its end here, or is at work."""
+def is_unfinished() -> bool:
+    """Return whether a rebuild has not come to its end here, since it was killed, interrupted or failed."""
     return paths.KEPT_ORDER.exists()
 
 
 def forget() -> None:
-    """Remove what is kept while a rebuild runs."""
+    """Remove what is kept until a rebuild has come to its end."""
     files.remove(paths.KEPT_LOCK)
     files.remove(paths.KEPT_ORDER)
 
