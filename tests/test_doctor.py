@@ -84,6 +84,22 @@ def test_what_is_broken_is_said_with_what_to_do(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("own", "said"), [("hypothesis", "hypothesis "), ("no-such-gpu", "numpy ")])
+def test_the_lock_of_an_extra_counts_where_a_package_of_it_is_installed(
+    workspace: Workspace, own: str, said: str
+) -> None:
+    path, locked_at = workspace.path, "{}==0.0.1 \\\n    --hash=sha256:00\n"
+    numpy = locked_at.format("numpy")
+    with (
+        written(path / "requirements.lock", numpy),
+        written(path / "requirements-gpu.lock", locked_at.format(own)),
+        written(path / "requirements-app.lock", numpy),
+    ):
+        found = lines(workspace, code=1)
+    assert found["packages"].startswith(f"fix {said}")
+
+
+@pytest.mark.slow
 def test_another_environment_than_the_one_that_made_the_lock_is_named(workspace: Workspace) -> None:
     environment = json.dumps({"python": "3.0.0", "cpu_features": ["avx9", "fpu"], "packages": {"keras": "0.1"}})
     with written(workspace.path / "environment.json", environment):

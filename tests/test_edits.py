@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from cnnstudy.workspace import edits
-
 SRC = Path(__file__).parents[1] / "src"
 STAGE = """
 import sys
@@ -88,6 +86,14 @@ def test_an_edit_of_what_a_running_stage_depends_on_is_refused(
         assert (repository / "out").read_text() == "as it was"
 
 
-def test_outside_a_stage_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    edits.check()
+def test_outside_dvc_an_edit_is_not_refused(repository: Path) -> None:
+    (repository / "params.yaml").write_text(PARAMS)
+    (repository / "src" / "own.py").write_text("as it was")
+    (repository / "edit").write_text("src/own.py|edited")
+    environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    done = subprocess.run(
+        [sys.executable, "src/stage.py"], cwd=repository, env=environment | {"PYTHONPATH": str(SRC)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (repository / "src" / "own.py").read_text() == "edited"
