@@ -23,7 +23,7 @@ from cnnstudy.errors import UserError
 from cnnstudy.tracking import record
 from cnnstudy.workspace import dvc, parallel, recovery
 
-# Seconds.
+# Seconds that the processes of a rebuild that was just killed have to end.
 PATIENCE = 3.0
 # A driver that TensorFlow may find GPUs by.
 DRIVER = Path("/dev/nvidiactl")
