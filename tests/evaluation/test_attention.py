@@ -47,8 +47,8 @@ def measured(maps: list[np.ndarray]) -> dict[str, np.ndarray]:
 def test_an_even_map_has_the_areas_share_and_one_on_the_mouth_has_all(tmp_path: Path) -> None:
     file = tmp_path / "specifications.jsonl"
     file.write_text("\n".join(["null"] * 3 + [json.dumps(FACE)] * 3) + "\n")
-    ((_, area),) = specifications.read_areas(file, {3}, 32)
-    cover = area.reshape(8, 4, 8, 4).mean(axis=(1, 3))
+    ((_, area),) = specifications.read_areas(file, {3}, 128)
+    cover = area.reshape(8, 16, 8, 16).mean(axis=(1, 3))
     even, there, nothing = np.full((8, 8), 255), (cover == 1) * 255, np.zeros((8, 8))
     for maps, share in (([even], cover.mean()), ([there], 1.0), ([even, there], (1 + cover.mean()) / 2)):
         found = attention.overlap(measured([*maps, nothing]), file)

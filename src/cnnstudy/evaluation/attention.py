@@ -16,7 +16,7 @@ from cnnstudy.workspace import paths
 CELL, CAPTION, LEFT, HEAD = 0.95, 0.17, 0.95, 0.36
 COLUMNS, PAIRS = 6, 4
 # Points a side of a cell of a map.
-POINTS = 4
+POINTS = 16
 # Letters that fit under a pair.
 FITTING = 31
 
@@ -53,7 +53,7 @@ def overlap(arrays: dict[str, np.ndarray], specifications: Path) -> dict[str, fl
     side = arrays["measured/map"].shape[1]
     shares, areas = [], []
     for i, area in read_areas(specifications, maps, side * POINTS):
-        # What share of a cell of the map is covered is counted in sixteenths.
+        # What share of a cell of the map is covered.
         cover = area.reshape(side, POINTS, side, POINTS).mean(axis=(1, 3))
         if cover.any() and maps[i].any():
             shares.append((cover * maps[i]).sum() / maps[i].sum(dtype=np.float64))
