@@ -9,7 +9,7 @@ from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import read_predictions, require_classes
 from cnnstudy.nets import specs
 from cnnstudy.tracking import keys as tracking
-from cnnstudy.workspace import files, paths
+from cnnstudy.workspace import paths
 
 if TYPE_CHECKING:
     import keras
@@ -39,7 +39,7 @@ def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:
 
     In a line that says so.
     """
-    lock = tracking.read_lock(files.parse_settings)
+    lock = tracking.read_lock()
     return tracking.changed(lock, params, tracking.stages_of(params, run), keys)
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tracking.finished_runs import METRICS, finish, write_metrics
@@ -52,11 +53,13 @@ def write_findings(study: str, check: str, severity: str) -> None:
 
 def write_lock(params: Params) -> None:
     """The part of dvc.lock that says what the workspace holds."""
-    stages: dict[str, dict[str, list[dict[str, str]]]] = {}
+    stages: dict[str, dict[str, Any]] = {}
 
     def add(stage: str, kind: str, path: Path) -> None:
         md5 = keys.directory_md5(path) if path.is_dir() else files.md5(path)
-        stages.setdefault(stage, {}).setdefault(kind, []).append({"path": path.as_posix(), "md5": md5})
+        stages.setdefault(stage, {"cmd": f"run {stage}"}).setdefault(kind, []).append(
+            {"path": path.as_posix(), "md5": md5}
+        )
 
     for study in params.studies:
         add(f"ingest@{study}", "outs", paths.images(study))

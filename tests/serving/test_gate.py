@@ -156,7 +156,7 @@ def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes
     run = params.runs["xray-aug4"].model_dump(exclude_none=True)
     plans = {name: plan.model_dump() for name, plan in params.plans["xray"].items()}
     content["stages"]["train@xray-aug4"]["params"] = {"params.yaml": {"runs.xray-aug4": run}}
-    content["stages"]["augment@xray"] = {"params": {"params.yaml": {"plans.xray": plans}}}
+    content["stages"]["augment@xray"] = {"cmd": "run augment@xray", "params": {"params.yaml": {"plans.xray": plans}}}
     paths.LOCK.write_text(yaml.safe_dump(content))
     assert trained.changed(params, "xray-aug4") == ""
     smaller = params.runs["xray-aug4"].model_copy(update={"training": {"batch_size": 4}})

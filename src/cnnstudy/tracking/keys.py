@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from yaml import YAMLError
 
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
@@ -39,35 +37,28 @@ def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
     return {name: md5 for name, md5 in found.items() if md5}
 
 
-def read_lock(parse: Callable[[str], Any] = files.parse_yaml) -> dict[str, Any]:
-    """dvc.lock's content; {} where there is none. Of one that DVC is rewriting, which it does in place, the next.
-
-    `parse` matters for parameters: YAML 1.1 takes 1e-08 for a text.
+def read_lock() -> dict[str, Any]:
+    """Return dvc.lock's content, {} where there is none; DVC rewrites it in place, and is waited for while it does.
 
     Raises:
         UserError: dvc.lock is torn, or holds the two sides of a merge.
     """
     if not paths.LOCK.exists():
         return {}
-    text = recovery.read_lock()
-    content = recovery.whole(text)
+    content = recovery.whole(recovery.read_lock())
     if content is None:
         with suppress(TimeoutError), dvc.repository_lock():
-            text = recovery.read_lock()
-    recovery.refuse_merge(text)
-    if content is not None and parse is files.parse_yaml:
-        return content
-    try:
-        content = parse(text)
-    except (YAMLError, files.SettingsError):
-        raise UserError(f"{paths.LOCK}: torn by a killed dvc; `cnnstudy check` mends it") from None
+            content = recovery.whole(recovery.read_lock())
+    recovery.refuse_merge(recovery.read_lock())
+    if content is None:
+        raise UserError(f"{paths.LOCK}: torn by a killed dvc; `cnnstudy check` mends it")
     return content
 
 
 def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: tuple[str, ...] = ()) -> str:
     """The first parameter, of `keys` if any, that is not what some stages in dvc.lock were done with; '' if none.
 
-    In a line that says so. Stages that dvc.lock does not have say nothing. `lock` is read by `files.parse_settings`.
+    In a line that says so. Stages that dvc.lock does not have say nothing.
     """
     now = files.flat(params.model_dump())
     for stage in stages:

@@ -110,7 +110,7 @@ def records(params: Params, source: Source) -> list[facts.Record | None]:
     Left out are those whose files or parameters are not what dvc.lock has: they belong to another commit, as after
     `git checkout` without `dvc checkout`, or are to be made anew.
     """
-    lock = keys.read_lock(files.parse_settings)
+    lock = keys.read_lock()
 
     def run_maker(run: str, key: str) -> Callable[[], facts.Record]:
         return lambda: facts.run_record(params, run, key, source.where)

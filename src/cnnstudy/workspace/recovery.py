@@ -90,13 +90,11 @@ def lock_is_whole() -> bool:
 @lru_cache(maxsize=1)
 def whole(lock: str) -> dict[str, Any] | None:
     """Return what a dvc.lock's text says, not to be changed; None where DVC could not read it to its end."""
-    import yaml
-
     if not lock.endswith("\n"):
         return None
     try:
-        content = files.parse_yaml(lock)
-    except yaml.YAMLError:
+        content = files.parse_settings(lock)
+    except files.SettingsError:
         return None
     stages = content.get("stages") if isinstance(content, dict) else None
     return content if isinstance(stages, dict) and all(map(_is_entry, stages.values())) else None
