@@ -1,4 +1,4 @@
-"""What `make repro` takes from scratch in a clone, and what `dvc repro` takes where nothing changed."""
+"""Time `make repro` from scratch in a clone, and `dvc repro` where nothing changed."""
 
 import subprocess
 import sys

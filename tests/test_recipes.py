@@ -35,6 +35,13 @@ def test_a_recipe_changes_how_a_net_is_trained_and_nothing_else(params: Params) 
     assert third.training.faces.dropout == 1
     assert third.faces.epochs == params.faces.epochs // 3
     assert recipes.with_recipe(params, params.recipe, 1) == params
+    alexnet = params.runs["alexnet"].model_copy(
+        update={"training": {"epochs": 7, "batch_size": 5}, "head_dropout": 0.5}
+    )
+    alone = params.model_copy(update={"runs": params.runs | {"alexnet": alexnet, "own": alexnet}})
+    others = recipes.with_recipe(alone, "report", 3).runs
+    assert (others["alexnet"].training, others["alexnet"].head_dropout) == ({}, None)  # another recipe's are not kept
+    assert others["own"].training == {"epochs": 2, "batch_size": 5}
     same = ("runs", "plans", "sources", "seeds", "batchnorm")
     assert all(getattr(third, name) == getattr(params, name) for name in same)
 

@@ -115,12 +115,12 @@ def test_stages_are_sorted_to_the_letter_and_others_come_last() -> None:
 @pytest.mark.usefixtures("folder")
 def test_after_a_kill_the_order_is_that_of_the_beginning() -> None:
     LOCK.write_text(ENTRY)
-    assert recovery.begin_order() == ["check"]
+    assert recovery.order_at_start() == ["check"]
     LOCK.write_text(ENTRY + OTHER)
-    assert recovery.begin_order() == ["check"]
+    assert recovery.order_at_start() == ["check"]
     recovery.keep_lock()
     recovery.forget()
-    assert recovery.begin_order() == ["check", "split@xray"]
+    assert recovery.order_at_start() == ["check", "split@xray"]
     assert not KEPT_LOCK.exists()
 
 

@@ -83,7 +83,7 @@ def _packages() -> Iterator[Finding]:
 def _installed_lock() -> Path:
     """Return the lock file that this environment was made from: that of an extra where a package of it is installed."""
     names = {lock: set(locked.versions(lock)) for lock in (LOCK, *EXTRA_LOCKS) if lock.exists()}
-    for lock in names.keys() - {LOCK}:
+    for lock in (each for each in EXTRA_LOCKS if each in names):
         own = names[lock].difference(*(others for other, others in names.items() if other != lock))
         if any(_installed(name) != MISSING for name in own):
             return lock

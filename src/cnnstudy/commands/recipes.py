@@ -79,7 +79,10 @@ def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
     runs = {}
     for name, run in params.runs.items():
         own = other.runs.get(name, run)  # what a recipe sets for a run is another one's no more
-        runs[name] = run.model_copy(update={"training": own.training, "head_dropout": own.head_dropout})
+        training = dict(own.training)
+        if "epochs" in training:  # they stand over the study's
+            training["epochs"] = max(1, int(training["epochs"]) // divisor)
+        runs[name] = run.model_copy(update={"training": training, "head_dropout": own.head_dropout})
     return params.model_copy(update={"recipe": recipe, "training": other.training, "runs": runs, **sections})
 
 

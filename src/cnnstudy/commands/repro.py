@@ -65,7 +65,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     if any(name.startswith("ingest@") for name in plan.needs):
         require_sources(params)
     before = recovery.read_lock()
-    recovery.begin_order()
+    recovery.order_at_start()
     try:
         failures = _run(plan, jobs or default_jobs(params))
     finally:
@@ -84,7 +84,7 @@ def _settle(plan: dvc.Plan) -> None:
     with suppress(TimeoutError), dvc.repository_lock():
         for line in recovery.mend():
             print(line, flush=True)
-        known = recovery.begin_order()
+        known = recovery.order_at_start()
         recovery.sort_lock([*known, *(name for name in plan.order if name not in known)])
 
 

@@ -91,7 +91,7 @@ def _run_contradictions(params: Params) -> list[tuple[str, object, str]]:
 
 
 def _override_contradictions(params: Params, run: str) -> list[tuple[str, object, str]]:
-    """What a run sets itself is held against the schema of what it stands over."""
+    """Check what a run sets itself against the schema of its study's settings, which it stands over."""
     for key, value in params.runs[run].training.items():
         name = f"runs.{run}.training.{key}"
         if key not in (*Training.model_fields, *SIZES):

@@ -1,4 +1,4 @@
-"""What is wrong with a value of params.yaml, in one line."""
+"""Messages that say in one line what is wrong with a value of params.yaml."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def _is_section(annotation: Any) -> bool:
 
 
 def _schema_words(location: list[Any]) -> str:
-    """What a missing key may hold, from the JSON schema of its section."""
+    """Return what a missing key may hold, from the JSON schema of its section."""
     schema = _section_at(location[:-1]).model_json_schema()["properties"][location[-1]]
     words = ("enum", "type", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
     return ", ".join(f"{word} {schema[word]}" for word in words if word in schema) or "a section of its own"

@@ -27,7 +27,7 @@ def read_params(path: Path = paths.PARAMS) -> Params:
 
 
 def parse_params(text: str, path: Path) -> Params:
-    """The same of the content that a parameter file has, or is to have.
+    """Check the content that a parameter file has, or is to have.
 
     Raises:
         UserError: naming the file, the key, its value and what is allowed.

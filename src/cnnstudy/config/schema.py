@@ -56,7 +56,7 @@ class Audit(Section):
 
 
 class Tracking(Section):
-    """How long a training lasts, in seconds, before MLflow shows it as it goes on."""
+    """When MLflow begins to show a training that goes on: after this many seconds."""
 
     live_after: Annotated[float, Field(ge=0)]
 

@@ -24,7 +24,7 @@ def keep_lock() -> None:
         shutil.copyfile(paths.LOCK, aside)
 
 
-def begin_order() -> list[str]:
+def order_at_start() -> list[str]:
     """Return the stages that dvc.lock had, in its order, when this rebuild began, or the unfinished one before it."""
     if not is_unfinished():
         files.write_text(paths.KEPT_ORDER, "\n".join(stage_names(read_lock())))
