@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test test-all test-app soak lint ui app latency compare bench report params advisories lock
+.PHONY: help setup repro test test-all test-app soak lint ui app docs latency compare bench report params advisories lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -19,16 +19,24 @@ help: ## list the commands
 
 setup: $(READY) ## create the environment in .venv (EXTRA=gpu: with CUDA; EXTRA=app: in .venv-app, for the app)
 
+# An environment that was made elsewhere calls its old place by name, and perhaps that one's code.
+ifneq ($(shell grep -s '^command = ' $(VENV)/pyvenv.cfg | grep -vF '$(CURDIR)/$(VENV)'),)
+$(info $(VENV) was made in another folder and does not work here; it is made again when it is needed)
+$(shell rm -f $(READY))
+CLEAR := --clear
+endif
+
 $(READY): $(LOCK) pyproject.toml
-	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true  # some packages ship files for other Python versions
-	touch $@
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version)'
+	@echo 'Making the environment in $(VENV): two to five minutes, and about 3 GB'
+	@$(PYTHON) -m venv $(CLEAR) $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(VENV)/bin/python -m compileall -q -j 0 $(VENV)/lib || true  # some packages ship files for other Python versions
+	@touch $@
 
 repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
-	cnnstudy repro
+	@cnnstudy repro
 
 # Three on two cores: some tests wait for other processes.
 PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
@@ -56,10 +64,18 @@ app: ## try a net in the browser (makes .venv-app the first time)
 	$(MAKE) setup EXTRA=app
 	.venv-app/bin/cnnstudy app
 
+docs: .venv-docs/ready ## build the documentation in site/
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict && echo site/index.html
+
+.venv-docs/ready: requirements-docs.lock
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 compare: $(READY) ## what differs between two commits (A=main~1 B=main); pictures in compared/index.html
 	cnnstudy compare $(A) $(B)
 
-latency: $(READY) ## time the nets for phones on this machine
+latency: $(READY) ## time the LiteRT files on this machine
 	cnnstudy latency
 
 bench: .venv-bench/ready ## how fast it is, against PyTorch too, and what it takes (an hour on two quiet cores)
@@ -87,3 +103,4 @@ lock: ## rewrite the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra gpu pyproject.toml -o requirements-gpu.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev --extra app pyproject.toml -o requirements-app.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --group docs -o requirements-docs.lock

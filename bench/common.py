@@ -20,6 +20,23 @@ RESULTS = Path(__file__).parent / "results"
 LOOK = 0.05
 
 
+@dataclass(frozen=True)
+class Benched:
+    """A net as the report has it: the side of its images, its classes, and its options."""
+
+    side: int
+    classes: int
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+NETS = {
+    "alexnet": Benched(128, 8),
+    "vggnet": Benched(128, 8),
+    "mobilenet": Benched(128, 8),
+    "xraynet": Benched(150, 2, (("depth", 5), ("widths", "report"))),
+}
+
+
 def alternate(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
     """The median of what each task returns, all of them run once a round, in turn."""
     found: dict[str, list[float]] = {name: [] for name in tasks}

@@ -10,24 +10,21 @@ from cnnstudy.training import environment
 def main(net: str, dtype: str, batch: str, threads: str) -> None:
     """Serve steps of a net in a precision."""
     environment.configure(int(threads))
-    import keras
     import numpy as np
     import tensorflow as tf
 
-    from cnnstudy.nets import build, specs
+    from cnnstudy.models import assemble
     from cnnstudy.training import devices, precision
-    from cnnstudy.training.optimizer import Adam
+    from cnnstudy.training.optimizers import Adam
 
-    size, count = specs.REPORT_SIZE[net], int(batch)
-    layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
+    design, count = steps.design(net), int(batch)
     policy = precision.policy("float32" if dtype == "float32" else "bfloat16")
     rng = np.random.default_rng(0)
-    images = tf.constant(rng.random((count, size, size, 3), np.float32))
+    images = tf.constant(rng.random((count, design.side, design.side, 3), np.float32))
     labels = tf.constant(rng.integers(0, 2, (count, 1)).astype(np.float32))
-    keras.utils.set_random_seed(0)
-    model = build.build(layers, size, policy)
+    model = assemble.build(design, 0, policy)
     loss = "binary_crossentropy" if net == "xraynet" else "sparse_categorical_crossentropy"
-    compiled = devices.compiles("auto", layers)
+    compiled = devices.compiles("auto", design)
     model.compile(Adam(1e-3), loss, jit_compile=compiled)
     step = tf.function(lambda: model.train_step((images, labels)), jit_compile=compiled, autograph=False)
 

@@ -1,4 +1,4 @@
-"""The largest net of the study, one convolution on films of 150 px and 184 million parameters, trained some steps."""
+"""The largest net of the study, one convolution on X-rays of 150 px and 184 million parameters, trained some steps."""
 
 import sys
 import tempfile
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import common
 
-# Films, twice the report's batch of 32.
+# X-rays, twice the report's batch of 32.
 COUNT = 64
 
 
@@ -37,13 +37,13 @@ def train() -> None:
 
     from cnnstudy.config.schema import Training
     from cnnstudy.data.samples import Dataset
-    from cnnstudy.nets import build, specs
+    from cnnstudy.models import assemble
     from cnnstudy.training import loop, pipeline, precision, predict
     from cnnstudy.training.checkpoint import Checkpoint
 
-    size = specs.REPORT_SIZE["xraynet"]
-    layers = specs.layers_of("xraynet", 2, 1, "reshi")
-    assert specs.parameter_counts(layers, size)[0] > 184e6
+    size = 150
+    design = assemble.Design("xraynet", (("depth", 1), ("widths", "reshi")), size, 2)
+    assert assemble.build_plain(design).count_params() > 184e6
     images = np.random.default_rng(0).integers(0, 256, (2 * COUNT, size, size, 3), np.uint8)
     names = np.repeat(["train", "test"], COUNT)
     dataset = Dataset(
@@ -51,22 +51,21 @@ def train() -> None:
     )
     ids = dataset.ids("train")
     ranges = {"rotation": 0, "shift": 0.0, "flip": 0}
-    plan = pd.DataFrame({"id": ids, "split": "train", "operation": "original", **ranges})
-    data = pipeline.training_set(dataset, plan, "train")
+    policy = pd.DataFrame({"id": ids, "split": "train", "operation": "original", **ranges})
+    data = pipeline.training_set(dataset, policy, "train")
     adam = Training(
-        optimizer="adam", kernel_factor=5.0, augmentation=1.0,
+        optimizer="adam", relative_update=5.0, augmentation=1.0, head_dropout=0.0,
         learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0,
         label_smoothing=0.0, selection="last", patience=0,
     )  # fmt: skip
-    policy = precision.policy("auto")
-    schedule = loop.Schedule(32, 2, "none", 0, policy, "recalibrated")
-    keras.utils.set_random_seed(0)
-    model = build.build(layers, size, policy)
+    dtype = precision.policy("auto")
+    schedule = loop.Schedule(32, 2, "none", 0, dtype, "recalibrated")
+    model = assemble.build(design, 0, dtype)
     with tempfile.TemporaryDirectory() as name:
         # Stored after every step.
         loop.fit(model, data, dataset, adam, schedule, Checkpoint(Path(name, "kept.npz"), 0.0))
     keras.backend.clear_session()
-    build.set_float32(model)
+    assemble.set_float32(model)
     predict.predict_splits(model, dataset, data, schedule, "test")
     with tempfile.TemporaryDirectory() as name:
         model.save_weights(Path(name, "model.weights.h5"))

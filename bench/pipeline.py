@@ -7,7 +7,6 @@ from functools import partial
 import common
 import numpy as np
 
-from cnnstudy.config.schema import Net
 from cnnstudy.training import environment
 
 SIDE, COUNT, BATCH, ROUNDS = 128, 800, 100, 7
@@ -15,7 +14,7 @@ SIDE, COUNT, BATCH, ROUNDS = 128, 800, 100, 7
 ROTATION, SHIFT = 20, 0.1
 
 
-def main(net: Net = "alexnet", threads: str = "1") -> None:
+def main(net: str = "alexnet", threads: str = "1") -> None:
     """Measure with a net on some threads."""
     environment.configure(int(threads))
     import keras
@@ -23,17 +22,17 @@ def main(net: Net = "alexnet", threads: str = "1") -> None:
     import tensorflow as tf
 
     from cnnstudy.data.samples import Dataset
-    from cnnstudy.nets import build, specs
+    from cnnstudy.models import assemble
     from cnnstudy.training import pipeline, precision
     from cnnstudy.training.augment import Augmentation
-    from cnnstudy.training.optimizer import Adam
+    from cnnstudy.training.optimizers import Adam
 
     images = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), np.uint8)
     labels = np.arange(COUNT) % 8
     dataset = Dataset(images, labels, np.full(COUNT, "train"), tuple("abcdefgh"))
     ranges = {"rotation": ROTATION, "shift": SHIFT, "flip": 1}
-    plan = pd.DataFrame({"id": range(COUNT), "split": "train", "operation": "original", **ranges})
-    data = pipeline.training_set(dataset, plan, "train")
+    policy = pd.DataFrame({"id": range(COUNT), "split": "train", "operation": "original", **ranges})
+    data = pipeline.training_set(dataset, policy, "train")
     layer = Augmentation(False, False)
     scale = tf.function(layer, autograph=False)
     theirs = tf.keras.preprocessing.image.ImageDataGenerator(
@@ -52,8 +51,7 @@ def main(net: Net = "alexnet", threads: str = "1") -> None:
 
     rates = common.alternate({"ours": ours, "ImageDataGenerator": generator}, ROUNDS)
 
-    layers = specs.layers_of(net, 8)
-    model = build.build(layers, SIDE, precision.policy("auto"))
+    model = assemble.build(assemble.Design(net, (), SIDE, 8), 0, precision.policy("auto"))
     inputs = keras.Input((SIDE, SIDE, 3), dtype="uint8"), keras.Input((8,))
     fed = keras.Model(list(inputs), model(Augmentation(False, False)(list(inputs))))
     for each in (fed, model):
@@ -85,4 +83,4 @@ def main(net: Net = "alexnet", threads: str = "1") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])  # type: ignore[arg-type]
+    main(*sys.argv[1:])

@@ -10,14 +10,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import common
 
-from cnnstudy.nets import specs
 from cnnstudy.training import environment
 
-NETS = {"alexnet": 100, "vggnet": 100, "mobilenet": 100, "xraynet": 32}
+if TYPE_CHECKING:
+    import keras
+
+    from cnnstudy.models.assemble import Design
+
+# The batch, the side of the images and the classes.
+NETS = {"alexnet": (100, 128, 8), "vggnet": (100, 128, 8), "mobilenet": (100, 128, 8), "xraynet": (32, 150, 2)}
 ROUNDS = 7
 # Seconds of a round, at least one step.
 ROUND = 1.0
@@ -62,28 +67,35 @@ class Worker:
         self.process.wait()
 
 
-def operations(layers: tuple[specs.Layer, ...], size: int) -> float:
+def design(net: str) -> "Design":
+    """Return what a net is built from."""
+    from cnnstudy.models.assemble import Design
+
+    _, size, classes = NETS[net]
+    return Design(net, (), size, classes)
+
+
+def operations(model: "keras.Model") -> float:
     """Multiplications and additions of one image's training step: the forward pass, and twice that for gradients."""
-    total, channels = 0.0, 3
-    for layer, row in zip(layers, specs.layer_table(layers, size), strict=True):
-        places = row.shape[0] * row.shape[1] if len(row.shape) == 3 else 1
-        match layer:
-            case specs.Conv(filters, kernel):
-                total += places * kernel**2 * channels * filters
-            case specs.Depthwise():
-                total += places * 9 * channels
-            case specs.Dense(units):
-                total += channels * units
-        channels = row.shape[-1]
+    import keras
+
+    total = 0.0
+    for layer in model.layers:
+        shape = layer.output.shape
+        places = shape[1] * shape[2] if len(shape) == 4 else 1
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
+            total += places * int(layer.kernel.shape.num_elements() or 0)
     return 3 * 2 * total
 
 
 def main(threads: str = "1", *nets: str) -> None:
     """Measure nets on some threads, all four where none is named."""
+    from cnnstudy.models import assemble
+
     found: dict[str, dict[str, Any]] = {}
     precisions = ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
     for net in nets or NETS:
-        batch, size = NETS[net], specs.REPORT_SIZE[net]
+        batch, *_ = NETS[net]
         kinds = {
             f"{name}, {precision}": partial(Worker, script, net, precision, str(batch), threads, *more)
             for precision in precisions
@@ -97,13 +109,13 @@ def main(threads: str = "1", *nets: str) -> None:
         for worker in workers.values():
             worker.ready()
         seconds = common.alternate({name: worker.seconds for name, worker in workers.items()}, ROUNDS)
-        layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
+        count = operations(assemble.build_plain(design(net))) * batch
         found[net] = {"images a second": {name: round(batch / value, 1) for name, value in seconds.items()}}
         for precision in precisions:
             ours = f"cnnstudy, {precision}"
             theirs = min(value for name, value in seconds.items() if name.startswith("PyTorch") and precision in name)
             found[net][f"times PyTorch, {precision}"] = round(theirs / seconds[ours], 2)
-            reached = operations(layers, size) * batch / seconds[ours]
+            reached = count / seconds[ours]
             found[net][f"share of a matrix product, {precision}"] = round(reached / workers[ours].peak(), 3)
         for worker in workers.values():
             worker.end()

@@ -2,12 +2,14 @@
 
 import sys
 
+import keras
 import numpy as np
 import steps
+import tensorflow as tf
 import torch
 from torch import nn
 
-from cnnstudy.nets import specs
+from cnnstudy.models import assemble
 
 
 class GaussianNoise(nn.Module):
@@ -22,37 +24,41 @@ class GaussianNoise(nn.Module):
         return inputs * (1 + self.deviation * torch.randn_like(inputs))
 
 
-def build(layers: tuple[specs.Layer, ...], size: int) -> nn.Sequential:
-    """A layer table as PyTorch's modules; the last one's activation is the loss's."""
-    made: list[nn.Module] = []
-    shape: specs.Shape = (size, size, 3)
-    for layer, row in zip(layers, specs.layer_table(layers, size), strict=True):
-        channels = shape[-1]
-        match layer:
-            case specs.Conv(filters, kernel, stride, bias):
-                made.append(nn.Conv2d(channels, filters, kernel, stride, kernel // 2, bias=bias))
-            case specs.Depthwise(stride):
-                made.append(nn.Conv2d(channels, channels, 3, stride, 1, groups=channels, bias=False))
-            case specs.BatchNorm():
-                made.append((nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d)(channels))
-            case specs.Relu():
-                made.append(nn.ReLU(inplace=True))
-            case specs.MaxPool(padding):
-                made.append(nn.MaxPool2d(2, ceil_mode=padding == "same"))
-            case specs.Dropout(rate):
-                made.append(nn.Dropout(rate))
-            case specs.GaussianDropout(rate):
-                made.append(GaussianNoise(rate))
-            case specs.Flatten():
-                made.append(nn.Flatten())
-            case specs.GlobalAveragePool():
-                made.append(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()))
-            case specs.Dense(units, bias, activation):
-                made.append(nn.Linear(channels, units, bias=bias))
-                if activation == "relu":
-                    made.append(nn.ReLU(inplace=True))
-        shape = row.shape
-    return nn.Sequential(*made)
+def build(model: keras.Model) -> nn.Sequential:
+    """A Keras model that is a row of layers as PyTorch's modules; the last one's activation is the loss's."""
+    return nn.Sequential(*(module for layer in model.layers for module in modules(layer, layer is model.layers[-1])))
+
+
+def modules(layer: keras.Layer, is_last: bool) -> list[nn.Module]:
+    """What stands for a layer."""
+    shape = layer.output.shape
+    match type(layer).__name__:
+        case "Conv2D":
+            (side, stride), channels = (layer.kernel_size[0], layer.strides[0]), layer.kernel.shape[-2]
+            return [nn.Conv2d(channels, layer.filters, side, stride, side // 2, bias=layer.use_bias)]
+        case "DepthwiseConv2D":
+            return [nn.Conv2d(shape[-1], shape[-1], 3, layer.strides[0], 1, groups=shape[-1], bias=False)]
+        case "BatchNormalization":
+            return [(nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(shape[-1])]
+        case "Activation":
+            return [nn.ReLU(inplace=True)]
+        case "MaxPooling2D":
+            return [nn.MaxPool2d(2, ceil_mode=layer.padding == "same")]
+        case "Dropout":
+            return [nn.Dropout(layer.rate)]
+        case "GaussianDropout":
+            return [GaussianNoise(layer.rate)]
+        case "Flatten":
+            return [nn.Flatten()]
+        case "GlobalAveragePooling2D":
+            return [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        case "Dense":
+            made: list[nn.Module] = [nn.Linear(layer.kernel.shape[0], layer.units, bias=layer.use_bias)]
+            return made if is_last or layer.activation.__name__ == "linear" else [*made, nn.ReLU(inplace=True)]
+        case "InputLayer":
+            return []
+        case other:
+            raise NotImplementedError(other)
 
 
 def main(net: str, dtype: str, batch: str, threads: str, order: str) -> None:
@@ -60,10 +66,11 @@ def main(net: str, dtype: str, batch: str, threads: str, order: str) -> None:
     torch.set_num_threads(int(threads))
     torch.backends.cudnn.allow_tf32 = False  # as TensorFlow's is
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    size, count = specs.REPORT_SIZE[net], int(batch)
-    layers = specs.layers_of(net, 2, 5, "report") if net == "xraynet" else specs.layers_of(net, 8)
+    tf.config.set_visible_devices([], "GPU")  # TensorFlow describes the net, and leaves the device alone
+    design, count = steps.design(net), int(batch)
+    size = design.side
     form = torch.channels_last if order == "last" else torch.contiguous_format
-    model = build(layers, size).to(device, memory_format=form).train()
+    model = build(assemble.build_plain(design)).to(device, memory_format=form).train()
     rng = np.random.default_rng(0)
     images = torch.from_numpy(rng.random((count, 3, size, size), np.float32)).to(device, memory_format=form)
     labels = torch.from_numpy(rng.integers(0, 2, count)).to(device)

@@ -1,4 +1,4 @@
-"""Stage ablate: set runs that differ in one setting side by side, and log the curve."""
+"""Stage ablate: compare runs that differ in one setting, and log the comparison."""
 
 import sys
 
@@ -11,7 +11,7 @@ def main(name: str) -> None:
     """Write metrics/ablations/<name>.json and plots/ablations/<name>, then log them to MLflow."""
     params = read_params()
     write_ablation(params, name)
-    from cnnstudy.tracking.record import record_ablation
+    from cnnstudy.tracking.write import record_ablation
 
     record_ablation(params, name)
 

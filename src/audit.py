@@ -1,38 +1,48 @@
-"""Stage audit: look for what makes an answer worthless, and show some samples."""
+"""Stage audit: find properties of the data that invalidate results, and show some samples."""
 
 import json
 import sys
-
-import pandas as pd
+from functools import partial
 
 from cnnstudy.config.params import read_params
-from cnnstudy.data import audit, baselines, samples, sheets, specifications
+from cnnstudy.data import samples, sheets, specifications
+from cnnstudy.data.audit import baselines, findings
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import run_stage
+from cnnstudy.workspace.terminal import say
 
 
 def main(study: str) -> None:
-    """Write a study's audit, baselines and hashes as JSON, its class balance and contact sheets; fail where told to."""
-    params = read_params()
-    classes = (params.faces if study == "faces" else params.xray).classes
-    dataset, table = samples.load(study, classes), samples.read_table(study)
-    shown = paths.specifications(study)
-    found = audit.audit(table, dataset.images, pd.read_csv(paths.rejects(study), dtype=str), classes)
-    found["baselines"] = baselines.baselines(dataset, specifications.numbers(shown))
-    data = (paths.samples(study), paths.images(study), paths.splits(study))
-    found["files"] = {path.name: files.md5(path) for path in data}
-    files.write_text(paths.audit(study), json.dumps(found, indent=2) + "\n")
+    """Write a study's audit, baselines and hashes as JSON, its class balance and contact sheets.
 
-    counts = audit.balance(table, table, tuple(classes))
+    Raises:
+        UserError: the audit has findings of a kind in audit.fail_on.
+    """
+    import pandas as pd  # after cnnstudy, which says where there is no environment
+
+    params = read_params()
+    classes, generator = params.studies[study].classes, specifications.generator_of(params.studies[study])
+    dataset, table = samples.load(study, classes), samples.read_table(study)
+    file = paths.specifications(study)
+    rejects = pd.read_csv(paths.rejects(study), dtype=str)
+    # Every synthetic image shows a different person.
+    audit = findings.audit(table, dataset.images, rejects, classes, generator is not None)
+    audit["baselines"] = baselines.baselines(dataset, specifications.numbers(file, generator) if generator else None)
+    data = (paths.samples(study), paths.images(study), paths.splits(study))
+    audit["files"] = {path.name: files.md5(path) for path in data}
+    files.write_text(paths.audit(study), json.dumps(audit, indent=2) + "\n")
+
+    counts = findings.balance(table, table, tuple(classes))
     with files.replacing_folder(paths.audit_plots(study)) as folder:
         counts.to_csv(folder / "balance.csv")
-        audit.save_balance(counts, folder / "balance.png")
-        sheets.save_classes(folder / "samples.png", dataset, shown)
-        sheets.save_copies(folder / "copies.png", dataset, table, audit.copies_shown(table, most=10))
-    for finding in found["findings"]["as it is used"] + found["not used"]:
-        print(f"{study}: {finding['severity']}: {finding['kind']}: {finding['count']} images. {finding['advice']}")
-    failures = audit.failures(found, params.audit.fail_on)
+        findings.save_balance(counts, folder / "balance.png")
+        captions = partial(specifications.captions, file, generator) if generator else None
+        sheets.save_classes(folder / "samples.png", dataset, captions)
+        sheets.save_copies(folder / "copies.png", dataset, table, findings.copies_shown(table, most=10))
+    for finding in audit["findings"]["used"] + audit["not_used"]:
+        say(f"{study}: {finding['severity']}: {finding['kind']}: {finding['count']} images. {finding['advice']}")
+    failures = findings.failures(audit, params.audit.fail_on)
     if failures:
         allowed = f"nothing severe of {', '.join(params.audit.fail_on)}, or another audit.fail_on"
         raise UserError(f"{paths.audit(study)}: {'; '.join(failures)}; allowed: {allowed}")

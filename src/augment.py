@@ -1,27 +1,26 @@
-"""Stage augment: list every training image with the operation on it, and draw some."""
+"""Stage augment: write a table of the training images with their augmentation, and show some of them."""
 
 import sys
 
-import pandas as pd
-
 from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import StudyName
-from cnnstudy.data import plans, samples, sheets
+from cnnstudy.data import augment, samples, sheets
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import run_stage
 
 
-def main(study: StudyName) -> None:
-    """Write the rows of a study's plans, and a contact sheet of what each makes."""
+def main(study: str) -> None:
+    """Write the augmentation table and a contact sheet for each policy of a study."""
+    import pandas as pd  # after cnnstudy, which says where there is no environment
+
     params = read_params()
     splits = pd.read_csv(paths.splits(study))
-    dataset = samples.load(study, params.study(study).classes)
-    with files.replacing_folder(paths.plans(study)) as folder:
-        for name, plan in params.plans[study].items():
-            plans.make(plan, splits).to_csv(folder / f"{name}.csv", index=False)
-    with files.replacing_folder(paths.plan_figures(study)) as folder:
-        for name, plan in params.plans[study].items():
-            sheets.save_sheet(folder / f"{name}.png", *sheets.plan_rows(dataset, plan, draws=5))
+    dataset = samples.load(study, params.studies[study].classes)
+    with files.replacing_folder(paths.policies(study)) as folder:
+        for name, policy in params.studies[study].policies.items():
+            augment.make(policy, splits).to_csv(folder / f"{name}.csv", index=False)
+    with files.replacing_folder(paths.policy_figures(study)) as folder:
+        for name, policy in params.studies[study].policies.items():
+            sheets.save_sheet(folder / f"{name}.png", *sheets.policy_rows(dataset, policy, draws=5))
 
 
 if __name__ == "__main__":

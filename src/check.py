@@ -1,24 +1,27 @@
-"""Stage check: refuse bad parameters before any output is touched."""
+"""Stage check: refuse wrong parameters before any output is changed."""
 
-from typing import get_args
+import sys
 
+from cnnstudy.commands.check import check_params
 from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import StudyName
-from cnnstudy.data.sources import require_sources
+from cnnstudy.data.sources import require_source
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import run_stage
 
 
-def main() -> None:
-    """Check params.yaml, and that its sources are there.
+def main(study: str) -> None:
+    """Check params.yaml, and that a study's source exists.
 
-    The output says what DVC does not see of params.yaml: the order of the classes. Else a good edit reruns nothing.
+    The output holds the order of the classes, which DVC ignores in params.yaml. Other valid edits leave the output as
+    it is, so that they rerun no later stage.
     """
     params = read_params()
-    require_sources(params)
-    orders = [f"{name}: {', '.join(params.study(name).classes)}\n" for name in get_args(StudyName)]
-    files.write_text(paths.CHECK_OK, "params.yaml is valid\n" + "".join(orders))
+    check_params(params)
+    require_source(study, params.studies[study])
+    files.write_text(
+        paths.check_ok(study), f"params.yaml is valid\nclasses: {', '.join(params.studies[study].classes)}\n"
+    )
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, *sys.argv[1:])

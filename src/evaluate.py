@@ -1,4 +1,4 @@
-"""Stage evaluate: turn a run's predictions into metrics, tables and figures, and log the run."""
+"""Stage evaluate: compute metrics, tables and figures from a run's predictions, and log the run."""
 
 import sys
 
@@ -11,7 +11,7 @@ def main(run: str) -> None:
     """Write metrics/runs/<run>.json and plots/runs/<run>, then log them to MLflow."""
     params = read_params()
     evaluate_run(params, run)
-    from cnnstudy.tracking.record import record_run
+    from cnnstudy.tracking.write import record_run
 
     record_run(params, run)
 

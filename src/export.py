@@ -1,4 +1,4 @@
-"""Stage export: turn a fine-tuned net into LiteRT files for phones, and compare their answers with Keras's."""
+"""Stage export: convert a run's net to LiteRT files, and compare their predictions with Keras's."""
 
 import sys
 
@@ -8,13 +8,13 @@ from cnnstudy.workspace.stage import run_stage
 
 
 def main(run: str) -> None:
-    """Write exports/<run> and metrics/export/runs/<run>.json, then add them to the run's record in MLflow."""
+    """Write exports/<run> and metrics/export/runs/<run>.json, then log them to the run in MLflow."""
     params = read_params()
     environment.configure(params.compute.threads)
     from cnnstudy.export.run import export_run
 
     export_run(params, run)
-    from cnnstudy.tracking.record import record_run
+    from cnnstudy.tracking.write import record_run
 
     record_run(params, run, is_exported=True)
 

@@ -1,4 +1,4 @@
-"""Stage finetune: train the tuned phase of a run."""
+"""Stage finetune: fine-tune a run on the tune split."""
 
 import sys
 
@@ -8,14 +8,14 @@ from cnnstudy.workspace.stage import run_stage
 
 
 def main(run: str) -> None:
-    """Train the seeds of `run` in order; per seed write weights, history and predictions."""
+    """Fine-tune the seeds of a run in order, and write each seed's weights, history and predictions."""
     params = read_params()
     environment.configure(params.compute.threads)
     from cnnstudy.tracking import live
-    from cnnstudy.training import phases
+    from cnnstudy.training import fit
 
     with live.reporting(params, run, "tuned") as report:
-        phases.train_phase(params, run, phases.tuned(params, run), report)
+        fit.train_phase(params, run, fit.tuned(params, run), report)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,43 @@
-"""Stage ingest: turn a source into samples.csv and images.npy."""
+"""Stage ingest: read a source's images into samples.csv and images.npy."""
 
+import logging
 import sys
-from typing import cast
 
 from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import StudyName
 from cnnstudy.data import ingest, samples
-from cnnstudy.data.sources import drawn
+from cnnstudy.data.sources import synthetic
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import run_stage
+from cnnstudy.workspace.terminal import say
 
 
-def main(name: str) -> None:
-    """Write a study's images, its samples, what drawn ones show, and the files that were not taken."""
-    params, study = read_params(), cast(StudyName, name)
+def main(study: str) -> None:
+    """Write a study's images, its samples, the specifications of synthetic images, and the table of rejected files."""
+    params = read_params()
+    _print_log(study)
     found = ingest.find(params, study)
-    size = params.study(study).image_size
-    tables = ingest.write(found, params.source(study).format, size, paths.images(study))
-    taken = samples.numbered(tables.samples, params.study(study).classes)
+    size = params.studies[study].image_size
+    tables = ingest.write(found, params.studies[study].source.format, size, paths.images(study))
+    taken = samples.numbered(tables.samples, params.studies[study].classes)
     for table, target in ((taken, paths.samples(study)), (tables.rejects, paths.rejects(study))):
         with files.replacing(target) as path:
             table.to_csv(path, index=False)
     with files.replacing(paths.specifications(study)) as path:
-        drawn.write_specifications(params, study, tables.samples["path"], path)
-    print(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
+        synthetic.write_specifications(params, study, tables.samples["path"], path)
+    say(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
     for note, count in sorted(tables.notes.items()):
-        print(f"{study}: {count} images: {note}")
+        say(f"{study}: {count} images: {note}")
+    for line in ingest.describe(found, tables.rejects, study):
+        say(f"{study}: {line}")
+
+
+def _print_log(study: str) -> None:
+    """Print the library's log messages on how it reads a source."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter(f"{study}: %(message)s"))
+    logger = logging.getLogger("cnnstudy")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Stage report: the headline numbers, and one page with everything."""
+"""Stage report: write the headline numbers, and one page with all results."""
 
 import json
 
 from cnnstudy.config.compose import overrides
 from cnnstudy.config.params import read_params
-from cnnstudy.report import page, results
+from cnnstudy.evaluation import results
+from cnnstudy.report import page
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import run_stage
 
@@ -15,7 +16,7 @@ def main() -> None:
     metrics = results.read_metrics(params)
     files.write_text(paths.SUMMARY, json.dumps(results.summary(params, metrics), indent=2) + "\n")
     files.write_text(paths.REPORT, page.render(params, metrics, overrides(params), paths.REFERENCE, paths.REQUIREMENTS))
-    from cnnstudy.tracking.record import record_page
+    from cnnstudy.tracking.write import record_page
 
     record_page(params)
 

@@ -2,26 +2,26 @@
 
 import sys
 
-import numpy as np
-
 from cnnstudy.config.params import read_params
 from cnnstudy.data import duplicates, samples, splits
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import run_stage
+from cnnstudy.workspace.terminal import say
 
 
 def main(study: str) -> None:
-    """Write splits.csv, and families.csv with what keeps images together and why some were dropped."""
+    """Write splits.csv, and families.csv with the images that stay together and the reasons why some are dropped."""
+    import numpy as np  # after cnnstudy, which says where there is no environment
+
     params = read_params()
-    settings = params.faces.split if study == "faces" else params.xray.split
     table = samples.read_samples(study)
     copies = duplicates.copies(table["sha256"], np.load(paths.images(study), mmap_mode="r"))
-    assigned = splits.assign(study, table, copies, settings, params.split_seed)
+    assigned = splits.assign(study, table, copies, params.studies[study].split, params.split_seed)
     with files.replacing(paths.splits(study)) as path:
         assigned[["id", "split"]].to_csv(path, index=False)
     with files.replacing(paths.families(study)) as path:
         assigned[["id", "copy", "family", "reason"]].to_csv(path, index=False)
-    print(f"{study}: {', '.join(f'{count} {name}' for name, count in assigned['split'].value_counts().items())}")
+    say(f"{study}: {', '.join(f'{count} {name}' for name, count in assigned['split'].value_counts().items())}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ settings.load_profile("patient")
 # Files that take a minute or more, the longest first: of two workers none is then left alone with one at the end.
 LONG = (
     "test_pipeline",
+    "test_digits",
     "test_concurrency",
     "test_kills",  # waits for no data that others draw, as those around it do
     "test_repro",
@@ -70,7 +71,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session")
 def data_cache(once: Once) -> Path:
-    """A DVC cache with the smoke profile's data, splits, audits and plans, which DVC then restores."""
+    """A DVC cache with the smoke profile's data, splits, audits and augmentation tables, which DVC then restores."""
     from workspace import clone
 
     def fill(folder: Path) -> None:

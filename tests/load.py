@@ -1,4 +1,4 @@
-"""How fast pictures are answered: by a served model to several clients, and by `cnnstudy predict` beside its net alone.
+"""How fast images are predicted: by a served model to several clients, and by `cnnstudy predict` beside its net alone.
 
 python tests/load.py serve http://127.0.0.1:5001 FOLDER --clients 1 4 8
 python tests/load.py predict alexnet FOLDER --count 1000
@@ -21,7 +21,7 @@ import numpy as np
 from cnnstudy import trained
 from cnnstudy.config.params import read_params
 from cnnstudy.data.decode import UnreadableError, read_image
-from cnnstudy.serving import choice, pictures
+from cnnstudy.serving import choice, images
 from cnnstudy.serving.net import Net, keras_net
 from cnnstudy.training import environment
 
@@ -29,7 +29,7 @@ HEADERS = {"Content-Type": "application/json"}
 
 
 def requests(folder: Path, most: int = 200) -> list[bytes]:
-    """The bodies of requests for one picture each."""
+    """The bodies of requests for one image each."""
     files = sorted(path for path in folder.iterdir() if path.is_file())[:most]
     encoded = [base64.b64encode(path.read_bytes()).decode() for path in files]
     return [json.dumps({"dataframe_records": [{"image": each}]}).encode() for each in encoded]
@@ -73,18 +73,18 @@ def predict(arguments: argparse.Namespace) -> None:
     environment.configure(params.compute.threads)
     net = keras_net(trained.load(params, its.run, its.folder), trained.classes(params, its.run))
     files = list(islice(cycle(readable(arguments.folder, net.size)), arguments.count))
-    images = np.stack([read_image(path, net.size).pixels for path in files])
+    pixels = np.stack([read_image(path, net.size).pixels for path in files])
     alone, whole = [], []
     for _ in range(arguments.rounds):
-        alone.append(len(files) / timed(lambda: batched(net, images)))
-        whole.append(len(files) / timed(lambda: list(pictures.answers(net, map(pictures.in_file, files)))))
+        alone.append(len(files) / timed(lambda: batched(net, pixels)))
+        whole.append(len(files) / timed(lambda: list(images.predictions(net, map(images.in_file, files)))))
     rates = statistics.median(alone), statistics.median(whole)
     ratio = statistics.median(b / a for a, b in zip(alone, whole, strict=True))
     print(f"{its}: {rates[0]:.0f} images a second by itself, {rates[1]:.0f} from files: {ratio:.2f} times")
 
 
 def readable(folder: Path, size: int) -> Iterator[Path]:
-    """The pictures in a folder."""
+    """Yield the readable images in a folder."""
     for path in sorted(folder.iterdir()):
         try:
             read_image(path, size)
@@ -93,10 +93,10 @@ def readable(folder: Path, size: int) -> Iterator[Path]:
         yield path
 
 
-def batched(net: Net, images: np.ndarray) -> None:
-    """Answer images in the batches that files are answered in."""
-    for start in range(0, len(images), pictures.BATCH):
-        net.probabilities(images[start : start + pictures.BATCH])
+def batched(net: Net, pixels: np.ndarray) -> None:
+    """Predict images in the batches in which `cnnstudy predict` does."""
+    for start in range(0, len(pixels), images.BATCH):
+        net.probabilities(pixels[start : start + images.BATCH])
 
 
 def timed(work: Callable[[], object]) -> float:

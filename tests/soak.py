@@ -28,7 +28,7 @@ def prepare(folder: Path, runs: tuple[str, ...] = RUNS) -> Workspace:
     """A clone whose parameters are the smallest; each batch of a training is stored."""
     folder.mkdir()
     workspace = clone(folder)
-    workspace.compose("profile=smoke", "xray.widths=reshi", "compute.checkpoint_seconds=0.0")
+    workspace.compose("profile=smoke", "studies.xray.options.widths=reshi", "compute.checkpoint_seconds=0.0")
     workspace.select(runs)
     return workspace
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 # Where and when something was recorded; the others of MLflow's own say the same in other words.
-PLACE = ("git_commit", "git_dirty", "device", "live")
+PLACE = ("git_commit", "git_dirty", "device", "timing", "cnnstudy.live")
 RUNS = "select run_uuid, name, status from runs where lifecycle_stage = 'active'"
-SERIES = "select key, value, step from metrics where run_uuid = ? and key not like 'system/%' order by key, step, value"
+SERIES = (
+    "select key, value, step from metrics where run_uuid = ? and key not like 'system/%' and key != 'training_seconds' "
+    "order by key, step, value"
+)
 DATA = (
     "select d.name, d.digest from datasets d join inputs i on i.source_id = d.dataset_uuid where i.destination_id = ? "
     "order by d.name"
@@ -22,7 +25,7 @@ def record(root: Path) -> list[dict[str, Any]]:
         runs = connection.execute(RUNS).fetchall()
         names = {run: name for run, name, _ in runs}
         found = [_run(connection, root, run, names) | {"name": name, "status": status} for run, name, status in runs]
-    return sorted(found, key=lambda run: (run["name"], run["tags"].get("study", ""), run["tags"]["run_key"]))
+    return sorted(found, key=lambda run: (run["name"], run["tags"].get("study", ""), run["tags"]["cnnstudy.key"]))
 
 
 def _run(connection: sqlite3.Connection, root: Path, run: str, names: dict[str, str]) -> dict[str, Any]:

@@ -7,40 +7,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from built import content
 
 from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import HEADLINE, Params
+from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
-from cnnstudy.data.sources import drawn
+from cnnstudy.data.sources import synthetic
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.workspace import files, paths
 
 ROOT = Path(__file__).parents[1]
 SIZES = {
-    "faces": {"train": 96, "val": 32, "tune": 40},
+    "faces": {"train": 96, "val": 32, "tune": 40, "test": 32},
     "xray": {"train": 40, "val": 10, "test": 40},
 }
 MODES = ("moving", "recalibrated", "batch")
 
 
 def params_with(runs: tuple[str, ...], **changes: Any) -> Params:
-    """The project's parameters with some runs only, written to params.yaml in the working directory."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | changes
-    for section in ("runs", "finetuned"):
-        content[section] = {name: entry for name, entry in content[section].items() if name in runs}
-    for ablation in content["ablations"].values():
+    """Parameters with some runs only, and other values for some keys (see `built.content`), written to params.yaml."""
+    found = content(**changes)
+    for section in ("runs", "finetuned", "exported"):
+        found[section] = {name: entry for name, entry in found[section].items() if name in runs}
+    for ablation in found["ablations"].values():
         ablation["runs"] = {name: x for name, x in ablation["runs"].items() if name in runs}
-    content["ablations"] = {name: entry for name, entry in content["ablations"].items() if entry["runs"]}
-    Path("params.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    found["ablations"] = {name: entry for name, entry in found["ablations"].items() if entry["runs"]}
+    Path("params.yaml").write_text(yaml.safe_dump(found, sort_keys=False), encoding="utf-8")
     return read_params()
 
 
 def write_samples(params: Params, study: str) -> None:
-    """samples.csv, splits.csv, specifications and images.npy (noise, 8 x 8), classes in turn, and the study's plans."""
-    classes = list(params.study(study).classes)  # type: ignore[arg-type]
+    """samples.csv, splits.csv, specifications and images.npy (noise, 8 x 8), classes in turn, and the policies."""
+    classes = list(params.studies[study].classes)
     splits = [split for split, n in SIZES[study].items() for _ in range(n)]
     rows = [
-        (i, classes[i % len(classes)], "", "", "drawn", f"{split}/{i}", f"{i:064x}", 8, 8, "RGB", 192)
+        (i, classes[i % len(classes)], "", "", "synthetic", f"{split}/{i}", f"{i:064x}", 8, 8, "RGB", 192)
         for i, split in enumerate(splits)
     ]
     paths.samples(study).parent.mkdir(parents=True, exist_ok=True)
@@ -48,16 +49,17 @@ def write_samples(params: Params, study: str) -> None:
     pd.DataFrame({"id": range(len(splits)), "split": splits}).to_csv(paths.splits(study), index=False)
     np.save(paths.images(study), np.random.default_rng(0).integers(0, 256, (len(splits), 8, 8, 3), dtype=np.uint8))
     shown = [f"{split}/{classes[i % len(classes)]}/{i}" for i, split in enumerate(splits)]
-    drawn.write_specifications(params, study, shown, paths.specifications(study))  # type: ignore[arg-type]
-    paths.plans(study).mkdir(parents=True, exist_ok=True)
-    for name, plan in params.plans[study].items():  # type: ignore[index]
-        images = ["train"] * SIZES[study]["train"] * (1 + plan.level)
-        pd.DataFrame({"id": range(len(images)), "split": images}).to_csv(paths.plan(study, name), index=False)
+    synthetic.write_specifications(params, study, shown, paths.specifications(study))
+    paths.policies(study).mkdir(parents=True, exist_ok=True)
+    for name, policy in params.studies[study].policies.items():
+        images = ["train"] * SIZES[study]["train"] * (1 + policy.level)
+        pd.DataFrame({"id": range(len(images)), "split": images}).to_csv(paths.policy(study, name), index=False)
 
 
 def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> None:
     """History, predictions and maps of every phase and seed; `skill` 0 is chance, the mode `stuck` gives one answer."""
     study = params.runs[run].study
+    _write_layers(params, run)
     for phase in params.phases(run):
         files.write_text(
             paths.facts(run, phase), '{"precision": "float32", "jit": false, "replicas": 1, "deterministic": true}\n'
@@ -71,6 +73,16 @@ def write_run(params: Params, run: str, skill: float = 1.5, stuck: str = "") -> 
             np.savez_compressed(paths.predictions(folder), **arrays)  # type: ignore[arg-type]
             if seed == params.seeds[0]:
                 np.savez_compressed(paths.gradcam(folder), **_maps(rng, params, study, arrays))  # type: ignore[arg-type]
+
+
+def _write_layers(params: Params, run: str) -> None:
+    from cnnstudy.models import assemble  # TensorFlow takes seconds
+    from cnnstudy.models.table import layer_table
+
+    study = params.study_of(run)
+    design = assemble.design_of(params, run, len(study.classes), study.paper_image_size)
+    paths.layers(run).parent.mkdir(parents=True, exist_ok=True)
+    layer_table(assemble.sketch(design)).to_csv(paths.layers(run), index=False)
 
 
 def write_export(run: str, side: int) -> None:
@@ -98,7 +110,7 @@ def _history(rng: np.random.Generator, skill: float, epochs: int = 6) -> pd.Data
 
 
 def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, stuck: str) -> dict[str, np.ndarray]:
-    classes = len(params.study(study).classes)  # type: ignore[arg-type]
+    classes = len(params.studies[study].classes)
     arrays: dict[str, np.ndarray] = {}
     start = 0
     for split, n in SIZES[study].items():
@@ -106,7 +118,7 @@ def _arrays(rng: np.random.Generator, params: Params, study: str, skill: float, 
         start += n
         arrays |= {f"{split}/id": ids, f"{split}/label": ids % classes}
         predicted = {mode: _probabilities(rng, ids % classes, classes, skill, mode == stuck) for mode in MODES}
-        counting = MODES if split == HEADLINE[study] else (params.batchnorm,)  # type: ignore[index]
+        counting = MODES if split == params.studies[study].primary_split else (params.batchnorm,)
         arrays |= {f"{split}/{mode}": predicted[mode] for mode in counting}
     if study == "xray":
         ids = np.repeat(np.arange(SIZES[study]["train"]), 2)
@@ -120,7 +132,7 @@ def _maps(
     rng: np.random.Generator, params: Params, study: str, predictions: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """gradcam.npz: noise for some images."""
-    split = HEADLINE[study]  # type: ignore[index]
+    split = params.studies[study].primary_split
     ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
     predicted = probabilities.argmax(axis=1)
     arrays: dict[str, np.ndarray] = {}

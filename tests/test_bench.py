@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
+import keras
 import pytest
-
-from cnnstudy.nets import specs
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -18,13 +17,17 @@ def _bench(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_operations_are_counted_by_layer() -> None:
     import steps
 
-    layers = (
-        specs.Conv(4, 3, stride=2),
-        specs.BatchNorm(),
-        specs.Relu(),
-        specs.Depthwise(),
-        specs.Flatten(),
-        specs.Dense(2),
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            layers.Conv2D(4, 3, 2, "same"),
+            layers.BatchNormalization(),
+            layers.Activation("relu"),
+            layers.DepthwiseConv2D(3, padding="same"),
+            layers.Flatten(),
+            layers.Dense(2),
+        ]
     )
     forward = 16 * 9 * 3 * 4 + 16 * 9 * 4 + 64 * 2
-    assert steps.operations(layers, 8) == 3 * 2 * forward
+    assert steps.operations(model) == 3 * 2 * forward

@@ -61,7 +61,8 @@ def test_params_composes_what_is_committed(monkeypatch: pytest.MonkeyPatch) -> N
 def test_params_takes_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     call(monkeypatch, "params", "model=mobilenet", "profile=smoke", "seeds=[1,2]")
     content = yaml.safe_load(paths.PARAMS.read_text())
-    assert (content["model"], content["profile"], content["seeds"]) == ("mobilenet", "smoke", [1, 2])
+    assert (content["models"], content["profile"]) == ({"mobilenet": "mobilenet"}, "smoke")
+    assert content["seeds"] == [1, 2]
     assert list(content["runs"]) == ["mobilenet"]
 
 
@@ -72,7 +73,7 @@ def test_params_takes_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
         ("no_such_key=1", ("no_such_key",)),
         ("model=null", ("conf", "model=null", "must be a string")),
         ("profile=3", ("conf", "profile=3", "must be a string")),
-        ("faces.epochs=many", ("params.yaml", "faces.epochs", "'many'", "integer")),
+        ("studies.faces.epochs=many", ("params.yaml", "studies.faces.epochs", "'many'", "integer")),
         ("batchnorm=frozen", ("params.yaml", "batchnorm", "'frozen'", "moving", "recalibrated")),
     ],
 )
@@ -90,11 +91,11 @@ def test_a_wrong_override_is_one_line_and_exit_code_2(
     assert all(word in line for word in words)
 
 
-@pytest.mark.parametrize("content", [b"learning_rate: [1, 2", b"# Latin: \xe9", b"training: {faces: {beta_1: 2}}\n"])
+@pytest.mark.parametrize("content", [b"seeds: [1, 2", b"# Latin: \xe9", b"data_seed: -2\n"])
 def test_what_is_wrong_in_conf_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: bytes
 ) -> None:
-    (paths.CONF / "recipe" / "best.yaml").write_bytes(b"# @package _global_\nrecipe: best\n" + content)
+    (paths.CONF / "profile" / "quick.yaml").write_bytes(b"# @package _global_\nprofile: quick\n" + content)
     with pytest.raises(SystemExit) as end:
         call(monkeypatch, "params")
     assert end.value.code == 2
@@ -106,7 +107,7 @@ def test_what_is_wrong_in_conf_is_one_line_and_exit_code_2(
 
 def test_any_path_comes_through_an_override() -> None:
     for path in ("/data/faces", "/data/J\u00f6rg's (1), x=y", "~x", "a b ", "/a\\'b", "null", "12", '"q"'):
-        found = composed([f"sources.faces.path={_text(path)}"])["sources.faces.path"]
+        found = composed([f"studies.faces.source.path={_text(path)}"])["studies.faces.source.path"]
         assert found == path
 
 
@@ -114,7 +115,7 @@ def test_an_empty_path_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with pytest.raises(SystemExit) as end:
         call(monkeypatch, "predict", "--run", "alexnet", "")
     assert end.value.code == 2
-    assert "'' found; allowed: a picture, or a folder of them" in capsys.readouterr().err
+    assert "'' found; allowed: an image, or a folder of images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -169,12 +170,14 @@ def test_track_records_what_is_there_and_ui_serves_it(
     assert program.name == "mlflow"
     assert arguments[1:] == ["ui", "--host=127.0.0.1", "--port=5123", "--workers=1"]
     assert environment["MLFLOW_BACKEND_STORE_URI"] == store.uri()
-    *_, faces, xray = capsys.readouterr().out.splitlines()
-    for study, line in (("faces", faces), ("xray", xray)):
+    said = capsys.readouterr().out.splitlines()
+    for study in ("faces", "xray"):
         experiment = store.client().get_experiment_by_name(study)
         assert experiment
         page = f"http://127.0.0.1:5123/#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
-        assert line == f"  {study}: {page}"
+        more = {"nets": "", "curves": "&compareRunsMode=CHART", "ablations": ""}
+        for view, each in more.items():
+            assert f"  {study}, {view}: {page}&viewStateShareKey={view}{each}" in said
 
 
 def test_track_fails_where_the_store_can_not_be_written(

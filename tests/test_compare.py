@@ -13,7 +13,7 @@ from cnnstudy.workspace import paths
 
 def table(*rows: str) -> pd.DataFrame:
     """Samples, each as 'path content label split'."""
-    return pd.DataFrame([["drawn", *row.split()] for row in rows], columns=[*NAME, *ASPECTS], dtype=str)
+    return pd.DataFrame([["synthetic", *row.split()] for row in rows], columns=[*NAME, *ASPECTS], dtype=str)
 
 
 BEFORE = table("a x happy train", "b y sad val", "c z sad train")

@@ -17,7 +17,7 @@ from cnnstudy.workspace import paths
 pytestmark = pytest.mark.slow
 
 # Of one net, its base phase.
-SMALL = ("-S", "model=alexnet", "-S", "profile=smoke", "-S", "~finetuned.alexnet")
+SMALL = ("-S", "model=alexnet", "-S", "profile=smoke", "-S", "~finetuned.alexnet", "-S", "~exported.alexnet")
 # A setting apart for each experiment, which its history and its record must show.
 EPOCHS = {"one": 1, "two": 2}
 
@@ -44,7 +44,7 @@ def settings(store: Path) -> dict[str, tuple[str, str]]:
     """(tag dvc_experiment, epochs) of each training run in the store, by its key."""
     query = """
         select k.value, coalesce(e.value, ''), p.value from runs r
-        join tags k on k.run_uuid = r.run_uuid and k.key = 'run_key'
+        join tags k on k.run_uuid = r.run_uuid and k.key = 'cnnstudy.key'
         join tags n on n.run_uuid = r.run_uuid and n.key = 'run'
         left join tags e on e.run_uuid = r.run_uuid and e.key = 'dvc_experiment'
         join params p on p.run_uuid = r.run_uuid and p.key = 'epochs'
@@ -59,13 +59,13 @@ def experiments(workspace: Workspace) -> dict[str, int]:
     found = [run["revs"][0] for commit in shown for run in commit["experiments"] or []]
     assert all(run["error"] is None for run in found)
     assert all(set(run["data"]["metrics"][str(paths.SUMMARY)]["data"]) == {"alexnet"} for run in found)
-    return {run["name"]: run["data"]["params"]["params.yaml"]["data"]["faces"]["epochs"] for run in found}
+    return {run["name"]: run["data"]["params"]["params.yaml"]["data"]["studies"]["faces"]["epochs"] for run in found}
 
 
 def test_two_temporary_experiments_at_once(workspace: Workspace) -> None:
     side_by_side(
         [
-            (workspace, ("dvc", "exp", "run", "--temp", "--name", name, *SMALL, "-S", f"faces.epochs={epochs}"))
+            (workspace, ("dvc", "exp", "run", "--temp", "--name", name, *SMALL, "-S", f"studies.faces.epochs={epochs}"))
             for name, epochs in EPOCHS.items()
         ]
     )
@@ -90,7 +90,7 @@ def made_again(workspace: Workspace) -> None:
 
 def test_a_queue_with_two_workers(workspace: Workspace) -> None:
     for name, epochs in EPOCHS.items():
-        workspace.run("dvc", "exp", "run", "--queue", "--name", name, *SMALL, "-S", f"faces.epochs={epochs}")
+        workspace.run("dvc", "exp", "run", "--queue", "--name", name, *SMALL, "-S", f"studies.faces.epochs={epochs}")
     workspace.run("dvc", "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 400
     while (status := workspace.run("dvc", "queue", "status")).count("Success") < 2:
@@ -103,7 +103,8 @@ def test_a_queue_with_two_workers(workspace: Workspace) -> None:
 
 
 def test_a_queued_experiment_runs_the_code_it_was_queued_with(workspace: Workspace) -> None:
-    mobilenet = ("-S", "model=mobilenet", "-S", "profile=smoke", "-S", "~finetuned.mobilenet")
+    chosen = ("model=mobilenet", "profile=smoke", "~finetuned.mobilenet", "~exported.mobilenet")
+    mobilenet = [part for override in chosen for part in ("-S", override)]
     workspace.run("dvc", "exp", "run", "--queue", "--name", "queued", *mobilenet)
     for script in (workspace.path / "src").glob("*.py"):
         script.write_text("raise SystemExit('edited after queueing')\n")
@@ -114,7 +115,7 @@ def test_a_queued_experiment_runs_the_code_it_was_queued_with(workspace: Workspa
     assert [(run["name"], run["error"]) for run in ran] == [("queued", None)]
     assert set(ran[0]["data"]["metrics"][str(paths.SUMMARY)]["data"]) == {"mobilenet"}
     recorded = {run["name"]: run["tags"] for run in stored.record(workspace.path)}
-    assert set(recorded) == {"ablation: nets", "mobilenet", "page", "queued"}  # the last is the parent of the first two
+    assert set(recorded) == {"ablation: nets", "mobilenet", "page"}
     assert recorded["mobilenet"]["run"] == "mobilenet"
     assert {tags["dvc_experiment"] for tags in recorded.values()} == {"queued"}
 
@@ -128,7 +129,13 @@ def test_two_clones_share_a_cache_and_a_store(tmp_path: Path, data_cache: Path) 
         made = clone(tmp_path / name)
         workspace = replace(made, environment=made.environment | shared)
         workspace.run("dvc", "config", "--local", "cache.dir", str(tmp_path / "cache"))
-        workspace.compose("model=alexnet", "profile=smoke", "~finetuned.alexnet", f"faces.epochs={epochs}")
+        workspace.compose(
+            "model=alexnet",
+            "profile=smoke",
+            "~finetuned.alexnet",
+            "~exported.alexnet",
+            f"studies.faces.epochs={epochs}",
+        )
         workspaces.append(workspace)
     side_by_side([(workspace, ("cnnstudy", "repro")) for workspace in workspaces])
     for workspace, epochs in zip(workspaces, EPOCHS.values(), strict=True):

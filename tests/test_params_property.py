@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import built
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +17,8 @@ from cnnstudy import cli
 from cnnstudy.config.schema import Params
 
 ROOT = Path(__file__).parents[1]
-VALID: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+OWN = {"study": "faces", "policy": "augmented", "net": "alexnet", "weights": "data/own.keras", "frozen": 2}
+VALID = built.content(pretrained={"own": OWN})
 SCHEMA = Params.model_json_schema()
 Key = tuple[str, ...]
 
@@ -33,7 +35,12 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
-    return SCHEMA["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    """A section's own schema, also where it may be null."""
+    for option in (schema, *schema.get("anyOf", ())):
+        if "$ref" in option:
+            section: dict[str, Any] = SCHEMA["$defs"][option["$ref"].rsplit("/", 1)[1]]
+            return section
+    return schema
 
 
 def entries(schema: dict[str, Any]) -> dict[str, Any]:
@@ -171,7 +178,7 @@ def test_a_misspelt_key(capsys: pytest.CaptureFixture[str], place: tuple[Key, An
 
 
 def test_every_kind_of_mistake_is_tried() -> None:
-    assert {len(key) for key, _ in LEAVES} == {1, 2, 3, 4}
+    assert {len(key) for key, _ in LEAVES} == {1, 2, 3, 4, 5}
     assert len(RANGED) > 80
     assert {section for (section, *_), _ in LEAVES} == set(VALID)
 
@@ -182,7 +189,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.mark.parametrize(
-    "key", [("runs", "alexnet", "study"), ("finetuned", "alexnet", "plan"), ("studies", "faces", "path")]
+    "key", [("runs", "alexnet", "study"), ("finetuned", "alexnet", "policy"), ("studies", "faces", "source", "path")]
 )
 def test_make_names_what_dvc_would_stumble_over(workspace: Workspace, key: Key) -> None:
     """DVC reads these keys itself, before its stage `check` can run."""
@@ -194,9 +201,24 @@ def test_make_names_what_dvc_would_stumble_over(workspace: Workspace, key: Key) 
     assert "Running stage" not in said
 
 
-@pytest.mark.parametrize(
-    "key", [(group,) for group in ("model", "profile", "recipe", "faces_data", "xray_data")]
-    + [("sources", study, "format") for study in ("faces", "xray")], ids=".".join,
-)  # fmt: skip
-def test_an_unknown_choice_of_a_group_or_format(capsys: pytest.CaptureFixture[str], key: Key) -> None:
-    check_value(key, "no-such-choice", capsys)
+@pytest.mark.parametrize("key", ["models.alexnet", "profile", "recipe", "faces_data"])
+def test_an_unknown_choice(capsys: pytest.CaptureFixture[str], key: str) -> None:
+    choices: dict[str, Any] = {
+        "profile": {},
+        "recipe": {"best": {}, "own": {}},
+        "data": {"synthetic": {}, "folders": {}},
+    }
+    wrong = {key.replace(".", "__"): "no-such-choice"}
+    content = built.content(studies__faces__choices=choices, **wrong)
+    allowed = {
+        "models.alexnet": "alexnet, all, mobilenet, resnet18, vggnet, xraynet",
+        "profile": "quick, report, smoke",
+        "recipe": "best, own, the recipes of faces, xray",
+        "faces_data": "synthetic, folders",
+    }
+    assert refusal(content, capsys) == f"{key}: 'no-such-choice' found; allowed: {allowed[key]}"
+
+
+@pytest.mark.parametrize("study", ["faces", "xray"])
+def test_an_unknown_format(capsys: pytest.CaptureFixture[str], study: str) -> None:
+    check_value(("studies", study, "source", "format"), "no-such-format", capsys)

@@ -15,8 +15,9 @@ import stored
 import yaml
 from workspace import Workspace, clone, with_small_files
 
-from cnnstudy.config.schema import HEADLINE
-from cnnstudy.data import synth
+from cnnstudy.commands.compare import STYLE
+from cnnstudy.config.params import read_params
+from cnnstudy.data.synth import faces
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.workspace import files, paths
 
@@ -27,7 +28,7 @@ RUNS = ("alexnet", "xray-aug0", "xray-depth6")
 def rebuilt(tmp_path_factory: pytest.TempPathFactory, data_cache: Path) -> Workspace:
     """A clone in which `make repro` has rebuilt three runs of both studies."""
     workspace = clone(tmp_path_factory.mktemp("clone"), data_cache)
-    workspace.compose("profile=smoke", "xray.widths=reshi")
+    workspace.compose("profile=smoke", "studies.xray.options.widths=reshi")
     workspace.select(RUNS)
     workspace.run("cnnstudy", "repro")
     return workspace
@@ -66,7 +67,7 @@ def test_the_environment_that_trained_is_written_beside_the_lock(rebuilt: Worksp
 @pytest.mark.parametrize(
     ("run", "splits"),
     [
-        ("alexnet", {"base": {"train", "val", "tune"}, "tuned": {"train", "val", "tune"}}),
+        ("alexnet", {phase: {"train", "val", "tune", "test"} for phase in ("base", "tuned")}),
         ("xray-aug0", {"base": {"train", "train_augmented", "val", "test"}}),
         ("xray-depth6", {"base": {"train", "train_augmented", "val", "test"}}),
     ],
@@ -74,18 +75,19 @@ def test_the_environment_that_trained_is_written_beside_the_lock(rebuilt: Worksp
 def test_every_phase_and_split_has_metrics(rebuilt: Workspace, run: str, splits: dict[str, set[str]]) -> None:
     metrics = json.loads((rebuilt.path / paths.run_metrics(run)).read_text())
     assert {phase: set(values) for phase, values in metrics.items()} == splits
+    primary = read_params(rebuilt.path / "params.yaml").study_of(run).primary_split
     for values in metrics.values():
         for split, numbers in values.items():
             assert 0 <= numbers["accuracy"] <= 1
             assert {"loss", "macro_f1", "auc"} <= set(numbers)
             modes = {"accuracy_moving", "accuracy_recalibrated", "accuracy_batch"}
-            assert (modes <= set(numbers)) is (split == HEADLINE["xray" if run.startswith("xray") else "faces"])
+            assert (modes <= set(numbers)) is (split == primary)
 
 
 def test_the_summary_is_the_one_metric(rebuilt: Workspace) -> None:
     summary = json.loads((rebuilt.path / paths.SUMMARY).read_text())
     assert {run: set(values) for run, values in summary.items()} == {
-        "alexnet": {"val_accuracy", "tuned_val_accuracy"},
+        "alexnet": {"test_accuracy", "tuned_test_accuracy"},
         "xray-aug0": {"test_accuracy"},
         "xray-depth6": {"test_accuracy"},
     }
@@ -93,22 +95,22 @@ def test_the_summary_is_the_one_metric(rebuilt: Workspace) -> None:
     assert shown[""]["data"] == {str(paths.SUMMARY): {"data": summary}}
 
 
-def test_an_augmented_plan_has_five_copies_of_each_training_film(rebuilt: Workspace) -> None:
+def test_an_augmentation_policy_of_level_4_has_five_copies_of_each_training_image(rebuilt: Workspace) -> None:
     splits = pd.read_csv(rebuilt.path / paths.splits("xray"))
-    plan = pd.read_csv(rebuilt.path / paths.plan("xray", "aug4"))
-    assert sorted(plan["id"]) == sorted(list(splits.loc[splits["split"] == "train", "id"]) * 5)
+    policy = pd.read_csv(rebuilt.path / paths.policy("xray", "aug4"))
+    assert sorted(policy["id"]) == sorted(list(splits.loc[splits["split"] == "train", "id"]) * 5)
     assert len(pd.read_csv(rebuilt.path / paths.history(paths.seed("xray-aug0", "base", 0)))) == 1
 
 
 def test_a_net_for_phones_answers_as_the_trained_one_does(rebuilt: Workspace) -> None:
     exported = json.loads((rebuilt.path / paths.export_metrics("alexnet")).read_text())
-    trained = json.loads((rebuilt.path / paths.run_metrics("alexnet")).read_text())["tuned"]["val"]
+    trained = json.loads((rebuilt.path / paths.run_metrics("alexnet")).read_text())["tuned"]["test"]
     assert exported["float32"]["accuracy"] == exported["keras"]["accuracy"] == trained["accuracy"]
     assert exported["float32"]["agreement"] == 1
     sizes = [exported[precision]["bytes"] for precision in PRECISIONS]
     assert sizes == [(rebuilt.path / paths.lite("alexnet", each)).stat().st_size for each in PRECISIONS]
     assert sizes[0] > 1.9 * sizes[1] > 3.4 * sizes[2]
-    assert (rebuilt.path / paths.lite_labels("alexnet")).read_text().split() == list(synth.FACES)
+    assert (rebuilt.path / paths.lite_labels("alexnet")).read_text().split() == list(faces.CLASSES)
 
 
 def test_plots_show_draws_curves_roc_and_confusion(rebuilt: Workspace) -> None:
@@ -129,16 +131,14 @@ def test_the_store_has_a_run_for_each_training_and_ablation(rebuilt: Workspace) 
     assert [value for _, value in store(rebuilt, TAGGED.format("ablation"))] == ["augmentation", "depth", "nets"]
     assert [name for name, _ in store(rebuilt, TAGGED.format("ablation.augmentation"))] == ["xray-aug0"]
     curves = (
-        "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like '%epoch%'"
+        "select distinct r.name, m.key from runs r join metrics m on m.run_uuid = r.run_uuid where m.key like 'base/%'"
     )
     assert {name for name, _ in store(rebuilt, curves)} == set(RUNS)
 
 
-def test_the_store_has_the_page_with_its_numbers_and_data(rebuilt: Workspace) -> None:
+def test_the_store_has_the_page_and_its_data(rebuilt: Workspace) -> None:
     (page,) = (run for run in stored.record(rebuilt.path) if run["tags"]["kind"] == "page")
-    summary = json.loads((rebuilt.path / paths.SUMMARY).read_text())
-    numbers = {f"{run}/{name}": value for run, values in summary.items() for name, value in values.items()}
-    assert {name: value for name, value, _ in page["series"]} == numbers
+    assert page["params"]["runs"] == ", ".join(RUNS)
     assert page["artifacts"]["index.html"] == files.md5(rebuilt.path / paths.REPORT)
     assert {name for name, _ in page["data"]} == {"faces", "xray"}
 
@@ -151,7 +151,7 @@ def test_numbers_of_the_workspace_stand_over_those_of_the_last_commit(rebuilt: W
     whole, metrics = lock.read_text(), json.loads((rebuilt.path / paths.run_metrics("alexnet")).read_text())
     before = files.md5(file)
     file.unlink()  # it is one file with that in DVC's cache
-    metrics["tuned"]["val"]["macro_f1"] = 0.0625
+    metrics["tuned"]["test"]["accuracy"] = 0.0625
     file.write_text(json.dumps(metrics))
     entry = rf"\g<1>{files.md5(file)}\n\g<2>{file.stat().st_size}"
     lock.write_text(re.sub(rf"(md5: ){before}\n( +size: )\d+", entry, whole))
@@ -161,7 +161,8 @@ def test_numbers_of_the_workspace_stand_over_those_of_the_last_commit(rebuilt: W
         for _ in range(2):
             assert "MLflow has 7 of 7" in elsewhere.run("cnnstudy", "track")
             with sqlite3.connect(database) as connection:
-                values = connection.execute("select value from metrics where key = 'tuned/val_macro_f1'").fetchall()
+                query = "select value from metrics where key = 'accuracy' and value = 0.0625"
+                values = connection.execute(query).fetchall()
             assert values == [(0.0625,)]
     finally:
         lock.write_text(whole)
@@ -209,14 +210,17 @@ def test_a_remote_behind_ssh_holds_data_and_models(rebuilt: Workspace, tmp_path:
 def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
     """That before the rebuilding, which has the metrics that the project comes with, and that after it."""
     cloned(rebuilt, tmp_path / "clone")
-    said = rebuilt.run("cnnstudy", "compare", "HEAD~1", "HEAD")
+    short = rebuilt.run("cnnstudy", "compare", "HEAD~1", "HEAD")
+    assert len(short.splitlines()) <= 30
+    assert "profile=smoke" in short
+    said = rebuilt.run("cnnstudy", "compare", "--all", "HEAD~1", "HEAD")
     parts = {part.splitlines()[0]: part for part in said.strip().split("\n\n")}
     assert list(parts) == ["Data", "Files", "Parameters", "Metrics", "Pictures"]
     images = len(pd.read_csv(rebuilt.path / paths.samples("faces")))
     assert f"  faces: 0 images, then {images}: {images} added" in parts["Data"]
     assert "report/index.html" in parts["Files"]
-    assert "faces.image_size" in parts["Parameters"]
-    assert "vggnet.val_accuracy" in parts["Metrics"]
+    assert "studies.faces.image_size" in parts["Parameters"]
+    assert "vggnet.test_accuracy" in parts["Metrics"]
 
 
 @pytest.mark.slow
@@ -233,6 +237,7 @@ def test_a_picture_that_differs_is_shown_beside_the_other(rebuilt: Workspace, tm
     try:
         assert f"modified {figures}/ (1 file)" in rebuilt.run("cnnstudy", "compare", "HEAD")
         assert str(figures / "base-curves.png") in page.read_text()
+        assert STYLE in page.read_text()
         assert len(list(page.parent.rglob("*base-curves.png"))) == 2
     finally:
         rebuilt.run("dvc", "checkout", "--force")
@@ -240,8 +245,8 @@ def test_a_picture_that_differs_is_shown_beside_the_other(rebuilt: Workspace, tm
 
 def test_a_model_is_fetched_by_its_name(rebuilt: Workspace, tmp_path: Path) -> None:
     cloned(rebuilt, tmp_path / "clone")
-    rebuilt.run("gto", "register", "alexnet")
-    rebuilt.run("dvc", "artifacts", "get", str(rebuilt.path), "alexnet", "--out", str(tmp_path / "alexnet"))
+    rebuilt.run("gto", "register", "models:alexnet")
+    rebuilt.run("dvc", "artifacts", "get", str(rebuilt.path), "models:alexnet", "--out", str(tmp_path / "alexnet"))
     weights = paths.weights(paths.seed("alexnet", "tuned", 0))
     found = tmp_path / "alexnet" / weights.relative_to(paths.phase("alexnet", "tuned"))
     assert found.read_bytes() == (rebuilt.path / weights).read_bytes()
@@ -251,7 +256,8 @@ def test_classes_in_another_order_are_trained_anew(rebuilt: Workspace) -> None:
     """Of two classes the second is the positive one, and DVC takes a mapping in another order for the same."""
     params = rebuilt.path / "params.yaml"
     content, whole = yaml.safe_load(params.read_text()), params.read_text()
-    content["xray"]["classes"] = dict(reversed(content["xray"]["classes"].items()))
+    study = content["studies"]["xray"]
+    study["classes"], study["positive"] = dict(reversed(study["classes"].items())), "normal"
     params.write_text(yaml.safe_dump(content, sort_keys=False))
     try:
         rebuilt.run("dvc", "repro", "ingest@xray")
@@ -262,10 +268,10 @@ def test_classes_in_another_order_are_trained_anew(rebuilt: Workspace) -> None:
     assert "up to date" in rebuilt.run("dvc", "status")
 
 
-def test_an_edited_plan_trains_anew_what_has_it_and_no_other_of_its_study(rebuilt: Workspace) -> None:
+def test_an_edited_policy_trains_anew_what_has_it_and_no_other_of_its_study(rebuilt: Workspace) -> None:
     params = rebuilt.path / "params.yaml"
     content, whole = yaml.safe_load(params.read_text()), params.read_text()
-    content["plans"]["xray"]["aug0"]["rotation"] = 5
+    content["studies"]["xray"]["policies"]["aug0"]["rotation"] = 5
     params.write_text(yaml.safe_dump(content, sort_keys=False))
     try:
         rebuilt.run("dvc", "repro", "augment@xray")
@@ -279,7 +285,7 @@ def test_an_edited_plan_trains_anew_what_has_it_and_no_other_of_its_study(rebuil
 
 @pytest.mark.slow
 def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace) -> None:
-    pictures = [f"docs/{name}.jpg" for name in ("faces", "films")]
+    pictures = [f"docs/{name}.jpg" for name in ("faces", "xrays")]
 
     def said(*options: str) -> list[dict[str, Any]]:
         output = rebuilt.run("cnnstudy", "predict", *pictures, "--run", "alexnet", "--json", "--top", "8", *options)
@@ -307,9 +313,13 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(rebuilt: Workspace, s
 def test_a_wrong_value_stops_before_any_output_is_touched(rebuilt: Workspace) -> None:
     good = (rebuilt.path / "params.yaml").read_text()
     before = (rebuilt.path / paths.samples("faces")).read_bytes()
-    (rebuilt.path / "params.yaml").write_text(good.replace("image_size: 32", "image_size: wide"))
+    (rebuilt.path / "params.yaml").write_text(
+        re.sub(r"^    image_size: 32", "    image_size: wide", good, flags=re.MULTILINE)
+    )
     try:
-        assert "faces.image_size: 'wide' found; allowed: a valid integer" in rebuilt.run("dvc", "repro", code=255)
+        assert "studies.faces.image_size: 'wide' found; allowed: a valid integer" in rebuilt.run(
+            "dvc", "repro", code=255
+        )
         assert (rebuilt.path / paths.samples("faces")).read_bytes() == before
     finally:
         (rebuilt.path / "params.yaml").write_text(good)

@@ -13,17 +13,12 @@ pytestmark = pytest.mark.slow
 
 MODEL = """
 # @package _global_
+defaults: [/study/xray, _self_]
 model: rates
-studies:
-  xray: {path: "${sources.xray.path}"}
-plans:
-  xray:
-    aug0: {level: 0, rotation: 0, shift: 0.0, flip: false}
 runs:
-  slow: {study: xray, plan: aug0, net: xraynet, depth: 1, widths: reshi, training: {learning_rate: 0.0001}}
-  usual: {study: xray, plan: aug0, net: xraynet, depth: 1, widths: reshi}
-  fast: {study: xray, plan: aug0, net: xraynet, depth: 1, widths: reshi, training: {learning_rate: 0.01, epochs: 2}}
-finetuned: {}
+  slow: {study: xray, policy: aug0, net: xraynet, options: {depth: 1}, training: {learning_rate: 0.0001}}
+  usual: {study: xray, policy: aug0, net: xraynet, options: {depth: 1}}
+  fast: {study: xray, policy: aug0, net: xraynet, options: {depth: 1}, training: {learning_rate: 0.01, epochs: 2}}
 ablations:
   rates: {study: xray, axis: learning rate, runs: {fast: 0.01, slow: 0.0001, usual: 0.001}}
 """
@@ -32,7 +27,14 @@ ablations:
 def test_a_learning_rate_ablation_is_yaml_alone(tmp_path: Path, data_cache: Path) -> None:
     workspace = clone(tmp_path / "rates", data_cache)
     (workspace.path / "conf/model/rates.yaml").write_text(MODEL)
-    workspace.run("cnnstudy", "params", "model=rates", "profile=smoke", "xray.epochs=1")
+    workspace.run(
+        "cnnstudy",
+        "params",
+        "model=rates",
+        "profile=smoke",
+        "studies.xray.epochs=1",
+        "studies.xray.options.widths=reshi",
+    )
     workspace.run("cnnstudy", "repro")
     content = json.loads((workspace.path / "metrics/ablations/rates.json").read_text())
     assert [(row["run"], row["x"]) for row in content["rows"]] == [("slow", 0.0001), ("usual", 0.001), ("fast", 0.01)]
@@ -53,4 +55,4 @@ def test_a_learning_rate_ablation_is_yaml_alone(tmp_path: Path, data_cache: Path
 
 def _usual(root: Path) -> float:
     params = yaml.safe_load((root / "params.yaml").read_text())
-    return float(params["training"]["xray"]["learning_rate"])
+    return float(params["studies"]["xray"]["training"]["learning_rate"])

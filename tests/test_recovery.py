@@ -159,5 +159,5 @@ def test_a_lock_that_git_has_is_put_back(workspace: Workspace) -> None:
 
 
 def test_bad_params_stop_it(workspace: Workspace) -> None:
-    workspace.compose("faces.epochs=0")
-    assert "params.yaml: faces.epochs: 0 found; allowed: " in workspace.run("cnnstudy", "check", code=2)
+    workspace.compose("studies.faces.epochs=0")
+    assert "params.yaml: studies.faces.epochs: 0 found; allowed: " in workspace.run("cnnstudy", "check", code=2)

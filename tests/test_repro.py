@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 RUNS = ("xray-aug0", "xray-aug1")
 
 
-SETTINGS = ("profile=smoke", "xray.widths=reshi", "xray.epochs=1")
+SETTINGS = ("profile=smoke", "studies.xray.options.widths=reshi", "studies.xray.epochs=1")
 
 
 def prepare(folder: Path, cache: Path | None = None) -> Workspace:
@@ -77,7 +77,25 @@ def test_what_to_do_with_the_result_is_said_once(rebuilt: Workspace) -> None:
     lines = (rebuilt.path / "said.log").read_text().splitlines()
     said = [line for line in lines if "dvc push" in line or "git add" in line]
     assert said == ["dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage."]
-    assert not [line for line in lines if not line.partition(": ")[2].strip()]
+    of_stages = [line for line in lines if "@" in line.partition(":")[0]]
+    assert of_stages
+    assert not [line for line in of_stages if not line.partition(": ")[2].strip()]
+
+
+def test_it_says_how_far_it_is_each_result_and_all_of_them_at_the_end(rebuilt: Workspace) -> None:
+    lines = (rebuilt.path / "said.log").read_text().splitlines()
+    ended = [re.match(r"\[(\d+)/(\d+)\] ", line) for line in lines]
+    counts = [(int(found[1]), int(found[2])) for found in ended if found]
+    assert counts == [(place, len(counts)) for place in range(1, len(counts) + 1)]
+    for run in RUNS:
+        metrics = json.loads((rebuilt.path / f"metrics/runs/{run}.json").read_text())["base"]["test"]
+        result = f"evaluate@{run}: {metrics['accuracy']:.3f} on test ({metrics['accuracy_low']:.3f} to "
+        assert [line for line in lines if line.partition("] ")[2].startswith(result)]
+    head, *rows, last = lines[-2 - len(RUNS) :]
+    assert head.split()[:3] == ["net", "phase", "split"]
+    assert {row.split()[0] for row in rows} == {*RUNS}
+    assert "report/index.html" in last
+    assert "`make ui`" in last
 
 
 def test_two_stages_ran_at_once(rebuilt: Workspace) -> None:
@@ -116,26 +134,36 @@ def test_beside_another_one_it_is_one_line_and_exit_code_2(rebuilt: Workspace) -
     assert f"(PID {os.getpid()})" in line
 
 
+def stages(workspace: Workspace) -> set[str]:
+    """The names of all stages."""
+    return {line.split()[0] for line in workspace.run("dvc", "stage", "list").splitlines()}
+
+
 def test_only_what_changed_and_what_follows_is_looked_at(rebuilt: Workspace) -> None:
     before = (rebuilt.path / LOCK).read_bytes()
     (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
     lines = rebuilt.run("cnnstudy", "repro").splitlines()
-    assert {line.split(":")[0] for line in lines} <= {"ablate@augmentation", "report"}
+    assert {line.split(":")[0] for line in lines if not line.startswith("[")} & stages(rebuilt) <= {
+        "ablate@augmentation",
+        "report",
+    }
+    assert lines[0].startswith("ablate@augmentation: ")
     assert (rebuilt.path / LOCK).read_bytes() == before
 
 
 def test_a_target_and_what_it_needs(rebuilt: Workspace) -> None:
     (rebuilt.path / "metrics/ablations/augmentation.json").unlink()
-    (rebuilt.path / "data/plans/xray/aug0.csv").unlink()
+    (rebuilt.path / "data/xray/policies/aug0.csv").unlink()
     lines = rebuilt.run("cnnstudy", "repro", "train@xray-aug0").splitlines()
     assert "augment@xray" in {line.split(":")[0] for line in lines}
+    assert not [line for line in lines if "report/index.html" in line]  # no table of what may be old
     assert not (rebuilt.path / "metrics/ablations/augmentation.json").exists()
     rebuilt.run("cnnstudy", "repro")
 
 
 def test_after_a_failure_nothing_more_is_started(rebuilt: Workspace) -> None:
     # Of a few patients alone nothing severe can be told.
-    tied = "xray.drawn.train=40", "xray.drawn.site_label_correlation=1.0"
+    tied = "studies.xray.synthetic.train=40", "studies.xray.synthetic.options.site_label_correlation=1.0"
     rebuilt.compose(*SETTINGS, "audit.fail_on=[shortcut]", *tied)
     rebuilt.select(RUNS)
     said = rebuilt.run("cnnstudy", "repro", code=1)
@@ -153,8 +181,10 @@ def test_a_target_that_is_no_stage_is_one_line_and_exit_code_2(rebuilt: Workspac
 
 
 def test_a_bad_value_is_one_line_and_exit_code_2(rebuilt: Workspace) -> None:
-    rebuilt.compose("profile=smoke", "faces.epochs=0")
-    assert rebuilt.run("cnnstudy", "repro", code=2).startswith("error: params.yaml: faces.epochs: 0 found; allowed: ")
+    rebuilt.compose("profile=smoke", "studies.faces.epochs=0")
+    assert rebuilt.run("cnnstudy", "repro", code=2).startswith(
+        "error: params.yaml: studies.faces.epochs: 0 found; allowed: "
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,18 +12,18 @@ from cnnstudy.workspace import paths
 
 pytestmark = pytest.mark.slow
 
-FOLDER = "data/raw/films"
+FOLDER = "data/raw/xrays"
 
 
-def publish(folder: Path, films: int, environment: dict[str, str]) -> None:
-    """Commit `films` films of each class to a git repository of its own."""
-    random = np.random.default_rng(films)
+def publish(folder: Path, xrays: int, environment: dict[str, str]) -> None:
+    """Commit `xrays` xrays of each class to a git repository of its own."""
+    random = np.random.default_rng(xrays)
     for label in ("normal", "covid"):
-        for number in range(films):
-            file = folder / "films" / label / f"{number}.png"
+        for number in range(xrays):
+            file = folder / "xrays" / label / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(file), random.integers(0, 256, (64, 64), np.uint8))
-    for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", f"--message={films} films")):
+    for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", f"--message={xrays} xrays")):
         subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
 
 
@@ -33,8 +33,8 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     workspace = clone(tmp_path / "workspace")
     publish(tmp_path / "published", 10, workspace.environment)
     (workspace.path / FOLDER).parent.mkdir()
-    workspace.run("dvc", "import", str(tmp_path / "published"), "films", "--out", FOLDER)
-    workspace.compose("model=xraynet", "profile=smoke", "xray_data=folders", f"sources.xray.path={FOLDER}")
+    workspace.run("dvc", "import", str(tmp_path / "published"), "xrays", "--out", FOLDER)
+    workspace.compose("model=xraynet", "profile=smoke", "xray_data=folders", f"studies.xray.source.path={FOLDER}")
     workspace.run("dvc", "repro", "split@xray")
     assert len((workspace.path / paths.samples("xray")).read_text().splitlines()) == 1 + 20
     workspace.run("git", "add", "--all")
@@ -54,7 +54,7 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     assert len((workspace.path / paths.samples("xray")).read_text().splitlines()) == 1 + 24
     said = workspace.run("cnnstudy", "compare", "HEAD")
     assert "  xray: 20 images, then 24: 4 added, 20 other content" in said
-    assert "  modified data/raw/films/" in said
+    assert "  modified data/raw/xrays/" in said
 
     workspace.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     alone = Workspace(tmp_path / "clone", workspace.environment)
@@ -69,18 +69,18 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
 
 def test_a_source_that_is_gone_is_told_before_anything_is_touched(tmp_path: Path) -> None:
     (tmp_path / "workspace").mkdir()
-    workspace, films = clone(tmp_path / "workspace"), tmp_path / "published/films"
+    workspace, xrays = clone(tmp_path / "workspace"), tmp_path / "published/xrays"
     publish(tmp_path / "published", 10, workspace.environment)
     settings = "model=xraynet", "profile=smoke", "xray_data=folders"
-    workspace.compose(*settings, f"sources.xray.path={films}")
+    workspace.compose(*settings, f"studies.xray.source.path={xrays}")
     workspace.run("dvc", "repro", "split@xray")
     samples = (workspace.path / paths.samples("xray")).read_bytes()
-    films.rename(tmp_path / "moved")
-    line = f"error: params.yaml: sources.xray.path: '{films}' is no folder; allowed: an existing folder"
+    xrays.rename(tmp_path / "moved")
+    line = f"error: params.yaml: studies.xray.source.path: '{xrays}' is no folder; allowed: an existing folder"
     assert workspace.run("cnnstudy", "repro", "split@xray", code=2).splitlines() == [line]
     assert f"fix   parameters: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
-    workspace.compose(*settings, f"sources.xray.path={tmp_path}/moved", "xray.split.val=0.4")
-    (tmp_path / "moved").rename(films)
+    workspace.compose(*settings, f"studies.xray.source.path={tmp_path}/moved", "studies.xray.split.val=0.4")
+    (tmp_path / "moved").rename(xrays)
     said = workspace.run("dvc", "repro", "split@xray", code=255)
-    assert f"error: params.yaml: sources.xray.path: '{tmp_path}/moved' is no folder; allowed: " in said
+    assert f"error: params.yaml: studies.xray.source.path: '{tmp_path}/moved' is no folder; allowed: " in said
     assert (workspace.path / paths.samples("xray")).read_bytes() == samples

@@ -41,11 +41,12 @@ class Workspace:
     def select(self, runs: tuple[str, ...]) -> None:
         """Keep some runs in params.yaml, with what they need."""
         params = yaml.safe_load((self.path / "params.yaml").read_text())
-        for section in ("runs", "finetuned"):
+        for section in ("runs", "finetuned", "exported"):
             params[section] = {name: value for name, value in params[section].items() if name in runs}
         studies = {run["study"] for run in params["runs"].values()}
-        for section in ("studies", "plans"):
-            params[section] = {name: value for name, value in params[section].items() if name in studies}
+        params["studies"] = {name: value for name, value in params["studies"].items() if name in studies}
+        for study in {"faces", "xray"} - studies:
+            params.pop(f"{study}_data", None)
         for ablation in params["ablations"].values():
             ablation["runs"] = {name: value for name, value in ablation["runs"].items() if name in runs}
         params["ablations"] = {name: value for name, value in params["ablations"].items() if value["runs"]}

@@ -1,74 +1,110 @@
-"""`cnnstudy`: what is not a stage."""
+"""The command line `cnnstudy`, with the commands that are not stages."""
 
 import argparse
+import os
 from pathlib import Path
+from typing import Literal, NoReturn
 
 from cnnstudy.workspace.stage import reported_errors
+from cnnstudy.workspace.terminal import escaped, say
 
 
 def main() -> None:
-    """Parse the command line and do what it says; a user's mistake is one line and exit code 2."""
-    parser = argparse.ArgumentParser(prog="cnnstudy", description="Rebuild a published CNN study with DVC and MLflow.")
+    """Run the command on the command line; a user's mistake ends in one line and exit code 2."""
+    arguments = command_line().parse_args()
+    with reported_errors():
+        arguments.action(arguments)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of the command line, whose result has the function to call as `action`."""
+    parser = _Parser(prog="cnnstudy", description="Rebuild a published CNN study with DVC and MLflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("params", help="compose params.yaml from conf/, and check it")
-    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as of `dvc exp run -S`: model=mobilenet")
+    command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `dvc exp run -S`: profile=smoke")
     command.set_defaults(action=lambda arguments: write_params(arguments.overrides))
-    command = commands.add_parser("check", help="check params.yaml, and mend what a killed `dvc` left torn")
+    command = commands.add_parser("new", help="write a study of your own, conf/model/NAME.yaml, for your images")
+    command.add_argument("name", metavar="NAME", help="of the study: small letters, digits and hyphens")
+    command.add_argument("--data", type=_path, required=True, metavar="PATH", help="class folders, or a table")
+    command.add_argument("--net", metavar="NET", help="a file of models/; two that suit any images if not given")
+    command.add_argument("--file-column", default="", metavar="COLUMN", help="of the table, with the files' names")
+    command.add_argument("--label-column", default="", metavar="COLUMN", help="of the table, with the labels")
+    command.add_argument("--force", action="store_true", help="replace conf/model/NAME.yaml")
+    command.set_defaults(action=new)
+    command = commands.add_parser("check", help="check params.yaml, and repair DVC's files after a killed `dvc`")
     command.set_defaults(action=lambda arguments: check())
     command = commands.add_parser("repro", help="`dvc repro`, several stages at once")
-    command.add_argument("targets", nargs="*", metavar="STAGE", help="as of `dvc repro`; all if none is given")
+    command.add_argument("targets", nargs="*", metavar="STAGE", help="as for `dvc repro`; all if none is given")
     command.add_argument("-j", "--jobs", type=int, help="as many as cores and memory allow if not given")
     command.set_defaults(action=lambda arguments: rebuild(arguments.targets, arguments.jobs))
+    command = commands.add_parser("back", help="back to the last commit, after `dvc exp run` or `apply`")
+    command.set_defaults(action=lambda arguments: back())
+    command = commands.add_parser("experiments", help="what each experiment has changed, and what came of it")
+    orders = ("accuracy", "when", "name")
+    command.add_argument("--sort", choices=orders, default="accuracy", help="the best first if not given")
+    command.add_argument("--all", action="store_true", help="those on other commits too")
+    command.set_defaults(action=lambda arguments: experiments(arguments.sort, arguments.all))
     command = commands.add_parser("search", help="look for better hyperparameters of a run, with Optuna")
     command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
-    command.add_argument("--trials", type=int, required=True, help="in all, those of earlier calls included")
-    command.add_argument("--space", type=Path, help="what is tried; conf/search/<study>.yaml if not given")
-    command.add_argument("--seed", type=int, default=0, help="of the choices, not of the trainings; 0 if not given")
+    command.add_argument("--trials", type=int, required=True, help="in all, with those of earlier calls")
+    command.add_argument("--space", type=Path, help="the search space; conf/search/<study>.yaml if not given")
+    command.add_argument("--seed", type=int, default=0, help="of the sampler, not of the trainings; 0 if not given")
     command.add_argument("--storage", help="the address of a database; optuna.db in the root if not given")
     command.set_defaults(action=search)
     command = commands.add_parser("promote", help="register a run's net in MLflow as the champion of its study")
     command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
     _add_training(command)
     command.set_defaults(action=promote)
-    command = commands.add_parser("predict", help="what a net says of pictures")
-    command.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="a picture, or a folder of them")
+    command = commands.add_parser("predict", help="print a net's predictions for images")
+    command.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="an image, or a folder of images")
     nets = command.add_mutually_exclusive_group(required=True)
     nets.add_argument("--run", metavar="RUN", help="the net of a run: a key of runs in params.yaml")
-    nets.add_argument("--champion", choices=("faces", "xray"), help="the net that was promoted last in a study")
+    nets.add_argument("--champion", metavar="STUDY", help="the champion of a study, its last promoted net")
     _add_training(command)
     precisions = ("float32", "float16", "int8")
-    command.add_argument("--litert", choices=precisions, help="the run's net for phones, of the stage export")
-    command.add_argument("--top", type=int, default=3, help="how many classes are shown, the likeliest; 3 if not given")
-    command.add_argument("--json", action="store_true", help="a line of JSON for each picture")
+    command.add_argument("--litert", choices=precisions, help="the run's LiteRT file, from the stage export")
+    command.add_argument("--top", type=int, default=3, help="how many likely classes are printed; 3 if not given")
+    command.add_argument("--json", action="store_true", help="print a line of JSON for each image")
     command.set_defaults(action=predict)
-    command = commands.add_parser("compare", help="what differs between two commits, pictures included")
+    command = commands.add_parser("serve", help="serve a champion's predictions over HTTP on this machine")
+    command.add_argument("study", metavar="STUDY", help="the study of the champion")
+    command.add_argument("--port", type=int, default=5001, help="5001 if not given")
+    command.set_defaults(action=lambda arguments: serve(arguments.study, arguments.port))
+    command = commands.add_parser("compare", help="print what differs between two commits, and draw it")
     command.add_argument("a", metavar="A", help="a branch, tag, commit or experiment")
     command.add_argument("b", metavar="B", nargs="?", help="the same; the working tree if not given")
-    command.set_defaults(action=lambda arguments: compare(arguments.a, arguments.b))
-    command = commands.add_parser("latency", help="time the nets for phones on this machine, for the page and MLflow")
+    command.add_argument("--all", action="store_true", help="every file, parameter, metric and figure")
+    command.set_defaults(action=lambda arguments: compare(arguments.a, arguments.b, arguments.all))
+    command = commands.add_parser("latency", help="measure the latency of the LiteRT files on this machine")
     command.set_defaults(action=lambda arguments: latency())
     command = commands.add_parser("recipes", help="compare the best recipe with the report's on the same images")
-    command.add_argument("runs", metavar="RUN", nargs="+", help="of one study; keys of runs in params.yaml")
-    command.add_argument("--seeds", type=int, default=3, help="how many; 3 if not given")
+    command.add_argument("runs", metavar="RUN", nargs="+", help="runs of one study; keys of runs in params.yaml")
+    command.add_argument("--seeds", type=int, default=3, help="how many seeds; 3 if not given")
     command.set_defaults(action=lambda arguments: recipes(arguments.runs, arguments.seeds))
-    command = commands.add_parser("doctor", help="what stands between this machine and the result")
+    command = commands.add_parser("doctor", help="check this machine for problems, and print what to do")
     command.set_defaults(action=lambda arguments: doctor())
-    command = commands.add_parser("track", help="record in MLflow what DVC holds and MLflow does not")
+    command = commands.add_parser("track", help="log to MLflow the results of DVC that it lacks")
     command.set_defaults(action=lambda arguments: track())
-    command = commands.add_parser("ui", help="record, then serve the MLflow UI on this machine")
+    command = commands.add_parser("ui", help="do as track, then serve the MLflow UI on this machine")
     command.add_argument("--port", type=int, default=5000, help="5000 if not given")
     command.set_defaults(action=lambda arguments: ui(arguments.port))
-    command = commands.add_parser("app", help="try a net in the browser, on this machine; `make app` has what it needs")
+    command = commands.add_parser("app", help="try a net in the browser, on this machine; see `make app`")
     command.add_argument("--port", type=int, default=7860, help="7860 if not given")
     command.set_defaults(action=lambda arguments: app(arguments.port))
-    arguments = parser.parse_args()
-    with reported_errors():
-        arguments.action(arguments)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that escapes unknown arguments in its messages."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong with the arguments, and exit."""
+        super().error(escaped(message))
 
 
 def _path(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("'' found; allowed: a picture, or a folder of them")
+        raise argparse.ArgumentTypeError("'' found; allowed: an image, or a folder of images")
     return Path(text)
 
 
@@ -78,74 +114,121 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 
 def write_params(overrides: list[str]) -> None:
-    """Compose conf/ into params.yaml, as `dvc exp run` does; where a value is not allowed, that stays as it was.
+    """Compose conf/ into params.yaml; see `cnnstudy.commands.params`."""
+    from cnnstudy.commands.params import write_params
 
-    Raises:
-        UserError: conf/ has no such group, choice or key, or a value is not allowed.
-    """
-    from cnnstudy.config.compose import compose
-    from cnnstudy.data.sources import check_formats
-    from cnnstudy.workspace import files, paths
+    write_params(overrides)
 
-    with files.replacing(paths.PARAMS) as aside:
-        check_formats(compose(aside, overrides, paths.PARAMS))
+
+def new(arguments: argparse.Namespace) -> None:
+    """Write a study's file for a folder of images; see `cnnstudy.commands.new`."""
+    from cnnstudy.commands.new import new
+
+    columns = (arguments.file_column, arguments.label_column)
+    new(arguments.name, arguments.data, arguments.net, columns, arguments.force)
 
 
 def check() -> None:
-    """Check params.yaml, and mend DVC's own files; see `cnnstudy.commands.repro`."""
+    """Check params.yaml and the sources, and repair DVC's own files; see `cnnstudy.commands.repro`."""
     from cnnstudy.commands import repro
+    from cnnstudy.config.params import read_params
+    from cnnstudy.data.sources import require_sources
 
     repro.check()
+    require_sources(read_params())
 
 
 def rebuild(targets: list[str], jobs: int | None = None) -> None:
-    """Check, then bring stages up to date; see `cnnstudy.commands.repro`."""
+    """Check params.yaml, then bring stages up to date; see `cnnstudy.commands.repro`."""
     from cnnstudy.commands import repro
 
     repro.rebuild(targets, jobs)
 
 
+def back() -> None:
+    """Put the workspace back to the last commit; see `cnnstudy.commands.back`."""
+    from cnnstudy.commands.back import back
+
+    back()
+
+
+def experiments(order: Literal["accuracy", "when", "name"], of_all_commits: bool) -> None:
+    """List experiments; see `cnnstudy.commands.experiments`."""
+    from cnnstudy.commands.experiments import list_experiments
+
+    list_experiments(order, of_all_commits)
+
+
 def search(arguments: argparse.Namespace) -> None:
-    """Bring a run's data up to date, make the trials that are missing, and print the best and how to apply it.
+    """Bring a run's data up to date, run the missing trials, and print the best and how to apply it.
 
     Raises:
-        UserError: a wrong argument, space or parameter, or a database that can't be opened.
-        SystemExit: with code 1, where a stage failed.
+        UserError: an argument, the search space or a parameter is wrong, or the database can't be opened.
+        SystemExit: with code 1 if a stage failed.
     """
     from cnnstudy.config.params import read_params
     from cnnstudy.search import start
 
     job = start.checked(read_params(), arguments)
-    rebuild([f"augment@{job.params.runs[job.run].study}"])
+    rebuild([f"augment@{job.params.all_runs[job.run].study}"])
     start.search(job, arguments.trials)
 
 
 def promote(arguments: argparse.Namespace) -> None:
-    """Register a run's net as the champion of its study, and say so.
+    """Register a run's net as the champion of its study, and print its version.
 
     Raises:
-        UserError: a wrong argument, a net that may not be promoted, or a store that refuses.
+        UserError: an argument is wrong, the net may not be promoted, or the store refuses.
     """
     from cnnstudy.config.params import read_params
     from cnnstudy.serving import choice, promote
 
     params = read_params()
-    print(promote.promote(params, choice.choose(params, arguments.run, arguments.phase, arguments.seed)))
+    say(promote.promote(params, choice.choose(params, arguments.run, arguments.phase, arguments.seed)))
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Print what a net says of pictures.
+    """Print a net's predictions for images.
 
     Raises:
-        UserError: a wrong argument, a net that is not there, or no picture that can be read.
+        UserError: an argument is wrong, there is no such net, or no image can be read.
     """
+    from cnnstudy.config.params import read_params
+    from cnnstudy.errors import UserError
+    from cnnstudy.serving import choice
+
+    # The mistakes that can be told at once: to load a net takes seconds.
+    if not any(_holds_files(path) for path in arguments.paths):
+        names = " ".join(map(str, arguments.paths))
+        raise UserError(f"{names}: no file there; allowed: a picture, or a folder of them")
+    if arguments.run:
+        its = choice.choose(read_params(), arguments.run, arguments.phase, arguments.seed)
+        if not arguments.litert:
+            choice.require_trained(its)
     from cnnstudy.serving.predict import predict
 
     predict(arguments)
 
 
-def compare(a: str, b: str | None) -> None:
-    """Print what differs between two commits, and draw it.
+def _holds_files(path: Path) -> bool:
+    return any(names for _, _, names in os.walk(path)) if path.is_dir() else path.exists()
+
+
+def serve(study: str, port: int) -> None:
+    """Serve a study's champion; see `cnnstudy.serving.server`.
+
+    Raises:
+        UserError: there is no champion, a limit is not allowed, or the port is taken.
+    """
+    from cnnstudy.commands.ui import require_free
+    from cnnstudy.serving import server
+
+    require_free(port)
+    server.serve(study, port)
+
+
+def compare(a: str, b: str | None, is_everything: bool) -> None:
+    """Print the differences between two commits, and draw them.
 
     Raises:
         UserError: there is no such commit.
@@ -154,11 +237,11 @@ def compare(a: str, b: str | None) -> None:
     from cnnstudy.config.params import read_params
 
     read_params()
-    compare(a, b)
+    compare(a, b, is_everything)
 
 
 def latency() -> None:
-    """Time every net for phones on one thread, write metrics/export/latency.json, and print it.
+    """Measure the latency of every LiteRT file on one thread, write metrics/export/latency.json, and print it.
 
     Raises:
         UserError: params.yaml holds a value that is not allowed, or a net is not exported.
@@ -168,42 +251,43 @@ def latency() -> None:
     from cnnstudy.export.litert import PRECISIONS
     from cnnstudy.workspace import paths
 
-    for run, its in write_latency(read_params())["runs"].items():
-        for each in PRECISIONS:
-            print(f"{run} {each}: {its[each]['median_ms']:.2f} ms, 95 % within {its[each]['p95_ms']:.2f} ms")
-    print(f"{paths.LATENCY} is written; `dvc repro report` shows it")
+    for run, times in write_latency(read_params())["runs"].items():
+        for precision in PRECISIONS:
+            median, high = times[precision]["median_ms"], times[precision]["p95_ms"]
+            say(f"{run} {precision}: {median:.2f} ms, 95 % within {high:.2f} ms")
+    say(f"{paths.LATENCY} is written; `dvc repro report` shows it")
 
 
 def recipes(runs: list[str], seeds: int) -> None:
-    """Compare recipes; see `cnnstudy.commands.recipes`."""
+    """Compare the best recipe with the report's; see `cnnstudy.commands.recipes`."""
     from cnnstudy.commands.recipes import compare_recipes
 
     compare_recipes(runs, seeds)
 
 
 def doctor() -> None:
-    """Print what is right and what to do; see `cnnstudy.commands.doctor`."""
+    """Print the checks of this machine and what to do; see `cnnstudy.commands.doctor`."""
     from cnnstudy.commands.doctor import doctor
 
     doctor()
 
 
 def track() -> None:
-    """Record in MLflow what DVC holds; see `cnnstudy.commands.ui`."""
+    """Log the results of DVC to MLflow; see `cnnstudy.commands.ui`."""
     from cnnstudy.commands.ui import track
 
     track()
 
 
 def ui(port: int) -> None:
-    """Record, then serve MLflow's UI; see `cnnstudy.commands.ui`."""
+    """Log the results of DVC to MLflow, then serve its UI; see `cnnstudy.commands.ui`."""
     from cnnstudy.commands.ui import serve
 
     serve(port)
 
 
 def app(port: int) -> None:
-    """Serve a page that shows what the trained nets say about a picture.
+    """Serve a page that shows the predictions of the trained nets for an image.
 
     Raises:
         UserError: Gradio is not installed, no run is trained, or the port is taken.

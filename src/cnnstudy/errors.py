@@ -1,5 +1,5 @@
-"""Mistakes a user can mend."""
+"""The exception for mistakes that a user can correct."""
 
 
 class UserError(ValueError):
-    """A mistake in parameters or data, said in one line: where, what, and what is allowed."""
+    """A mistake in parameters, data or arguments; its message names the place, the value and what is allowed."""

@@ -1,4 +1,4 @@
-"""A run's net as its training left it: of the last phase and of the first seed, unless another folder is given."""
+"""A run's trained net: of the last phase and the first seed, unless another folder is given."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,7 +7,6 @@ from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import read_predictions, require_classes
-from cnnstudy.nets import specs
 from cnnstudy.tracking import keys as tracking
 from cnnstudy.workspace import paths
 
@@ -16,51 +15,52 @@ if TYPE_CHECKING:
 
 
 def folder(params: Params, run: str) -> Path:
-    """Where its weights and predictions are."""
+    """Return the folder of a run's weights and predictions."""
     return paths.seed(run, params.phases(run)[-1], params.seeds[0])
 
 
 def classes(params: Params, run: str) -> tuple[str, ...]:
-    """What its outputs stand for, in their order.
+    """Return the classes of a run's outputs, in order.
 
     Raises:
-        UserError: the parameters have them in another order than the run was trained with.
+        UserError: the parameters have the classes in another order than the run was trained with.
     """
-    study = params.runs[run].study
+    study = params.all_runs[run].study
     table = samples.read_samples(study)
-    found = samples.present_classes(params.study(study).classes, table)
+    present = samples.present_classes(params.studies[study].classes, table)
     if (predictions := paths.predictions(folder(params, run))).is_file():
-        require_classes(read_predictions(predictions), found, table["label"].to_numpy(), study)
-    return found
+        require_classes(read_predictions(predictions), present, table["label"].to_numpy(), study)
+    return present
 
 
 def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:
-    """The first parameter, of `keys` if any, that is not what the run's stages in dvc.lock were done with; '' if none.
+    """Return a line on the first parameter (of `keys`, if any) that has changed since the run's stages; '' if none.
 
-    In a line that says so.
+    dvc.lock holds the parameters with which the stages were run.
     """
     lock = tracking.read_lock()
     return tracking.changed(lock, params, tracking.stages_of(params, run), keys)
 
 
-def load(params: Params, run: str, where: Path | None = None) -> "keras.Sequential":
-    """The net in float32, for input [B, side, side, 3] in [0, 1], with the BatchNorm statistics that count.
+def load(params: Params, run: str, where: Path | None = None) -> "keras.Model":
+    """Load a run's net in float32, for input [B, side, side, 3] in [0, 1], with the BatchNorm statistics in use.
 
     Raises:
-        UserError: the run is not trained, or not as the parameters say by now, or its file is broken.
+        UserError: the run is not trained, its parameters have changed since, or the file of weights is broken.
     """
     weights = paths.weights(where or folder(params, run))
     if not weights.is_file():
         raise UserError(f"{weights}: no such file; `cnnstudy repro` trains {run}, `dvc pull` fetches it")
-    settings = params.runs[run]
-    shaping = (f"runs.{run}", f"{settings.study}.image_size", f"training.{settings.study}.dropout")
+    settings = params.all_runs[run]
+    section = f"studies.{settings.study}"
+    keys = ("image_size", "options", "training.dropout", "training.head_dropout")
+    shaping = (f"runs.{run}", f"pretrained.{run}", *(f"{section}.{key}" for key in keys))
     if problem := changed(params, run, shaping):
         raise UserError(f"{problem}; `cnnstudy repro` trains {run} anew")
-    from cnnstudy.nets import build
+    from cnnstudy.models import assemble
 
-    # Dropout does nothing here, but has a state of its own in the file.
-    layers = specs.of_run(params, run, len(classes(params, run)))
-    model = build.build_plain(layers, params.study(settings.study).image_size)
+    # Dropout does nothing in prediction, but the file holds the state of its random generator.
+    model = assemble.build_plain(assemble.design_of(params, run, len(classes(params, run))))
     try:
         model.load_weights(weights)
     except (OSError, ValueError, KeyError) as error:

@@ -4,6 +4,8 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +18,8 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from synthetic_runs import params_with, write_samples
 
+# What a page that was killed has left.
+LEFT = "cnnstudy-app-left"
 COMMAND = str(Path(sys.executable).with_name("cnnstudy"))
 
 pytestmark = pytest.mark.skipif(
@@ -55,6 +59,7 @@ def address(folder: Path, proxy: socket.socket) -> Iterator[str]:
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), outside)
     own = {"no_proxy": "127.0.0.1", "TMPDIR": str(folder)}
     command = [COMMAND, "app", "--port", str(port)]
+    (folder / LEFT).mkdir()
     with subprocess.Popen(
         command, cwd=folder, env=os.environ | proxies | own, stdout=subprocess.PIPE, text=True
     ) as server:
@@ -102,7 +107,7 @@ def test_it_answers_at_once_and_asks_nothing_of_the_network(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_a_picture_of_ones_own_is_answered_and_a_broken_one_named(
+def test_an_image_of_ones_own_is_predicted_and_a_broken_one_named(
     shown: tuple[Page, list[str]], tmp_path: Path
 ) -> None:
     page, complaints = shown
@@ -113,12 +118,12 @@ def test_a_picture_of_ones_own_is_answered_and_a_broken_one_named(
     page.locator(".examples button").nth(3).click()
     expect(page.locator(".confidence-set")).to_have_count(8)
     expect(page.get_by_text("can't be read")).to_have_count(0)
-    expect(page.locator("#looks img")).to_be_visible()
+    expect(page.locator("#gradcam img")).to_be_visible()
     Image.fromarray(np.full((30, 40, 3), 200, np.uint8)).save(tmp_path / "grey.jpg")
-    sources = [page.locator(f"#{name} img").get_attribute("src") or "" for name in ("picture", "looks")]
+    sources = [page.locator(f"#{name} img").get_attribute("src") or "" for name in ("image", "gradcam")]
     page.locator("input[type=file]").set_input_files(tmp_path / "grey.jpg")
     expect(page.get_by_text("grey")).to_be_visible()
-    for name, source in zip(("picture", "looks"), sources, strict=True):
+    for name, source in zip(("image", "gradcam"), sources, strict=True):
         expect(page.locator(f"#{name} img")).not_to_have_attribute("src", source)
     assert complaints == []
 
@@ -137,3 +142,16 @@ def test_a_port_that_is_taken_is_said(folder: Path, address: str) -> None:
     done = subprocess.run([COMMAND, "app", "--port", port], cwd=folder, capture_output=True, text=True, check=False)
     line = f"error: --port: {port} found; allowed: a port of this machine that is free\n"
     assert (done.returncode, done.stderr) == (2, line)
+
+
+@pytest.mark.parametrize("headers", [{"Host": "example.org"}, {"Origin": "http://example.org"}])
+def test_a_foreign_page_is_refused(address: str, headers: dict[str, str]) -> None:
+    for path in ("/", "/gradio_api/upload"):
+        request = urllib.request.Request(f"{address}{path}", b"" if path != "/" else None, headers)
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request, timeout=60)
+
+
+def test_what_a_killed_page_left_is_gone(folder: Path, address: str) -> None:
+    assert not (folder / LEFT).exists()
+    assert len(list(folder.glob("cnnstudy-app-*/"))) == 1

@@ -3,36 +3,34 @@
 from pathlib import Path
 from typing import Any
 
+import built
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
-from cnnstudy.config.schema import Params, StudyName
-from cnnstudy.data import audit, duplicates, ingest, splits
+from cnnstudy.config.schema import Params
+from cnnstudy.data import duplicates, ingest, splits
+from cnnstudy.data.audit import findings
 
-ROOT = Path(__file__).parents[2]
-CAME, USED = "as it came", "as it is used"
-
-
-def parameters(study: StudyName, source: Path, **settings: Any) -> Params:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    content["sources"][study] = {"format": "folders", "path": str(source)}
-    for key, value in settings.items():
-        content[study][key] |= value
-    return Params.model_validate(content)
+RAW, USED = "raw", "used"
 
 
-def audited(params: Params, study: StudyName, folder: Path) -> dict[str, Any]:
+def parameters(study: str, source: Path, **settings: Any) -> Params:
+    changes: dict[str, Any] = {f"studies__{study}__split__{key}": value for key, value in settings.items()}
+    changes[f"studies__{study}__source"] = {"format": "folders", "path": str(source)}
+    return built.params(**changes)
+
+
+def audited(params: Params, study: str, folder: Path) -> dict[str, Any]:
     """Ingest, split and audit, as the stages do."""
-    settings = params.study(study)
+    settings = params.studies[study]
     tables = ingest.write(ingest.find(params, study), "x", settings.image_size, folder / "images.npy")
     images = np.load(folder / "images.npy", mmap_mode="r")
     copies = duplicates.copies(tables.samples["sha256"], images)
     assigned = splits.assign(study, tables.samples, copies, settings.split, 0)
     table = tables.samples.assign(**assigned.drop(columns="id"))
-    return audit.audit(table, images, tables.rejects, settings.classes)
+    return findings.audit(table, images, tables.rejects, settings.classes)
 
 
 def checks(content: dict[str, Any], view: str) -> dict[str, tuple[str, int]]:
@@ -41,8 +39,14 @@ def checks(content: dict[str, Any], view: str) -> dict[str, tuple[str, int]]:
     return {each["check"]: (each["severity"], each["count"]) for each in found if each["severity"] != "info"}
 
 
+def probed(content: dict[str, Any], target: str) -> dict[str, float]:
+    """Return how well a model predicts the class or the split without the image, in the data as used."""
+    (row,) = [each for each in content["metadata_probe"] if (each["data"], each["target"]) == (USED, target)]
+    return {name: value for name, value in row.items() if name not in ("data", "target")}
+
+
 class Folder:
-    """Images in folders, each another picture of noise."""
+    """Write images of noise into folders, each a different one."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.rng = root, np.random.default_rng(0)
@@ -76,12 +80,13 @@ def faces(tmp_path: Path) -> Folder:
 
 
 def test_a_clean_set_has_nothing_to_warn_of(faces: Folder, tmp_path: Path) -> None:
-    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
-    assert checks(content, USED) == {"balance": ("warning", 0)}  # six classes have no images
+    content = audited(parameters("faces", faces.root), "faces", tmp_path)
+    # Six classes have no images, and nothing says who is on those there are.
+    assert checks(content, USED) == {"balance": ("warning", 0), "groups": ("warning", 120)}
     assert "neutral (0)" in content["findings"][USED][0]["advice"]
     assert (content["images"], content["rejected"], content["dropped"]) == (120, 0, 0)
     assert content["balance"]["tune"]["happy"] == 20
-    assert content["not used"] == []
+    assert content["not_used"] == []
 
 
 def test_copies_are_found_and_what_they_spoil_is_taken_out(faces: Folder, tmp_path: Path) -> None:
@@ -90,29 +95,29 @@ def test_copies_are_found_and_what_they_spoil_is_taken_out(faces: Folder, tmp_pa
     faces.copy("TUNE/sad/01.jpg", "TRAIN/sad/y.jpg", again=True)
     faces.copy("TRAIN/happy/00.jpg", "TRAIN/sad/x.jpg")
     faces.copy("TUNE/happy/02.jpg", "TUNE/happy/x.jpg")
-    content = audited(parameters("faces", faces.root, split={}), "faces", tmp_path)
-    assert checks(content, CAME)["leak"] == ("severe", 4)
-    kind = next(each["kind"] for each in content["findings"][CAME] if each["check"] == "leak")
-    assert kind == "the same picture in two splits (2 of them byte-identical)"
-    assert checks(content, CAME)["conflict"] == ("severe", 2)
+    content = audited(parameters("faces", faces.root), "faces", tmp_path)
+    assert checks(content, RAW)["leak"] == ("severe", 4)
+    kind = next(each["kind"] for each in content["findings"][RAW] if each["check"] == "leak")
+    assert kind == "the same image in two splits (2 of them byte-identical)"
+    assert checks(content, RAW)["conflict"] == ("severe", 2)
     used = checks(content, USED)
     assert not {"leak", "conflict"} & set(used)
     assert used["copies"] == ("warning", 2)
     assert content["dropped"] == 4
-    assert {each["kind"] for each in content["not used"]} == {
+    assert {each["kind"] for each in content["not_used"]} == {
         "dropped: a copy, or the same person, is in tune",
-        "dropped: the same picture is under another class too",
+        "dropped: the same image is under another class too",
     }
-    assert audit.failures(content, ["leak", "conflict"]) == []
+    assert findings.failures(content, ["leak", "conflict"]) == []
 
 
 def test_what_is_kept_on_request_can_stop_the_training(faces: Folder, tmp_path: Path) -> None:
     faces.copy("TUNE/happy/00.jpg", "TRAIN/happy/x.jpg")
-    content = audited(parameters("faces", faces.root, split={"leaks": "keep"}), "faces", tmp_path)
-    assert audit.failures(content, ["leak"]) == [
-        "leak: the same picture in two splits (2 of them byte-identical), 2 images"
+    content = audited(parameters("faces", faces.root, leaks="keep"), "faces", tmp_path)
+    assert findings.failures(content, ["leak"]) == [
+        "leak: the same image in two splits (2 of them byte-identical), 2 images"
     ]
-    assert audit.failures(content, ["shortcut", "conflict"]) == []
+    assert findings.failures(content, ["shortcut", "conflict"]) == []
 
 
 def test_a_class_of_one_file_type_is_a_shortcut(tmp_path: Path) -> None:
@@ -121,11 +126,11 @@ def test_a_class_of_one_file_type_is_a_shortcut(tmp_path: Path) -> None:
         folder.add(f"happy/{i}.png")
         folder.add(f"sad/{i}.jpg")
         folder.add(f"anger/{i}.jpg")
-    content = audited(parameters("faces", folder.root, split={}), "faces", tmp_path)
+    content = audited(parameters("faces", folder.root), "faces", tmp_path)
     assert checks(content, USED)["shortcut"][0] == "severe"
-    scores = content["what a model tells without the picture"][f"the class, {USED}"]
-    assert scores["file type alone"] > 0.6 > scores["by chance"]
-    assert audit.failures(content, ["shortcut"])[0].startswith("shortcut: ")
+    probe = probed(content, "class")
+    assert probe["file_type_alone"] > 0.6 > probe["chance"]
+    assert findings.failures(content, ["shortcut"])[0].startswith("shortcut: ")
 
 
 def test_a_class_in_colour_beside_a_grey_one_is_a_shortcut(tmp_path: Path) -> None:
@@ -133,28 +138,28 @@ def test_a_class_in_colour_beside_a_grey_one_is_a_shortcut(tmp_path: Path) -> No
     for i in range(40):
         folder.add(f"normal/{i}.jpg")
         folder.add(f"covid/{i}.jpg", mode="RGB")
-    content = audited(parameters("xray", folder.root, split={}), "xray", tmp_path)
+    content = audited(parameters("xray", folder.root), "xray", tmp_path)
     finding = next(each for each in content["findings"][USED] if each["check"] == "shortcut")
     assert finding["severity"] == "severe"
-    assert "tells the class: 1.000" in finding["kind"]
-    assert content["what a model tells without the picture"][f"the class, {USED}"]["colour mode alone"] == 1.0
+    assert "predicts the class: 1.000" in finding["kind"]
+    assert probed(content, "class")["colour_mode_alone"] == 1.0
 
 
-def test_a_patient_on_both_sides_of_a_hinted_split_is_found() -> None:
+def test_a_patient_on_both_sides_of_a_source_s_split_is_found() -> None:
     rng = np.random.default_rng(0)
     count = 40
     samples = pd.DataFrame({
         "id": range(count), "label": ["normal", "covid"] * 20, "group": [f"p{i // 2}" for i in range(count)],
-        "hint": ["train"] * 30 + ["test"] * 10, "source": "x", "path": [f"{i}.png" for i in range(count)],
+        "source_split": ["train"] * 30 + ["test"] * 10, "source": "x", "path": [f"{i}.png" for i in range(count)],
         "sha256": [str(i) for i in range(count)], "width": 9, "height": 9, "mode": "L", "bytes": 9,
     })  # fmt: skip
     samples.loc[35, "group"] = "p0"
     params = parameters("xray", Path("/"))
-    assigned = splits.assign("xray", samples, np.arange(count), params.xray.split, 0)
+    assigned = splits.assign("xray", samples, np.arange(count), params.studies["xray"].split, 0)
     images = rng.integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
     table = samples.assign(**assigned.drop(columns="id"))
-    content = audit.audit(table, images, pd.DataFrame({"path": []}), params.xray.classes)
-    assert checks(content, CAME)["leak"] == ("severe", 3)
+    content = findings.audit(table, images, pd.DataFrame({"path": []}), params.studies["xray"].classes)
+    assert checks(content, RAW)["leak"] == ("severe", 3)
     assert "leak" not in checks(content, USED)
     assert content["dropped"] == 2
 
@@ -164,28 +169,29 @@ def test_what_a_source_puts_into_no_split_is_on_no_side_of_one() -> None:
     count = 80
     is_split = np.arange(count) >= 40
     table = pd.DataFrame({
-        "id": range(count), "label": ["normal", "covid"] * 40, "group": "", "hint": np.where(is_split, "train", ""),
-        "source": np.where(is_split, "x", "y"), "path": [f"{'yx'[int(own)]}/{i}.png" for i, own in enumerate(is_split)],
+        "id": range(count), "label": ["normal", "covid"] * 40, "group": "",
+        "source_split": np.where(is_split, "train", ""), "source": np.where(is_split, "x", "y"),
+        "path": [f"{'yx'[int(own)]}/{i}.png" for i, own in enumerate(is_split)],
         "sha256": [str(i) for i in range(count)], "width": np.where(is_split, 9, 8), "height": 9, "mode": "L",
         "bytes": 9, "split": "train", "reason": "", "copy": range(count), "family": range(count),
     })  # fmt: skip
-    table.loc[60:, "hint"] = "test"
+    table.loc[60:, "source_split"] = "test"
     table.loc[40, ["sha256", "copy", "family"]] = table.loc[0, ["sha256", "copy", "family"]]
     images = np.random.default_rng(0).integers(0, 256, (count, 9, 9, 3), dtype=np.uint8)
-    content = audit.audit(table, images, pd.DataFrame({"path": []}), parameters("xray", Path("/")).xray.classes)
-    assert {"leak", "drift"}.isdisjoint(checks(content, CAME))
-    assert checks(content, CAME)["copies"] == ("warning", 2)
+    content = findings.audit(table, images, pd.DataFrame({"path": []}), built.params().studies["xray"].classes)
+    assert {"leak", "drift"}.isdisjoint(checks(content, RAW))
+    assert checks(content, RAW)["copies"] == ("warning", 2)
     table.loc[60, ["sha256", "copy", "family"]] = table.loc[0, ["sha256", "copy", "family"]]
-    content = audit.audit(table, images, pd.DataFrame({"path": []}), parameters("xray", Path("/")).xray.classes)
-    assert checks(content, CAME)["leak"] == ("severe", 3)
+    content = findings.audit(table, images, pd.DataFrame({"path": []}), built.params().studies["xray"].classes)
+    assert checks(content, RAW)["leak"] == ("severe", 3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("tie", "expected"), [(0.0, False), (1.0, True)])
-def test_drawn_films_tied_to_their_site_are_found(tmp_path: Path, tie: float, expected: bool) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    content["xray"]["drawn"] |= {"train": 60, "test": 20, "site_label_correlation": tie}
-    found = checks(audited(Params.model_validate(content), "xray", tmp_path), USED)
+def test_synthetic_xrays_tied_to_their_site_are_found(tmp_path: Path, tie: float, expected: bool) -> None:
+    size = {"studies__xray__synthetic__train": 60, "studies__xray__synthetic__test": 20}
+    tied = {"studies__xray__synthetic__options__site_label_correlation": tie}
+    found = checks(audited(built.params(**size, **tied), "xray", tmp_path), USED)
     assert (found.get("shortcut", ("", 0))[0] == "severe") == expected
 
 
@@ -194,12 +200,12 @@ def test_the_copies_that_matter_most_are_shown_first() -> None:
         "id": range(7), "copy": [0, 0, 1, 1, 2, 2, 3], "label": list("aaabaaa"),
         "split": ["train", "val", "train", "train", "train", "train", "train"],
     })  # fmt: skip
-    assert audit.copies_shown(table, most=2) == [[2, 3], [0, 1]]
+    assert findings.copies_shown(table, most=2) == [[2, 3], [0, 1]]
 
 
 def test_the_balance_is_drawn(tmp_path: Path) -> None:
-    table = audit.balance(pd.DataFrame({"label": list("abb")}), pd.DataFrame({"split": ["val", "train", "train"]}),
+    table = findings.balance(pd.DataFrame({"label": list("abb")}), pd.DataFrame({"split": ["val", "train", "train"]}),
                           ("a", "b"))  # fmt: skip
     assert table.to_numpy().tolist() == [[0, 1], [2, 0]]
-    audit.save_balance(table, tmp_path / "balance.png")
+    findings.save_balance(table, tmp_path / "balance.png")
     assert (tmp_path / "balance.png").stat().st_size > 1000

@@ -55,7 +55,7 @@ def test_deep_grey_is_scaled_by_its_range(tmp_path: Path) -> None:
 def test_one_broken_pixel_leaves_a_deep_film_as_bright_as_it_is(tmp_path: Path) -> None:
     values = np.tile(np.linspace(0, 4095, 64).astype(np.uint16), (64, 1))
     values[3, 5] = 65535
-    pixels = read(tmp_path, "film.png", encoded(Image.fromarray(values), "PNG")).pixels
+    pixels = read(tmp_path, "xray.png", encoded(Image.fromarray(values), "PNG")).pixels
     assert pixels[0, -1, 0] > 230
 
 
@@ -64,7 +64,7 @@ def test_a_deep_film_whose_0_is_white_is_no_negative(tmp_path: Path) -> None:
     content = encoded(Image.fromarray(values), "TIFF")
     black_is_zero, white_is_zero = (struct.pack("<HHIH", 262, 3, 1, what) for what in (1, 0))
     assert content.count(black_is_zero) == 1
-    pixels = read(tmp_path, "film.tiff", content.replace(black_is_zero, white_is_zero)).pixels
+    pixels = read(tmp_path, "xray.tiff", content.replace(black_is_zero, white_is_zero)).pixels
     assert pixels[0, 0, 0] > 235
     assert pixels[0, -1, 0] < 20
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cnnstudy.data import duplicates, synth
-from cnnstudy.data.synth import faces, films
+from cnnstudy.data import duplicates
+from cnnstudy.data.synth import faces, xrays
 
 
 def small(image: Image.Image) -> np.ndarray:
@@ -23,11 +23,11 @@ def saved(image: Image.Image, size: int, quality: int) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def originals() -> list[Image.Image]:
-    """Faces and films, 200 pixels wide."""
-    drawn = [faces.render(faces.specify(label, "train", i, 0), 200) for label in synth.FACES for i in range(4)]
-    return [Image.fromarray(image) for image in drawn] + [
-        Image.fromarray(films.render(films.specify(label, "train", 6 * i, 0), 200))
-        for label in synth.FILMS
+    """Faces and chest X-rays, 200 pixels wide."""
+    shown = [faces.render(faces.specify(label, "train", i, 0), 200) for label in faces.CLASSES for i in range(4)]
+    return [Image.fromarray(image) for image in shown] + [
+        Image.fromarray(xrays.render(xrays.specify(label, "train", 6 * i, 0), 200))
+        for label in xrays.CLASSES
         for i in range(8)
     ]
 

@@ -83,6 +83,33 @@ def test_a_broken_picture_is_read_or_rejected(
         assert read.pixels.dtype == np.uint8
 
 
+PARTS = st.one_of(
+    st.sampled_from(
+        ["train", "Testing", "test_old", "masks", "covid", "NORMAL", "@eaDir", "images", "0", "patient1", "..."]
+    ),
+    st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8),
+).filter(lambda name: name not in (".", "..") and len(name.encode()) < 200)
+
+
+@SETTINGS
+@given(
+    st.lists(st.lists(PARTS, min_size=1, max_size=4), min_size=1, max_size=6),
+    st.sampled_from(["folders", "radiography"]),
+)
+def test_folders_of_any_name_are_listed_once_each_or_refused(paths: list[list[str]], form: str) -> None:
+    with TemporaryDirectory() as folder:
+        root = Path(folder).resolve() / "source"
+        root.mkdir()
+        for parts in paths:
+            with suppress(OSError):  # a name that is a file already
+                (root / "/".join(parts)).parent.mkdir(parents=True, exist_ok=True)
+                (root / "/".join(parts)).write_bytes(PICTURES[2])
+        with suppress(UserError):
+            found = sources.find(form, root, {"covid", "normal"})
+            assert len(found) == sum(path.is_file() for path in root.rglob("*"))
+            assert not [each for each in found if not each.reason and "masks" in each.path.split("/")[:-1]]
+
+
 def saved(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
@@ -118,6 +145,7 @@ COLUMNS = {
     "kaggle_affectnet": ("pth", "label"),
     "fer2013": ("emotion", "pixels", "Usage"),
     "ieee8023": ("patientid", "finding", "view", "modality", "folder", "filename"),
+    "csv": ("file", "label", "split", "patient"),
 }
 TABLES = {
     "affectnet": ("Manually_Annotated_file_lists/training.csv", "Manually_Annotated_file_lists/validation.csv"),
@@ -125,6 +153,7 @@ TABLES = {
     "fer2013": ("fer2013.csv",),
     "ieee8023": ("metadata.csv",),
     "legend": ("data/legend.csv",),
+    "csv": ("table.csv",),
 }
 COLUMNS["legend"] = ("user.id", "image", "emotion")
 IMAGES = {"affectnet": "Manually_Annotated_Images", "ieee8023": "images", "legend": "images"}

@@ -1,29 +1,26 @@
 """From sources to samples.csv, images.npy and rejects.csv; nothing is lost on the way."""
 
-import copy
 import os
 from pathlib import Path
 from typing import Any
 
+import built
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from cnnstudy.config.schema import Params
 from cnnstudy.data import ingest, sources
 from cnnstudy.errors import UserError
 
-ROOT = Path(__file__).parents[2]
-CONTENT: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+SPELLINGS = {name: [name] for name in built.FACES} | {"anger": ["angry"], "happy": ["happiness"], "sad": ["sadness"]}
 
 
 def params(study: str, form: str, path: Path, **settings: Any) -> Params:
-    content = copy.deepcopy(CONTENT)
-    content["sources"][study] = {"format": form, "path": str(path)}
-    content[study] |= {"image_size": 64 if study == "xray" else 32, **settings}
-    return Params.model_validate(content)
+    settings = ({"classes": SPELLINGS} if study == "faces" else {}) | settings
+    settings |= {"source": {"format": form, "path": str(path)}}
+    return built.params(**{f"studies__{study}__{key}": value for key, value in settings.items()})
 
 
 def picture(path: Path, grey: int) -> None:
@@ -31,9 +28,9 @@ def picture(path: Path, grey: int) -> None:
     Image.new("L", (12, 9), grey).save(path)
 
 
-def ingested(settings: Params, study: Any, target: Path) -> tuple[ingest.Found, ingest.Ingested, np.ndarray]:
+def ingested(settings: Params, study: str, target: Path) -> tuple[ingest.Found, ingest.Ingested, np.ndarray]:
     found = ingest.find(settings, study)
-    tables = ingest.write(found, settings.source(study).format, settings.study(study).image_size, target)
+    tables = ingest.write(found, settings.studies[study].source.format, settings.studies[study].image_size, target)
     images = np.load(target, allow_pickle=False)
     assert len(found.candidates) == len(tables.samples) + len(tables.rejects)
     assert [path.name for path in target.parent.iterdir()] == [target.name]
@@ -52,7 +49,7 @@ def test_folders_in_any_case_with_their_splits(tmp_path: Path) -> None:
     picture(tmp_path / "elsewhere.png", 9)
     (tmp_path / "source/TRAIN/Anger/link.png").symlink_to(tmp_path / "elsewhere.png")
     _, tables, images = ingested(params("faces", "folders", tmp_path / "source"), "faces", tmp_path / "out/images.npy")
-    assert tables.samples[["label", "hint", "path"]].to_numpy().tolist() == [
+    assert tables.samples[["label", "source_split", "path"]].to_numpy().tolist() == [
         ["anger", "train", "TRAIN/Anger/a b#1.png"],
         ["happy", "train", "TRAIN/happiness/ü.png"],
         ["anger", "tune", "Tune/ANGRY/c.png"],
@@ -63,7 +60,7 @@ def test_folders_in_any_case_with_their_splits(tmp_path: Path) -> None:
         ["TRAIN/Anger/.DS_Store", "a hidden file"],
         ["TRAIN/Anger/link.png", "a link out of the folder"],
         ["TRAIN/Anger/page.jpg", "not an image"],
-        ["TRAIN/bored/e.png", "label 'bored' is not in faces.classes"],
+        ["TRAIN/bored/e.png", "label 'bored' is not in studies.faces.classes"],
         ["stray.png", "not in a class folder"],
     ]
 
@@ -72,7 +69,7 @@ def test_folders_without_splits(tmp_path: Path) -> None:
     for name in ("NORMAL/1.png", "COVID/2.png"):
         picture(tmp_path / "source" / name, 0)
     _, tables, _ = ingested(params("xray", "folders", tmp_path / "source"), "xray", tmp_path / "out/images.npy")
-    assert tables.samples[["label", "hint"]].to_numpy().tolist() == [["covid", ""], ["normal", ""]]
+    assert tables.samples[["label", "source_split"]].to_numpy().tolist() == [["covid", ""], ["normal", ""]]
 
 
 def test_numbered_folders_are_refused_unless_named(tmp_path: Path) -> None:
@@ -106,11 +103,13 @@ def test_a_legend_counts_every_row_and_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("study", ["faces", "xray"])
-def test_drawn_images_are_the_same_on_every_run_and_more_change_none(study: Any, tmp_path: Path) -> None:
-    drawn = CONTENT[study]["drawn"] | {"tune": 1, "test": 1}
+def test_synthetic_images_are_the_same_on_every_run_and_more_change_none(study: str, tmp_path: Path) -> None:
+    counts = {"generator": study.replace("xray", "xrays"), "tune": 1, "test": 1, "options": {}}
     few, again, more = (
         ingested(
-            params(study, "drawn", tmp_path, drawn={**drawn, "train": count}), study, tmp_path / str(i) / "images.npy"
+            params(study, "synthetic", tmp_path, synthetic=counts | {"train": count}),
+            study,
+            tmp_path / str(i) / "images.npy",
         )
         for i, count in enumerate((2, 2, 3))
     )
@@ -122,7 +121,7 @@ def test_drawn_images_are_the_same_on_every_run_and_more_change_none(study: Any,
 
 
 def test_a_missing_folder_and_one_without_a_usable_image_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"sources.faces.path: .* is no folder"):
+    with pytest.raises(UserError, match=r"studies.faces.source.path: .* is no folder"):
         ingest.find(params("faces", "folders", tmp_path / "absent"), "faces")
     picture(tmp_path / "source/bored/a.png", 0)
     with pytest.raises(UserError, match=r"labels found: bored"):

@@ -1,4 +1,4 @@
-"""A model that never sees the picture: what it tells, by which feature, and when it tells nothing."""
+"""Scores of a model that never sees the image: the best feature, and no result without a shortcut."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cnnstudy.data import shortcuts
+from cnnstudy.data.audit import shortcuts
 
 
 def table(count: int, **columns: object) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def test_a_family_is_on_one_side_of_a_fold() -> None:
 
 
 def test_what_patients_have_by_chance_is_no_shortcut() -> None:
-    """Their films have a size of their own, which says nothing of the class: 20 films a patient are told together."""
+    """Their X-rays have a size of their own, which says nothing of the class: 20 X-rays a patient are told together."""
     for seed in range(20):
         rng = np.random.default_rng(seed)
         families = np.repeat(np.arange(24), 20)

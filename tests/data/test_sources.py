@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import built
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,8 +51,8 @@ def reasons(candidates: dict[str, Candidate]) -> dict[str, str]:
 
 
 def test_every_module_is_a_format() -> None:
-    assert {"affectnet", "chest_xray", "drawn", "fer2013", "folders", "ieee8023", "kaggle_affectnet", "legend",
-            "mixed", "radiography"} == set(sources.formats())  # fmt: skip
+    assert {"affectnet", "chest_xray", "csv", "fer2013", "folders", "ieee8023", "kaggle_affectnet", "legend",
+            "mixed", "radiography", "synthetic"} == set(sources.formats())  # fmt: skip
 
 
 @pytest.mark.parametrize("header", [FIRST, None])
@@ -68,12 +69,12 @@ def test_affectnet_s_first_release(tmp_path: Path, header: tuple[str, ...] | Non
         picture(images / name)
     candidates = {path.split("/", 1)[1]: each for path, each in found("affectnet", tmp_path).items()}
     assert candidates["1/a.JPG"].label == "happy"
-    assert candidates["1/a.JPG"].hint == "train"
+    assert candidates["1/a.JPG"].source_split == "train"
     assert candidates["1/a.JPG"].box == (1.0, 2.0, 6.0, 8.0)
     assert candidates["1/none.jpg"].label == "none"
     assert candidates["2/wide.jpg"].box is None
     assert "whole image" in candidates["2/wide.jpg"].note
-    assert (candidates["3/v.jpg"].label, candidates["3/v.jpg"].hint) == ("neutral", "val")
+    assert (candidates["3/v.jpg"].label, candidates["3/v.jpg"].source_split) == ("neutral", "val")
     assert reasons(candidates) == {
         "1/both.jpg": "under several labels or splits: surprise in train, surprise in val",
         "3/gone.jpg": "no such file",
@@ -96,7 +97,7 @@ def test_affectnet_s_newer_release(tmp_path: Path, folder: str) -> None:
     np.save(tmp_path.parent / "outside.npy", np.array(5))
     (tmp_path / "train_set/annotations/5_exp.npy").symlink_to(tmp_path.parent / "outside.npy")
     candidates = found("affectnet", tmp_path)
-    assert [(each.label, each.hint) for each in candidates.values() if not each.reason] == [
+    assert [(each.label, each.source_split) for each in candidates.values() if not each.reason] == [
         ("happy", "train"),
         ("disgust", "train"),
         ("contempt", "val"),
@@ -141,7 +142,7 @@ def test_fer2013_s_rows_are_images(tmp_path: Path) -> None:
             (1, "1 2 x 4", "Training"), (1, "1 2 256 4", "Training"), (9, "1 2 3 4", "Training")]  # fmt: skip
     table(tmp_path / "fer2013.csv", ("emotion", " pixels", " Usage"), *rows)
     candidates = found("fer2013", tmp_path)
-    assert [(each.label, each.hint, each.grey) for each in candidates.values() if not each.reason] == [
+    assert [(each.label, each.source_split, each.grey) for each in candidates.values() if not each.reason] == [
         ("angry", "train", bytes((0, 1, 2, 3))),
         ("neutral", "val", bytes((9, 9, 9, 9))),
         ("happy", "test", bytes((9, 9, 9, 9))),
@@ -196,7 +197,7 @@ def test_ieee8023_under_each_of_its_headers(tmp_path: Path, header: tuple[str, .
 
 @pytest.mark.parametrize("inner", ["", "COVID-19_Radiography_Dataset/"])
 @pytest.mark.parametrize("level", ["", "images/"])
-def test_radiography_s_masks_are_not_films(tmp_path: Path, inner: str, level: str) -> None:
+def test_radiography_s_masks_are_not_xrays(tmp_path: Path, inner: str, level: str) -> None:
     root = tmp_path / inner
     for name in ("COVID", "Viral Pneumonia"):
         picture(root / name / level / f"{name}-1.png")
@@ -221,7 +222,9 @@ def test_chest_xray_groups_by_patient(tmp_path: Path, inner: str) -> None:
     (tmp_path / inner / "train/.DS_Store").write_bytes(b"x")
     candidates = found("chest_xray", tmp_path)
     assert [
-        (each.path.removeprefix(inner), each.hint, each.group) for each in candidates.values() if not each.reason
+        (each.path.removeprefix(inner), each.source_split, each.group)
+        for each in candidates.values()
+        if not each.reason
     ] == [
         ("test/PNEUMONIA/VIRUS-30629-0001.jpeg", "test", "patient 30629"),
         ("test/PNEUMONIA/person1_virus_8.jpeg", "test", "test/PNEUMONIA/person1"),
@@ -246,7 +249,7 @@ def test_a_mixed_source_keeps_its_sources_and_their_patients_apart(tmp_path: Pat
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "legend").symlink_to(tmp_path / "folders-b")
     candidates = found("mixed", tmp_path)
-    assert [(each.path, each.label, each.source, each.group, each.hint) for each in candidates.values()] == [
+    assert [(each.path, each.label, each.source, each.group, each.source_split) for each in candidates.values()] == [
         ("legend", "", "", "", ""),
         ("notes.txt", "", "", "", ""),
         ("chest_xray/train/NORMAL/IM-1-0001.jpeg", "NORMAL", "chest_xray", "chest_xray/train/NORMAL/IM-1", "train"),
@@ -256,7 +259,7 @@ def test_a_mixed_source_keeps_its_sources_and_their_patients_apart(tmp_path: Pat
     assert set(reasons(candidates)) == {"legend", "notes.txt"}
 
 
-@pytest.mark.parametrize("name", ["kaggle", "drawn", "mixed-2"])
+@pytest.mark.parametrize("name", ["kaggle", "synthetic", "mixed-2"])
 def test_a_mixed_source_s_folders_name_their_format(tmp_path: Path, name: str) -> None:
     picture(tmp_path / "folders" / "happy/a.png")
     (tmp_path / name).mkdir()
@@ -271,3 +274,51 @@ def test_a_linked_folder_of_affectnet_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/train_set").symlink_to(tmp_path / "outside")
     assert reasons(found("affectnet", tmp_path / "source")) == {"train_set/images/0.jpg": "a link out of the folder"}
+
+
+SYNTHETIC = "params.yaml: studies.xray.synthetic"
+TWO_CLASSES = {"normal": ["normal"], "flu": ["flu"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"source__format": "jpeg"}, "params.yaml: studies.xray.source.format: 'jpeg' found; allowed: affectnet, "),
+        ({"synthetic": None}, f"{SYNTHETIC}: None found; allowed: a section, since the source's format is synthetic"),
+        ({"synthetic__generator": "films"}, f"{SYNTHETIC}.generator: 'films' found; allowed: faces, xrays"),
+        (
+            {"classes": TWO_CLASSES, "positive": "flu"},
+            "params.yaml: studies.xray.classes.flu: ['flu'] found; allowed: with synthetic data: normal, covid",
+        ),
+        (
+            {"synthetic__options": {"site": 0.5}},
+            f"{SYNTHETIC}.options.site: 0.5 found; allowed: no such option, but site_label_correlation, "
+            "test_site_label_correlation",
+        ),
+        (
+            {"synthetic__options": {"site_label_correlation": -1.5}},
+            f"{SYNTHETIC}.options.site_label_correlation: -1.5 found; allowed: -1 to 1",
+        ),
+        (
+            {"synthetic__options": {"site_label_correlation": True}},
+            f"{SYNTHETIC}.options.site_label_correlation: True found; allowed: -1 to 1",
+        ),
+    ],
+)
+def test_what_a_generator_does_not_have_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+    sources.check_sources(built.params())
+    with pytest.raises(UserError) as refused:
+        sources.check_sources(built.params(**{f"studies__xray__{key}": value for key, value in changes.items()}))
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_generator_without_options_says_so() -> None:
+    with pytest.raises(UserError, match=r"synthetic\.options\.age: 3 found; allowed: no such option, but none$"):
+        sources.check_sources(built.params(studies__faces__synthetic__options={"age": 3}))
+
+
+def test_a_generators_classes_and_options_bind_synthetic_sources_alone() -> None:
+    changes = {"classes": TWO_CLASSES, "positive": "flu", "synthetic__options": {"site": 0.5}}
+    own = {f"studies__xray__{key}": value for key, value in changes.items()}
+    sources.check_sources(built.params(**own, studies__xray__source={"format": "folders", "path": "data/raw/x"}))

@@ -3,44 +3,36 @@
 from pathlib import Path
 
 import pytest
+from built import params
 
-from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import Params
 from cnnstudy.data import specifications
-from cnnstudy.data.sources import drawn
-from cnnstudy.data.synth.faces import UNITS
-
-ROOT = Path(__file__).parents[2]
+from cnnstudy.data.sources import synthetic
+from cnnstudy.data.synth import faces, xrays
 
 
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return read_params(ROOT / "params.yaml")
-
-
-def test_a_line_a_sample_in_order(params: Params, tmp_path: Path) -> None:
-    paths = ["train/fear/00003", "tune/neutral/00000"]
-    drawn.write_specifications(params, "faces", paths, tmp_path / "s.jsonl")
+def test_a_line_a_sample_in_order(tmp_path: Path) -> None:
+    settings, paths = params(), ["train/fear/00003", "tune/neutral/00000"]
+    synthetic.write_specifications(settings, "faces", paths, tmp_path / "s.jsonl")
     found = dict(specifications.read(tmp_path / "s.jsonl"))
     assert {i: each["label"] for i, each in found.items()} == {0: "fear", 1: "neutral"}
-    face = drawn.specify(params, "faces", paths[0])
-    assert [tuple(unit) for unit in found[0]["units"]] == list(face.units)  # type: ignore[union-attr]
-    numbers = specifications.numbers(tmp_path / "s.jsonl")
-    assert numbers.shape == (2, len(UNITS) + 1)
-    assert dict(zip(UNITS, numbers[0], strict=False))[20] == dict(found[0]["units"])[20] > 0
+    face = synthetic.specify(settings, "faces", paths[0])
+    assert [tuple(unit) for unit in found[0]["units"]] == list(face.units)
+    numbers = specifications.numbers(tmp_path / "s.jsonl", faces)
+    assert numbers.shape == (2, len(faces.UNITS) + 1)
+    assert dict(zip(faces.UNITS, numbers[0], strict=False))[20] == dict(found[0]["units"])[20] > 0
     assert numbers[0, -1] == 0.0
-    words = specifications.captions(tmp_path / "s.jsonl", [1])
-    assert words == {1: specifications.in_words(found[1])}
+    words = specifications.captions(tmp_path / "s.jsonl", faces, [1])
+    assert words == {1: faces.in_words(found[1])}
 
 
-def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) -> None:
-    xray = params.sources.xray.model_copy(update={"format": "folders"})
-    real = params.model_copy(update={"sources": params.sources.model_copy(update={"xray": xray})})
-    drawn.write_specifications(real, "xray", ["a.png", "b.png"], tmp_path / "s.jsonl")
+def test_images_that_are_not_synthetic_have_none(tmp_path: Path) -> None:
+    real = params(studies__xray__source__format="folders")
+    assert specifications.generator_of(real.studies["xray"]) is None
+    synthetic.write_specifications(real, "xray", ["a.png", "b.png"], tmp_path / "s.jsonl")
     assert (tmp_path / "s.jsonl").read_text(encoding="utf-8") == "null\nnull\n"
     assert list(specifications.read(tmp_path / "s.jsonl")) == []
-    assert specifications.numbers(tmp_path / "s.jsonl").size == 0
-    assert specifications.captions(tmp_path / "s.jsonl", [0, 1]) == {}
+    assert specifications.numbers(tmp_path / "s.jsonl", xrays).size == 0
+    assert specifications.captions(tmp_path / "s.jsonl", xrays, [0, 1]) == {}
 
 
 @pytest.mark.parametrize(
@@ -63,4 +55,5 @@ def test_images_that_were_not_drawn_have_none(params: Params, tmp_path: Path) ->
     ],
 )
 def test_captions(specification: specifications.Specification, words: str) -> None:
-    assert specifications.in_words(specification) == words
+    generator = faces if "units" in specification else xrays
+    assert generator.in_words(specification) == words

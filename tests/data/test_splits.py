@@ -13,8 +13,8 @@ from cnnstudy.errors import UserError
 
 def table(labels: list[str], **columns: list[str]) -> pd.DataFrame:
     count = len(labels)
-    content: dict[str, Any] = {"id": list(range(count)), "label": labels, "group": [""] * count, "hint": [""] * count}
-    content |= {"source": ["x"] * count, "sha256": [f"file {i}" for i in range(count)]}
+    content: dict[str, Any] = {"id": list(range(count)), "label": labels, "source": ["x"] * count}
+    content |= {"group": [""] * count, "source_split": [""] * count, "sha256": [f"file {i}" for i in range(count)]}
     return pd.DataFrame({**content, **columns})
 
 
@@ -64,16 +64,16 @@ def test_a_group_and_identical_files_stay_on_one_side() -> None:
 
 
 def test_the_sources_own_splits_are_kept_exactly() -> None:
-    hint = ["train"] * 40 + ["tune"] * 20
-    samples = table(["a", "b"] * 30, hint=hint)
+    source_split = ["train"] * 40 + ["tune"] * 20
+    samples = table(["a", "b"] * 30, source_split=source_split)
     assigned = assign("faces", samples, SHARES, 0)
-    assert (assigned["split"] == "tune").tolist() == [name == "tune" for name in hint]
+    assert (assigned["split"] == "tune").tolist() == [name == "tune" for name in source_split]
     assert counts(samples, assigned)["a", "val"] == 5
 
 
 def test_each_source_of_a_mixed_one_keeps_its_own_splits_or_is_given_some() -> None:
     labels = ["normal"] * 20 + ["covid"] * 20
-    samples = table(labels, source=["a"] * 20 + ["b"] * 20, hint=["train"] * 16 + ["test"] * 4 + [""] * 20)
+    samples = table(labels, source=["a"] * 20 + ["b"] * 20, source_split=["train"] * 16 + ["test"] * 4 + [""] * 20)
     assigned = assign("xray", samples, settings(val=0.25, tune=0.0, test=0.2), 0)
     assert (assigned["split"].iloc[:20] == "test").tolist() == [False] * 16 + [True] * 4
     assert counts(samples, assigned) == {
@@ -90,7 +90,9 @@ def test_tune_and_test_are_shares_of_all() -> None:
 
 def test_a_copy_in_another_sources_test_does_not_take_a_source_its_own() -> None:
     samples = table(
-        ["a", "b"] * 70, source=["x"] * 100 + ["y"] * 40, hint=[""] * 100 + ["train", "train", "test", "test"] * 10
+        ["a", "b"] * 70,
+        source=["x"] * 100 + ["y"] * 40,
+        source_split=[""] * 100 + ["train", "train", "test", "test"] * 10,
     )
     samples.loc[[0, 102], "sha256"] = "one file"
     assigned = assign("xray", samples, settings(val=0.25, tune=0.0, test=0.2), 0)
@@ -109,7 +111,7 @@ def test_copies_in_two_sources_stay_on_one_side() -> None:
 
 def test_a_class_too_small_for_every_split_is_named() -> None:
     samples = table(["a"] * 20 + ["rare"] * 2)
-    with pytest.raises(UserError, match="class 'rare' has 2 images and none in the split"):
+    with pytest.raises(UserError, match=r"class 'rare' has 2 images and none in the split"):
         assign("faces", samples, SHARES, 0)
 
 
@@ -132,7 +134,7 @@ def test_a_large_share_or_a_large_group_leaves_a_group_for_every_split(seed: int
 
 
 def test_a_source_without_training_images_is_an_error() -> None:
-    samples = table(["a", "b"] * 4, hint=["val"] * 4 + ["test"] * 4)
+    samples = table(["a", "b"] * 4, source_split=["val"] * 4 + ["test"] * 4)
     with pytest.raises(UserError, match="class 'a' has 4 images and none in the split 'train'"):
         assign("xray", samples, settings(val=0.15, tune=0.0, test=0.2), 0)
 
@@ -142,13 +144,13 @@ def test_a_source_of_one_class_is_an_error() -> None:
         assign("xray", table(["normal"] * 20), settings(val=0.15, tune=0.0, test=0.2), 0)
 
 
-def hinted() -> pd.DataFrame:
+def with_source_splits() -> pd.DataFrame:
     """Twenty images each of two classes in train, and ten each in test."""
-    return table(["a", "b"] * 30, hint=["train"] * 40 + ["test"] * 20)
+    return table(["a", "b"] * 30, source_split=["train"] * 40 + ["test"] * 20)
 
 
 def test_a_training_copy_of_a_test_image_is_dropped_and_the_test_kept() -> None:
-    samples = hinted()
+    samples = with_source_splits()
     samples.loc[3, "sha256"] = samples["sha256"][51]
     samples.loc[[10, 50], "group"] = "patient"
     assigned = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2), 0)
@@ -162,11 +164,11 @@ def test_a_training_copy_of_a_test_image_is_dropped_and_the_test_kept() -> None:
 
 
 def test_all_copies_of_a_picture_under_two_classes_are_dropped() -> None:
-    samples = hinted()
+    samples = with_source_splits()
     samples.loc[[0, 1, 40], "sha256"] = "one file"
     assigned = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2), 0)
     assert assigned.index[assigned["split"] == "dropped"].tolist() == [0, 1, 40]
-    assert set(assigned["reason"][[0, 1, 40]]) == {"the same picture is under another class too"}
+    assert set(assigned["reason"][[0, 1, 40]]) == {"the same image is under another class too"}
     kept = assign("xray", samples, settings(val=0.2, tune=0.0, test=0.2, conflicts="keep", leaks="keep"), 0)
     assert not (kept["split"] == "dropped").any()
 
@@ -184,17 +186,17 @@ def test_a_class_whose_images_are_all_under_another_too_is_named() -> None:
 def test_a_class_that_loses_its_images_is_named() -> None:
     samples = table(["a"] * 20 + ["rare"] * 3)
     samples.loc[[0, 20], "sha256"] = "one file"
-    with pytest.raises(UserError, match=r"class 'rare' has 2 images .* faces.classes can name 'rare' under another"):
+    with pytest.raises(UserError, match=r"class 'rare' has 2 images .* studies.faces.classes can name 'rare'"):
         assign("faces", samples, SHARES, 0)
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_patients_with_films_of_both_classes_leave_each_class_a_patient_for_every_split(seed: int) -> None:
+def test_patients_with_xrays_of_both_classes_leave_each_class_a_patient_for_every_split(seed: int) -> None:
     rng, fewest = np.random.default_rng(seed), 0
     while fewest < 4:
         patients = [("a", "b"), ("b",), ("a",), ("a", "b"), *(("a", "b", "ab")[i] for i in rng.integers(0, 3, 4))]
-        films = [(label, f"p{i}") for i, its in enumerate(patients) for label in its for _ in range(rng.integers(1, 5))]
-        samples = table([label for label, _ in films], group=[patient for _, patient in films])
+        xrays = [(label, f"p{i}") for i, its in enumerate(patients) for label in its for _ in range(rng.integers(1, 5))]
+        samples = table([label for label, _ in xrays], group=[patient for _, patient in xrays])
         fewest = samples.groupby("label")["group"].nunique().min()
     assigned = assign("xray", samples, settings(val=0.15, tune=0.0, test=0.2), seed)
     assert counts(samples, assigned).keys() == {(label, split) for label in "ab" for split in ("train", "val", "test")}

@@ -12,8 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from synth_chance import border, interval
 
-from cnnstudy.data import synth
-from cnnstudy.data.baselines import thumbnails
+from cnnstudy.data.audit.baselines import thumbnails
 from cnnstudy.data.synth import faces
 
 EACH = 125
@@ -24,12 +23,12 @@ PEOPLE = {("anger", "disgust"), ("disgust", "anger"), ("disgust", "sad"), ("fear
 
 @pytest.fixture(scope="module")
 def specified() -> list[faces.Face]:
-    return [faces.specify(label, "train", index, 0) for label in synth.FACES for index in range(EACH)]
+    return [faces.specify(label, "train", index, 0) for label in faces.CLASSES for index in range(EACH)]
 
 
 @pytest.fixture(scope="module")
-def drawn(specified: list[faces.Face]) -> tuple[np.ndarray, np.ndarray]:
-    labels = np.array([synth.FACES.index(face.label) for face in specified])
+def rendered(specified: list[faces.Face]) -> tuple[np.ndarray, np.ndarray]:
+    labels = np.array([faces.CLASSES.index(face.label) for face in specified])
     return np.stack([faces.render(face, 32) for face in specified]), labels
 
 
@@ -47,9 +46,9 @@ def test_the_same_arguments_give_the_same_bytes_in_any_order() -> None:
     assert np.array_equal(forwards, backwards[::-1])
 
 
-def test_another_process_draws_the_same_bytes() -> None:
-    drawing = "faces.render(faces.specify('sad', 'train', 0, 0), 32).tobytes().hex()"
-    code = f"from cnnstudy.data.synth import faces; print({drawing})"
+def test_another_process_renders_the_same_bytes() -> None:
+    rendering = "faces.render(faces.specify('sad', 'train', 0, 0), 32).tobytes().hex()"
+    code = f"from cnnstudy.data.synth import faces; print({rendering})"
     printed = subprocess.check_output([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": "src"}, text=True)
     assert bytes.fromhex(printed) == faces.render(faces.specify("sad", "train", 0, 0), 32).tobytes()
 
@@ -113,14 +112,14 @@ def test_units_leave_the_border_alone(label: str) -> None:
 
 
 @pytest.mark.slow
-def test_border_pixels_do_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    low, high = interval(border(drawn[0]), drawn[1])
+def test_border_pixels_do_not_tell_the_class(rendered: tuple[np.ndarray, np.ndarray]) -> None:
+    low, high = interval(border(rendered[0]), rendered[1])
     assert low <= 1 / 8 <= high
 
 
 @pytest.mark.slow
-def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.ndarray]) -> None:
-    low, high = interval(drawn[0].mean(axis=(1, 2, 3))[:, None], drawn[1])
+def test_mean_brightness_does_not_tell_the_class(rendered: tuple[np.ndarray, np.ndarray]) -> None:
+    low, high = interval(rendered[0].mean(axis=(1, 2, 3))[:, None], rendered[1])
     assert low <= 1 / 8 <= high
 
 
@@ -128,24 +127,24 @@ def test_mean_brightness_does_not_tell_the_class(drawn: tuple[np.ndarray, np.nda
 def test_identity_does_not_tell_the_class(specified: list[faces.Face]) -> None:
     names = ("width", "chin", "jaw", "brow_height", "brow_tilt", "mouth_width", "mouth_bias", "lips", "age")
     features = np.array([[asdict(face.identity)[name] for name in names] for face in specified])
-    labels = np.array([synth.FACES.index(face.label) for face in specified])
+    labels = np.array([faces.CLASSES.index(face.label) for face in specified])
     low, high = interval(features, labels)
     assert low <= 1 / 8 <= high
 
 
 @pytest.mark.slow
 def test_a_linear_model_does_better_than_chance_and_clearly_worse_than_the_nets(
-    drawn: tuple[np.ndarray, np.ndarray],
+    rendered: tuple[np.ndarray, np.ndarray],
 ) -> None:
     # The nets reach 0.55 at least; two thirds of their mean is allowed.
-    low, high = interval(thumbnails(drawn[0], np.arange(len(drawn[0]))), drawn[1])
+    low, high = interval(thumbnails(rendered[0], np.arange(len(rendered[0]))), rendered[1])
     assert low > 1 / 8
     assert high < 0.5
 
 
 @pytest.mark.slow
 def test_what_is_confused_is_what_people_confuse(specified: list[faces.Face]) -> None:
-    # Facing the camera, so that a linear model sees the expression and its mistakes are those of the drawing.
+    # Facing the camera, so that a linear model sees the expression and its mistakes are those of the generator.
     images = np.stack(
         [faces.render(replace(face, view=replace(face.view, **STRAIGHT)), 32) for face in specified]  # type: ignore[arg-type]
     )

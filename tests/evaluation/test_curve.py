@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from cnnstudy.evaluation.curve import area, mean_curve, thin
-from cnnstudy.evaluation.predictions import Answers
+from cnnstudy.evaluation.predictions import Predictions
 from cnnstudy.evaluation.roc import split_curves
 
 # Few distinct values, so that ties occur.
@@ -42,7 +42,8 @@ def test_thinning_keeps_the_ends_and_nearly_the_area() -> None:
 def test_curves_of_a_split_have_scikit_learns_areas() -> None:
     labels = np.arange(60) % 3
     seeds = [
-        Answers(labels, labels, {"moving": np.random.default_rng(seed).dirichlet(np.ones(3), 60)}) for seed in (1, 2)
+        Predictions(labels, labels, {"moving": np.random.default_rng(seed).dirichlet(np.ones(3), 60)})
+        for seed in (1, 2)
     ]
     areas = {name: area(each) for name, each in split_curves(seeds, "moving", ("a", "b", "c")).items()}
     truth = np.eye(3)[labels]
@@ -54,5 +55,5 @@ def test_curves_of_a_split_have_scikit_learns_areas() -> None:
 
 def test_a_binary_task_has_the_positive_classs_curve_only() -> None:
     labels = np.array([0, 1, 0, 1])
-    answers = Answers(labels, labels, {"moving": np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])})
+    answers = Predictions(labels, labels, {"moving": np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]])})
     assert list(split_curves([answers], "moving", ("normal", "covid"))) == ["covid"]

@@ -37,16 +37,16 @@ def test_groups_that_say_nothing_of_each_other_count_as_images() -> None:
 
 
 @pytest.mark.parametrize(
-    ("patients", "films", "accuracy"),
+    ("patients", "xrays", "accuracy"),
     [(60, (4, 4), 0.7), (30, (1, 20), 0.95), (50, (20, 20), 0.98), (20, (10, 10), 0.95), (50, (1, 20), 0.9)],
 )
 def test_the_interval_of_patients_holds_the_accuracy_as_often_as_it_says(
-    patients: int, films: tuple[int, int], accuracy: float
+    patients: int, xrays: tuple[int, int], accuracy: float
 ) -> None:
     rng, held = np.random.default_rng(0), []
     for _ in range(400):
-        groups = np.repeat(np.arange(patients), rng.integers(films[0], films[1] + 1, patients))
-        right = rng.beta(1.5 * accuracy, 1.5 * (1 - accuracy), patients)  # films of a patient alike, by 0.4
+        groups = np.repeat(np.arange(patients), rng.integers(xrays[0], xrays[1] + 1, patients))
+        right = rng.beta(1.5 * accuracy, 1.5 * (1 - accuracy), patients)  # X-rays of a patient alike, by 0.4
         correct = rng.random(len(groups)) < right[groups]
         low, high = accuracy_interval([correct.mean()], independent_images(correct[None], groups))
         held.append(low <= accuracy <= high)
@@ -73,12 +73,12 @@ def runs(n: int, *accuracies: float, seeds: int = 1) -> dict[str, np.ndarray]:
     return {f"run{i}": rng.random((seeds, n)) < accuracy for i, accuracy in enumerate(accuracies)}
 
 
-def test_a_large_difference_is_real_and_a_small_one_is_not() -> None:
+def test_a_large_difference_is_significant_and_a_small_one_is_not() -> None:
     large, small = differences(runs(200, 0.6, 0.9, 0.61), np.arange(200), [("run1", "run0"), ("run2", "run0")])
-    assert large.real
+    assert large.significant
     assert large.low > 0
     assert large.low < large.difference < large.high
-    assert not small.real
+    assert not small.significant
 
 
 def test_a_pair_turned_round_has_the_other_sign() -> None:
@@ -109,15 +109,15 @@ def test_images_of_few_patients_are_no_difference_however_many() -> None:
     pairs = [("first", "second")]
     (apart,) = differences({"first": first, "second": second}, np.arange(200), pairs)
     (together,) = differences({"first": first, "second": second}, np.repeat(np.arange(40), 5) // 3, pairs)
-    assert apart.real
-    assert not together.real
+    assert apart.significant
+    assert not together.significant
 
 
 def test_seeds_that_scatter_make_a_difference_uncertain() -> None:
     steady = np.tile(np.arange(100) < 80, (3, 1))
     scattered = np.array([np.arange(100) < k for k in (60, 95, 99)])
     (pair,) = differences({"a": steady, "b": scattered}, np.arange(100), [("b", "a")])
-    assert not pair.real
+    assert not pair.significant
     assert pair.high - pair.low > 0.5
 
 
@@ -126,8 +126,8 @@ def test_more_pairs_need_a_larger_difference() -> None:
     pairs = [("run1", "run0")]
     one = differences(correct, np.arange(300), pairs)[0]
     many = differences(correct, np.arange(300), pairs * 400)[0]
-    assert one.real
-    assert not many.real
+    assert one.significant
+    assert not many.significant
     assert (one.low, one.high) == (many.low, many.high)
 
 
@@ -136,6 +136,6 @@ def test_few_images_that_differ_are_no_difference_however_one_sided() -> None:
     second = first.copy()
     second[0, :6] = False
     pairs = [("first", "second")] * 10
-    assert not differences({"first": first, "second": second}, np.arange(200), pairs)[0].real
+    assert not differences({"first": first, "second": second}, np.arange(200), pairs)[0].significant
     second[0, :12] = False
-    assert differences({"first": first, "second": second}, np.arange(200), pairs)[0].real
+    assert differences({"first": first, "second": second}, np.arange(200), pairs)[0].significant

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import classification_report, cohen_kappa_score, precision_recall_fscore_support, roc_auc_score
 
+from cnnstudy.evaluation import scores as functions
 from cnnstudy.evaluation.classification import confusion, examples, report_table, report_text
-from cnnstudy.evaluation.metrics import cross_entropy, krippendorff_alpha, metrics, split_metrics
-from cnnstudy.evaluation.predictions import Answers
+from cnnstudy.evaluation.metrics import SCORES, metrics, split_metrics
+from cnnstudy.evaluation.predictions import Predictions
 
 CLASSES = ("anger", "happy", "sad")
 
@@ -22,8 +23,8 @@ def certain(answers: list[int], classes: int = 2) -> np.ndarray:
     return np.eye(classes, dtype=np.float32)[answers]
 
 
-def answers(labels: np.ndarray, scores: np.ndarray, **others: np.ndarray) -> Answers:
-    return Answers(np.arange(len(labels)), labels, {"moving": scores, **others})
+def answers(labels: np.ndarray, scores: np.ndarray, **others: np.ndarray) -> Predictions:
+    return Predictions(np.arange(len(labels)), labels, {"moving": scores, **others})
 
 
 def test_a_binary_case_by_hand() -> None:
@@ -98,9 +99,9 @@ def test_what_is_not_defined_is_left_out() -> None:
 
 def test_cross_entropy_is_clipped_as_in_keras() -> None:
     labels = np.array([0, 1])
-    assert cross_entropy(labels, np.array([[0.5, 0.5], [0.75, 0.25]])) == pytest.approx(-np.log([0.5, 0.25]).mean())
-    assert cross_entropy(labels, certain([1, 0])) == pytest.approx(-np.log(1e-7))
-    assert cross_entropy(labels, certain([0, 1])) == pytest.approx(1e-7)
+    assert functions.loss(labels, np.array([[0.5, 0.5], [0.75, 0.25]])) == pytest.approx(-np.log([0.5, 0.25]).mean())
+    assert functions.loss(labels, certain([1, 0])) == pytest.approx(-np.log(1e-7))
+    assert functions.loss(labels, certain([0, 1])) == pytest.approx(1e-7)
 
 
 def test_seeds_are_averaged_and_kept() -> None:
@@ -116,7 +117,7 @@ def test_seeds_are_averaged_and_kept() -> None:
     assert result["auc"] == 0.75
 
 
-def test_films_of_one_patient_widen_the_interval() -> None:
+def test_images_of_one_patient_widen_the_interval() -> None:
     labels = np.array([0] * 20 + [1] * 20)
     seeds = [answers(labels, certain([0] * 20 + [1] * 18 + [0] * 2))]
     apart, together = (split_metrics(seeds, "moving", groups) for groups in (np.arange(40), np.arange(40) // 2))
@@ -173,9 +174,9 @@ def test_a_report_of_one_answer_says_so() -> None:
 
 def test_an_example_of_each_cell_is_its_most_certain_image() -> None:
     scores = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.9, 0.1]])
-    its = Answers(np.array([7, 3, 5, 2]), np.array([0, 0, 0, 1]), {"moving": scores})
+    its = Predictions(np.array([7, 3, 5, 2]), np.array([0, 0, 0, 1]), {"moving": scores})
     assert examples([its], "moving", ("normal", "covid")).tolist() == [[3, 5], [2, -1]]
-    other = Answers(its.ids, its.labels, {"moving": np.array([[0.95, 0.05], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]])})
+    other = Predictions(its.ids, its.labels, {"moving": np.array([[0.95, 0.05], [0.9, 0.1], [0.1, 0.9], [0.3, 0.7]])})
     assert examples([its, other], "moving", ("normal", "covid")).tolist() == [[7, 5], [2, 2]]
 
 
@@ -188,8 +189,25 @@ def test_an_example_of_each_cell_is_its_most_certain_image() -> None:
     ],
 )
 def test_krippendorffs_alpha_is_that_of_his_examples(first: str, second: str, alpha: float) -> None:
-    coders = [np.array(list(text)) for text in (first, second)]
-    assert krippendorff_alpha(*coders) == pytest.approx(alpha, abs=5e-4)
+    coders = np.unique(np.array([list(first), list(second)]), return_inverse=True)[1].reshape(2, -1)
+    assert functions.alpha(coders[0], certain(list(coders[1]), coders.max() + 1)) == pytest.approx(alpha, abs=5e-4)
+
+
+def test_a_new_score_is_a_metric_of_every_training_and_of_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    def surest(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+        return float(probabilities.max()) if len(labels) > 2 else None
+
+    monkeypatch.setitem(SCORES, "surest", surest)
+    labels = np.arange(10) % 2
+    seeds = [answers(labels, np.full((10, 2), [1 - top, top])) for top in (0.6, 0.8)]
+    assert metrics(labels, seeds[0].probabilities["moving"])["surest"] == 0.6
+    assert split_metrics(seeds, "moving", APART)["surest"] == pytest.approx(0.7)
+    assert "surest" not in metrics(labels[:2], certain([0, 1]))
+
+
+def test_scores_are_the_functions_of_their_file() -> None:
+    assert {"accuracy", "loss", "kappa", "auc", "sensitivity"} <= set(SCORES)
+    assert not [name for name in SCORES if name.startswith("_") or name in ("per_class", "roc_auc_score")]
 
 
 def test_seeds_that_answer_one_class_are_counted() -> None:

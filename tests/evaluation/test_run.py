@@ -18,7 +18,7 @@ from cnnstudy.evaluation.run import evaluate_run
 from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "vggnet", "xray-aug0", "xray-aug4")
-SPLITS = {"alexnet": ("train", "val", "tune"), "xray-aug0": ("train", "train_augmented", "val", "test")}
+SPLITS = {"alexnet": ("train", "val", "tune", "test"), "xray-aug0": ("train", "train_augmented", "val", "test")}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,8 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("run", SPLITS)
 def test_every_phase_and_split_has_its_files(evaluated: Params, run: str) -> None:
     phases = evaluated.phases(run)
-    expected = {"layers.csv", "gradcam.png", "mistakes.png"} | {f"{phase}-curves.png" for phase in phases}
+    expected = {"layers.csv", "gradcam.png", "mistakes.png", "gallery.png", "attention.csv"}
+    expected |= {f"{phase}-curves.png" for phase in phases}
     kinds = ("roc.png", "roc.csv", "confusion.png", "confusion.csv", "report.txt", "report.csv")
     expected |= {f"{phase}-{split}-{kind}" for phase in phases for split in SPLITS[run] for kind in kinds}
     plain = [split for split in SPLITS[run] if split != "train_augmented"]
@@ -68,26 +69,26 @@ def test_metrics_are_those_of_the_mode_that_counts(evaluated: Params) -> None:
 
 def test_metrics_agree_with_the_predictions(evaluated: Params) -> None:
     files = [paths.predictions(paths.seed("alexnet", "tuned", seed)) for seed in evaluated.seeds]
-    seeds = [read_predictions(file)["val"] for file in files]
+    seeds = [read_predictions(file)["test"] for file in files]
     accuracies = [(s.probabilities["recalibrated"].argmax(axis=1) == s.labels).mean() for s in seeds]
-    assert json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["val"]["accuracy_seeds"] == accuracies
-    confusion = pd.read_csv("plots/runs/alexnet/figures/tuned-val-confusion.csv", index_col="actual")
+    assert json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["test"]["accuracy_seeds"] == accuracies
+    confusion = pd.read_csv("plots/runs/alexnet/figures/tuned-test-confusion.csv", index_col="actual")
     assert np.trace(confusion.to_numpy()) == sum(accuracies) * len(seeds[0].labels)
-    counts = pd.read_csv("plots/runs/alexnet/confusion.csv").query("part == 'tuned, val'")
+    counts = pd.read_csv("plots/runs/alexnet/confusion.csv").query("part == 'tuned, test'")
     table = counts.pivot(index="actual", columns="predicted", values="count")
     assert table.loc[confusion.index, confusion.columns].to_numpy().tolist() == confusion.to_numpy().tolist()
 
 
-def test_every_answer_is_kept_image_by_image(evaluated: Params) -> None:
-    table = pd.read_csv(paths.answers("alexnet"))
+def test_every_prediction_is_kept_image_by_image(evaluated: Params) -> None:
+    table = pd.read_csv(paths.run_predictions("alexnet"))
     assert list(table) == ["phase", "split", "seed", "id", "path", "actual", "predicted", "probability"]
-    assert set(table["split"]) == {"val", "tune"}
+    assert set(table["split"]) == {"val", "tune", "test"}
     val = table.query("phase == 'tuned' and split == 'val'")
     metrics = json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["val"]
     right = (val["actual"] == val["predicted"]).groupby(val["seed"]).mean()
     assert right.to_dict() == dict(zip([0, 3], metrics["accuracy_seeds"], strict=True))
     assert val["path"].tolist() == [f"val/{i}" for i in val["id"]]
-    assert set(pd.read_csv(paths.answers("xray-aug4"))["split"]) == {"val", "test"}
+    assert set(pd.read_csv(paths.run_predictions("xray-aug4"))["split"]) == {"val", "test"}
 
 
 def test_dvc_plots_have_the_columns_of_their_templates(evaluated: Params) -> None:
@@ -97,7 +98,7 @@ def test_dvc_plots_have_the_columns_of_their_templates(evaluated: Params) -> Non
     histories = [pd.read_csv(paths.history(paths.seed("alexnet", "base", seed))) for seed in evaluated.seeds]
     mean = (histories[0]["val_loss"] + histories[1]["val_loss"]) / 2
     assert curves.loc[curves["series"] == "val", "loss"].to_numpy() == pytest.approx(mean.to_numpy())
-    classes = [*evaluated.faces.classes, "micro", "macro"]
+    classes = [*evaluated.studies["faces"].classes, "micro", "macro"]
     roc = pd.read_csv("plots/runs/alexnet/roc.csv")
     assert list(roc["series"].unique()) == classes
     parts = [f"{phase}, {split}" for phase in ("base", "tuned") for split in SPLITS["alexnet"]]
@@ -105,12 +106,12 @@ def test_dvc_plots_have_the_columns_of_their_templates(evaluated: Params) -> Non
     matrices = pd.read_csv("plots/runs/alexnet/confusion.csv")
     assert list(matrices["part"].unique()) == parts
     assert len(matrices) == len(parts) * 8 * 8
-    assert list(matrices["actual"].unique()) == list(evaluated.faces.classes)
+    assert list(matrices["actual"].unique()) == list(evaluated.studies["faces"].classes)
     assert list(pd.read_csv("plots/runs/xray-aug4/roc.csv")["series"].unique()) == ["covid"]
 
 
 def test_areas_are_the_metrics(evaluated: Params) -> None:
-    for run, phase, split, series in (("alexnet", "tuned", "val", "macro"), ("xray-aug4", "base", "test", "covid")):
+    for run, phase, split, series in (("alexnet", "tuned", "test", "macro"), ("xray-aug4", "base", "test", "covid")):
         curves = pd.read_csv(f"plots/runs/{run}/figures/{phase}-{split}-roc.csv").set_index("series")
         metrics = json.loads(paths.run_metrics(run).read_text())
         assert curves.loc[series, "auc"].iloc[0] == pytest.approx(metrics[phase][split]["auc"])
@@ -152,7 +153,7 @@ def test_an_ablation_sets_its_runs_side_by_side(evaluated: Params) -> None:
     assert list(table.columns) == list(content["rows"][0])
 
 
-def test_an_ablation_says_which_differences_are_real(evaluated: Params) -> None:
+def test_an_ablation_says_which_differences_are_significant(evaluated: Params) -> None:
     content = json.loads(paths.ablation_metrics("augmentation").read_text())
     (pair,) = content["differences"]
     assert (pair["first"], pair["second"]) == ("xray-aug4", "xray-aug0")
@@ -166,10 +167,30 @@ def test_nets_are_compared_in_each_phase_and_each_with_itself_tuned(evaluated: P
     assert [(row["run"], row["phase"]) for row in content["rows"]] == [
         ("alexnet", "base"), ("alexnet", "tuned"), ("vggnet", "base"), ("vggnet", "tuned"),
     ]  # fmt: skip
-    assert content["split"] == "val"
+    assert content["split"] == "test"
     assert [(pair["first"], pair["second"]) for pair in content["differences"]] == [
         ("vggnet", "alexnet"), ("vggnet, tuned", "alexnet, tuned"),
         ("alexnet, tuned", "alexnet"), ("vggnet, tuned", "vggnet"),
     ]  # fmt: skip
     names = {path.name for path in paths.ablation_plots("nets").iterdir()}
     assert names == {"curve.csv", "curve.png", "differences.csv", "differences.png", "training.png"}
+
+
+@pytest.mark.parametrize(("positive", "other"), [("normal", "covid"), ("covid", "normal")])
+def test_sensitivity_is_about_the_positive_class_which_comes_last(
+    positive: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = synthetic_runs.params_with(("xray-aug0",), studies__xray__positive=positive)
+    assert list(params.studies["xray"].classes) == [other, positive]
+    synthetic_runs.write_samples(params, "xray")
+    synthetic_runs.write_run(params, "xray-aug0")
+    evaluate_run(params, "xray-aug0")
+    table = pd.read_csv(paths.run_predictions("xray-aug0")).query("split == 'test'")
+    right = (table["actual"] == table["predicted"]).groupby(table["actual"]).mean()
+    metrics = json.loads(paths.run_metrics("xray-aug0").read_text())["base"]["test"]
+    assert right[positive] != right[other]
+    assert (metrics["sensitivity"], metrics["specificity"]) == (right[positive], right[other])
+    figures = paths.run_plots("xray-aug0") / "figures"
+    assert f"sensitivity (recall of {positive}, the positive class)" in (figures / "base-test-report.txt").read_text()
+    assert set(pd.read_csv(figures / "base-test-roc.csv")["series"]) == {positive}

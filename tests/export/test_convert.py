@@ -10,7 +10,7 @@ import pytest
 from training.small_net import bright_or_dark, trained, training
 
 from cnnstudy.errors import UserError
-from cnnstudy.evaluation.predictions import Answers
+from cnnstudy.evaluation.predictions import Predictions
 from cnnstudy.export import run as export
 from cnnstudy.export.convert import _equalized, convert
 from cnnstudy.export.litert import PRECISIONS, open_net
@@ -54,7 +54,7 @@ def test_a_phone_finds_the_function_by_its_name(files: Path, precision: str) -> 
 
 def test_what_it_is_worth_is_measured(files: Path, expected: np.ndarray) -> None:
     ids = DATA.ids("val")
-    answers = Answers(ids, DATA.labels[ids], {"moving": expected})
+    answers = Predictions(ids, DATA.labels[ids], {"moving": expected})
     found = export.measure(files / "float32.tflite", DATA.images, answers, expected)
     assert found["bytes"] == (files / "float32.tflite").stat().st_size
     assert found["accuracy"] == (expected.argmax(axis=1) == DATA.labels[ids]).mean()
@@ -87,6 +87,44 @@ def test_channels_reach_equally_far_before_a_depthwise_convolution_and_answers_s
     reach = [keras.Sequential(net.layers[:3])(images).numpy().max(axis=(0, 1, 2)) for net in (model, equalized)]
     assert reach[0].max() > 2 * reach[0].min() > 0
     np.testing.assert_allclose(reach[1], reach[0].max(), rtol=1e-5)
+
+
+def separable(scale: bool, shares: bool, bound: float | None) -> keras.Model:
+    """A depthwise convolution behind BatchNorm and ReLU; where it `shares`, an addition takes the ReLU's output too."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inputs = keras.Input((12, 12, 3))
+    x = layers.BatchNormalization(scale=scale)(layers.Conv2D(8, 1)(inputs))
+    x = layers.ReLU(bound)(x)
+    y = layers.DepthwiseConv2D(3, padding="same")(x)
+    y = layers.Add()([x, y]) if shares else y
+    model = keras.Model(inputs, layers.Dense(2, "softmax")(layers.GlobalAveragePooling2D()(y)))
+    model.layers[2].beta.assign(np.geomspace(0.5, 1, 8))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("scale", "shares", "bound", "changes"),
+    [(True, False, None, True), (True, True, None, False), (False, False, None, False), (True, False, 6.0, False)],
+)
+def test_channels_stay_where_a_factor_would_not_cancel(
+    scale: bool, shares: bool, bound: float | None, changes: bool
+) -> None:
+    model, images = separable(scale, shares, bound), scaled(DATA.images)
+    equalized = _equalized(model, images)
+    np.testing.assert_allclose(equalized(images), model(images), atol=1e-6)
+    same = [np.array_equal(*pair) for pair in zip(equalized.get_weights(), model.get_weights(), strict=True)]
+    assert all(same) is not changes
+
+
+def test_adapted_statistics_of_the_input_are_exported() -> None:
+    inputs = keras.Input((12, 12, 3))
+    norm = keras.layers.Normalization()
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(norm(inputs)))
+    model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(x))
+    images = scaled(DATA.images)
+    norm.adapt(images)
+    np.testing.assert_allclose(_equalized(model, images)(images), model(images), atol=1e-6)
 
 
 def test_weights_are_stored_in_float16(files: Path) -> None:

@@ -8,6 +8,8 @@ import chromium
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+OPEN = "document.querySelectorAll('details').forEach(each => each.open = true)"
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
@@ -53,13 +55,50 @@ def test_every_picture_loads_and_nothing_complains(shown: tuple[Page, list[str]]
 
 def test_nothing_is_wider_than_the_screen(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
-    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.evaluate(OPEN)
     width = page.evaluate("document.documentElement.clientWidth")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_no_table_or_figure_is_cut(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    page.evaluate(OPEN)
+    cut = page.evaluate(
+        """() => {
+            const edge = document.querySelector("main").getBoundingClientRect().right + 1;
+            return [...document.querySelectorAll("table, img, .dots, .legend li, .row span")].filter(
+                each => each.getBoundingClientRect().right > edge).map(each => each.outerHTML.slice(0, 200));
+        }"""
+    )
+    assert cut == []
+
+
+def test_the_page_is_not_high_while_details_are_closed(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    if page.evaluate("innerWidth") == chromium.WIDE:
+        assert page.evaluate("document.documentElement.scrollHeight") < 20_000
+
+
+def test_the_first_screen_holds_the_numbers(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    assert page.evaluate("document.querySelector('.numbers div').getBoundingClientRect().bottom") < 900
+
+
+def test_the_contents_mark_where_one_is(shown: tuple[Page, list[str]]) -> None:
+    page, _ = shown
+    for part in ("claims", "summary", "runs"):
+        page.evaluate("id => document.getElementById(id).scrollIntoView()", part)
+        page.wait_for_function("id => document.querySelector('nav [aria-current]').hash === '#' + id", arg=part)
+    assert page.evaluate("document.querySelectorAll('nav [aria-current]').length") == 1
+    box = page.evaluate(
+        "(({x, right}) => [x, right])(document.querySelector('nav [aria-current]').getBoundingClientRect())"
+    )
+    assert 0 <= box[0] < box[1] <= page.evaluate("innerWidth")
+
+
 def test_claims_are_cards_on_a_phone(shown: tuple[Page, list[str]]) -> None:
     page, _ = shown
+    page.evaluate(OPEN)
     display = page.evaluate("getComputedStyle(document.querySelector('table.cards td')).display")
     assert display == ("block" if page.evaluate("innerWidth") == chromium.PHONE else "table-cell")
 
@@ -68,15 +107,22 @@ def test_every_link_of_the_index_leads_to_something_visible(shown: tuple[Page, l
     page, _ = shown
     targets = page.evaluate("[...document.querySelectorAll('#contents a')].map(a => a.hash.slice(1))")
     assert len(targets) > 10
-    heights = page.evaluate("ids => ids.map(id => document.getElementById(id).getBoundingClientRect().height)", targets)
-    assert min(heights) > 10
+    for target in dict.fromkeys(targets):
+        page.evaluate("document.querySelectorAll('main details').forEach(each => each.open = false)")
+        page.evaluate("id => { location.hash = id; }", target)
+        page.wait_for_function("id => document.getElementById(id).checkVisibility()", arg=target)
+        assert page.evaluate("id => document.getElementById(id).getBoundingClientRect().height", target) > 10
 
 
 def test_the_printed_page_shows_what_is_folded(browser: Browser, file: Path) -> None:
     page = browser.new_page()
     page.goto(file.as_uri())
-    assert not page.evaluate("document.querySelector('details pre').checkVisibility()")
+    folded = "(id => document.querySelector(`#${id} details > :not(summary)`).checkVisibility())"
+    assert not page.evaluate(f"{folded}('claims')")
     page.emulate_media(media="print")
-    assert page.evaluate("document.querySelector('details pre').checkVisibility()")
+    assert page.evaluate(f"{folded}('claims')")
+    assert not page.evaluate(f"{folded}('runs')")  # each is as long as all else
+    page.evaluate("document.querySelector('#runs details').open = true")
+    assert page.evaluate(f"{folded}('runs')")
     assert page.evaluate("getComputedStyle(document.querySelector('nav')).display") == "none"
     page.close()

@@ -1,14 +1,16 @@
 """The page and the summary, from the outputs of the stages before."""
 
+import re
 import shutil
 from html.parser import HTMLParser
 
 import pytest
 from reported import RUNS, render, write_audit
 
-from cnnstudy.config.schema import Params, Plan
-from cnnstudy.report import page, results, tables
-from cnnstudy.report.reference import Published
+from cnnstudy.config.schema import Params, Policy
+from cnnstudy.evaluation import results
+from cnnstudy.published.reference import Published
+from cnnstudy.report import page, tables
 from cnnstudy.workspace import paths
 
 VOID = {"meta", "img", "br"}
@@ -50,7 +52,7 @@ def outline(html: str) -> Outline:
 def test_the_page_is_whole_and_stands_alone(html: str, outline: Outline) -> None:
     assert html.lstrip().startswith("<!DOCTYPE html>")
     assert not outline.open
-    assert "<script" not in html
+    assert html.count("<script") == html.count("<script>") == 1
     assert "http" not in html
     inside = [target for target in outline.targets if target.startswith("#")]
     assert {target[1:] for target in inside} <= set(outline.ids)
@@ -62,7 +64,8 @@ def test_what_is_severe_in_the_data_is_said_first(html: str) -> None:
     summary = html.split('<section id="summary">')[1].split("</section>")[0]
     for study in ("faces", "xray"):
         words = "identical files, 2 images. Look at &lt;b&gt;a&amp;b&lt;/b&gt;.png"
-        assert f"<li>{study}, severe: {words}</li>" in summary
+        line = f'<p class="note severe">{study}, severe: {words}</p>'
+        assert line in summary.split('class="lead"')[0]
 
 
 def test_every_run_has_its_section(outline: Outline) -> None:
@@ -73,8 +76,9 @@ def test_every_run_has_its_section(outline: Outline) -> None:
 
 def test_our_number_stands_beside_the_published_one(workspace: Params, html: str) -> None:
     ours = results.read_metrics(workspace)["mobilenet"]["tuned"]["val"]
-    row = html.split('<th scope="row">mobilenet</th><td class="text">tuned</td>')[1].split("</tr>")[0]
-    assert f"<td>{ours['accuracy']:.3f}</td>" in row
+    section = html.split("beside the course report and Hewitt &amp; Gunes</caption>")[1]
+    row = section.split('<th scope="row">mobilenet, tuned</th>')[1].split("</tr>")[0]
+    assert f">{ours['accuracy']:.3f}<small>" in row
     assert f"{ours['accuracy_low']:.3f} to {ours['accuracy_high']:.3f}" in row
     assert "0.4975" in row
     assert f"{ours['accuracy'] - 0.4975:+.3f}".replace("-", "−") in row
@@ -84,7 +88,7 @@ def test_one_answer_for_everything_is_flagged(html: str, outline: Outline) -> No
     assert "xray-aug1, base: train, train_augmented, val, test" in outline.text
     assert "xray-aug4, base: " not in outline.text
     assert html.count("one class for every image</span>") == 1
-    assert '<td class="constant">0.500 ●</td>' in html
+    assert '<td class="constant" data-label="accuracy">0.500 ●</td>' in html
 
 
 def test_of_several_seeds_it_is_said_how_many_answered_one_class() -> None:
@@ -99,13 +103,13 @@ def test_a_published_number_inside_our_interval_is_marked() -> None:
 
 
 def test_numbers_the_report_contradicts_are_marked(html: str) -> None:
-    row = html.split('<th scope="row">4</th><td class="text">xray-aug4</td>')[1].split("</tr>")[0]
-    assert '<td class="doubtful">0.95<a href="#doubts">†</a></td>' in row
+    row = html.split('<th scope="row">4<small>xray-aug4</small></th>')[1].split("</tr>")[0]
+    assert '<td class="doubtful" data-label="report">0.95<a href="#doubts">†</a>' in row
 
 
 def test_published_numbers_are_left_out_where_the_classes_differ(workspace: Params, html: str) -> None:
     assert "published numbers are left out" not in html
-    classes = list(workspace.faces.classes)
+    classes = list(workspace.studies["faces"].classes)
     write_audit("faces", classes[:-1])
     other = render(workspace)
     write_audit("faces", classes)
@@ -114,21 +118,51 @@ def test_published_numbers_are_left_out_where_the_classes_differ(workspace: Para
     assert "0.4975" in html
 
 
+def without_papers(params: Params, *studies: str) -> Params:
+    rest = {name: params.studies[name].model_copy(update={"paper": None}) for name in studies}
+    return params.model_copy(update={"studies": params.studies | rest})
+
+
+def test_studies_without_a_paper_have_a_page_without_comparison(workspace: Params, html: str) -> None:
+    alone = render(without_papers(workspace, "faces", "xray"))
+    for words in ("Hewitt", "Reshi", "the report", 'id="claims"', 'id="doubts"', 'id="contents"', "†", "row for row"):
+        assert words in html
+        assert words not in alone
+    outline = Outline()
+    outline.feed(alone)
+    assert not outline.open
+    assert {target[1:] for target in outline.targets if target.startswith("#")} <= set(outline.ids)
+    assert {f"run-{run}" for run in RUNS} | {"ablation-nets", "exported", "data-faces"} <= set(outline.ids)
+    ours = results.read_metrics(workspace)["mobilenet"]["tuned"]["test"]["accuracy"]
+    assert f">{ours:.3f}</td>" in alone.split('<th scope="row">mobilenet, tuned</th>')[1].split("</tr>")[0]
+
+
+def test_a_study_without_a_paper_stands_beside_one_that_has_one(workspace: Params, html: str) -> None:
+    mixed = render(without_papers(workspace, "faces"))
+    for words in ("Hewitt", "0.4975", "VGGNet does better than AlexNet.", '<th scope="row">figure 7</th>'):
+        assert words in html
+        assert words not in mixed
+    assert '<td class="doubtful" data-label="report">0.95<a href="#doubts">†</a>' in mixed
+    assert "Augmentation takes accuracy from 0.50 to 0.95." in mixed
+
+
 def test_every_number_of_a_classification_report_stands_beside_the_reports(workspace: Params, html: str) -> None:
     section = html.split('<div id="alexnet-base-report">')[1].split("</div>\n</div>")[0]
     ours = results.read_report("alexnet", "base", "val")
     rows = section.split("val, table 3")[1].split("<tr>")
     sad = next(row for row in rows if row.startswith('<th scope="row">sad</th>'))
-    cells = [cell.split(">")[-1] for cell in sad.split("</td>")[:-1]]
-    expected = []
-    for column, printed in (("precision", 0.28), ("recall", 0.74), ("f1-score", 0.40)):
+    cells = [cell.split(">", 1)[1] for cell in sad.split("<td")[1:]]
+    for cell, (column, printed) in zip(
+        cells, (("precision", 0.28), ("recall", 0.74), ("f1-score", 0.40)), strict=False
+    ):
         value = ours.loc["sad", column]
-        expected += [f"{value:.3f}", f"{printed:.2f}", f"{value - printed:+.2f}".replace("-", "−")]
-    assert cells == [*expected, "4", "200"]
+        gap = f"{value - printed:+.2f}".replace("-", "−")
+        assert cell.startswith(f"{value:.3f}<small>report {printed:.2f}, {gap}</small>")
+    assert cells[-1].startswith("4<small>report 200</small>")
 
 
 def test_specificity_and_the_reports_coding_are_named(html: str) -> None:
-    section = html.split('<div id="xray-aug1-base-report">')[1].split('<section id="run-')[0]
+    section = html.split('<div id="xray-aug1-base-report">')[1].split('<details id="run-')[0]
     assert "covid (report: 1)" in section
     assert '<th scope="row">specificity</th>' in section
     assert "train_augmented, table 9" in section
@@ -137,7 +171,7 @@ def test_specificity_and_the_reports_coding_are_named(html: str) -> None:
 def test_a_log_stands_beside_our_loss(workspace: Params, html: str) -> None:
     ours = results.read_metrics(workspace)["mobilenet"]["tuned"]["val"]["loss"]
     section = html.split('<div id="mobilenet-tuned-report">')[1].split("</table>")[0]
-    assert f"<td>{ours:.3f}</td><td>2.49</td>" in section
+    assert f'data-label="loss">{ours:.3f}<small>report 2.49, ' in section
 
 
 def test_every_item_of_the_report_has_its_place(html: str, outline: Outline) -> None:
@@ -166,8 +200,8 @@ def test_the_page_says_how_to_reproduce_it(html: str) -> None:
 
 
 def test_the_cards_say_what_it_is_not_for(outline: Outline) -> None:
-    assert "Not for clinical use:" in outline.text
-    assert "Drawn by this project" in outline.text
+    assert "Not for clinical use. No decision about people." in outline.text
+    assert "Generated by this project" in outline.text
 
 
 def test_text_from_files_is_escaped(html: str, outline: Outline) -> None:
@@ -180,15 +214,101 @@ def test_large_pictures_are_made_smaller(html: str) -> None:
     assert html.count("data:image/webp") >= 2 + 6
 
 
-def test_nets_for_phones_stand_beside_the_papers_size_and_time(html: str) -> None:
-    section = html.split('<section id="phone">')[1].split("</section>")[0]
+def test_exported_nets_stand_beside_the_papers_size_and_time(html: str) -> None:
+    section = html.split('<section id="exported">')[1].split("</section>")[0]
     assert "one thread of A processor" in section
-    rows = {(run, precision): row.split("</tr>")[0]
-            for run in ("alexnet", "mobilenet") for precision in ("float32", "int8")
-            for row in [section.split(f'{run}</th><td class="text">{precision}</td>')[1]]}  # fmt: skip
-    cells = ["3.48", "15", "0.743", "−0.007", "0.980", "0.050", "1.25", "1.50", "22.4"]
-    assert rows["mobilenet", "int8"] == "".join(f"<td>{cell}</td>" for cell in cells)
-    assert "<td>–</td><td>–</td><td>22.4</td>" in rows["alexnet", "float32"]
+    rows = {run: section.split(f'<th scope="row">{run}</th>')[1].split("</tr>")[0] for run in ("alexnet", "mobilenet")}
+    assert 'data-label="int8">3.48 MB<small>0.743, 1.25\u00a0ms</small>' in rows["mobilenet"]
+    assert 'data-label="published">Hewitt &amp; Gunes: at most 15 MB, 22.4 ms on a phone</td>' in rows["mobilenet"]
+    assert 'data-label="float32">12.80 MB<small>0.750, –\u00a0ms</small>' in rows["alexnet"]
+    mobilenet = section.split('<th scope="row">mobilenet, int8</th>')[1].split("</tr>")[0]
+    assert [cell.split(">")[1].split("<")[0] for cell in mobilenet.split("<td")[1:]] == [
+        "−0.007",
+        "0.980",
+        "0.050",
+        "1.50",
+    ]
+
+
+def test_the_first_screen_holds_three_numbers_with_intervals(workspace: Params, html: str) -> None:
+    shown = html.split('<div class="numbers">')[1].split('<figure id="figure-1">')[0]
+    assert shown.count("<div><b>") == 3
+    accuracies = {
+        name: (splits["test"]["accuracy"], splits["test"])
+        for name, phases in results.read_metrics(workspace).items()
+        for splits in phases.values()
+        if name in ("alexnet", "mobilenet")
+    }
+    _, best = max(accuracies.values(), key=lambda each: each[0])
+    bounds = f"{best['accuracy_low']:.3f} to {best['accuracy_high']:.3f}"
+    assert f"<b>{best['accuracy']:.3f}</b><span>95 % interval {bounds}</span>" in shown
+
+
+def test_one_plot_shows_every_net_beside_the_published_numbers(html: str) -> None:
+    plot = html.split('<figure id="figure-1">')[1].split("</figure>")[0]
+    rows = {row.split("</b>")[0]: row for row in plot.split('<div class="row"><b>')[1:]}
+    assert set(rows) == {"alexnet", "alexnet, tuned", "mobilenet", "mobilenet, tuned", "xray-aug1", "xray-aug4"}
+    assert 'class="ours"' in rows["alexnet"]
+    assert '<i class="report" style="left:45.0%"></i>' in rows["alexnet"]
+    assert '<i class="paper" style="left:56.0%"></i>' in rows["alexnet"]
+    assert "report 0.45 · Hewitt &amp; Gunes 0.56" in rows["alexnet"]
+    assert 'report 0.50<a href="#doubts">†</a>' in rows["xray-aug1"]
+    assert 'class="one-class"' in rows["xray-aug1"]
+    assert 'class="one-class"' not in rows["xray-aug4"]
+
+
+def test_chapters_claim_what_the_numbers_show(workspace: Params, html: str) -> None:
+    section = html.split('<section id="ablation-augmentation">')[1].split("</section>")[0]
+    pair = results.read_differences(workspace)["xray-aug4", "xray-aug1"]
+    assert pair.significant
+    assert "<h2>Accuracy rises with augmentation level: 0.500 at 1," in section
+    assert f"xray-aug4 − xray-aug1: {pair.difference:+.3f}" in section.split("<figure")[0]
+    assert "another seed can change it" in section.split("<figure")[0]
+
+
+def test_figures_are_numbered_in_order_and_have_captions(html: str) -> None:
+    captions = re.findall(r"<figcaption><b>Figure (\d+)\.</b> \S", html)
+    assert captions == [str(i + 1) for i in range(len(captions))]
+    assert len(captions) == html.count("<figure") > 8
+
+
+def test_no_table_has_more_columns_than_the_measure_holds(html: str) -> None:
+    heads = re.findall(r"<thead><tr>(.*?)</tr></thead>", html)
+    assert len(heads) > 40
+    assert max(head.count("<th ") for head in heads) <= tables.MOST
+
+
+def test_what_a_claim_rests_on_is_not_folded_away(html: str) -> None:
+    section = html.split('<section id="claims">')[1].split("</section>")[0]
+    open_part = section.split("<details>")[0]
+    said, held = (int(number) for number in re.search(r"Of (\d+) claims .* papers (\d+) holds? here", section).groups())  # type: ignore[union-attr]
+    assert open_part.count('<td class="holds"') == held
+    assert open_part.count("<li>") + open_part.count('<tr><th scope="row"') == said
+    looks = html.split('<section id="looks">')[1].split("<details>")[0]
+    assert "times as much of its maps lies on the evidence" in looks
+    assert looks.count("<img") == 2
+
+
+def test_a_net_that_looks_beside_the_evidence_is_named(workspace: Params) -> None:
+    file = paths.run_plots("xray-aug4") / "figures/attention.csv"
+    kept = file.read_text()
+    file.write_text("class,images,ratio,low,high\ncovid,20,0.4,0.3,0.5\n")
+    html = render(workspace)
+    file.write_text(kept)
+    headline = html.split('<section id="looks">')[1].split("</h2>")[0]
+    assert "Right for the wrong reason: " in headline
+    assert "for covid, xray-aug4 looks beside the evidence" in headline
+    assert "only 0.40 times (0.30 to 0.50) for covid" in html
+
+
+def test_clean_data_take_a_line_and_what_is_amiss_a_table(workspace: Params, html: str) -> None:
+    assert '<td class="severe" data-label="severity">severe</td>' in html.split('<section id="data-faces">')[1]
+    kept = paths.audit("faces").read_text()
+    paths.audit("faces").write_text(kept.replace('"severe"', '"info"'))
+    clean = render(workspace).split('<section id="data-faces">')[1].split("<figure")[0]
+    paths.audit("faces").write_text(kept)
+    assert "The audit found nothing amiss: identical files." in clean
+    assert "<table" not in clean
 
 
 def test_the_same_files_give_the_same_page(workspace: Params, html: str) -> None:
@@ -202,18 +322,18 @@ def test_only_runs_of_params_are_shown(workspace: Params) -> None:
     assert 'id="run-xray-aug4"' in html
     assert "run-vggnet" not in html
     assert "run-mobilenet" not in html
-    assert 'id="ablations"' not in html
-    assert 'id="phone"' not in html
+    assert 'id="ablation-' not in html
+    assert 'id="exported"' not in html
 
 
 def test_the_summary_holds_a_headline_or_two_a_run(workspace: Params) -> None:
     metrics = results.read_metrics(workspace)
     found = results.summary(workspace, metrics)
-    assert found.pop("alexnet").keys() == {"val_accuracy", "tuned_val_accuracy"}
+    assert found.pop("alexnet").keys() == {"test_accuracy", "tuned_test_accuracy"}
     assert found == {
         "mobilenet": {
-            "val_accuracy": metrics["mobilenet"]["base"]["val"]["accuracy"],
-            "tuned_val_accuracy": metrics["mobilenet"]["tuned"]["val"]["accuracy"],
+            "test_accuracy": metrics["mobilenet"]["base"]["test"]["accuracy"],
+            "tuned_test_accuracy": metrics["mobilenet"]["tuned"]["test"]["accuracy"],
         },
         "xray-aug1": {"test_accuracy": 0.5, "one_class_answers": "base"},
         "xray-aug4": {"test_accuracy": metrics["xray-aug4"]["base"]["test"]["accuracy"]},
@@ -221,35 +341,34 @@ def test_the_summary_holds_a_headline_or_two_a_run(workspace: Params) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "words"),
+    ("policy", "words"),
     [
-        (Plan(level=0, rotation=0, shift=0.0, flip=False), "the originals"),
+        (Policy(level=0, rotation=0, shift=0.0, flip=False), "the originals"),
         (
-            Plan(level=2, rotation=0, shift=0.0, flip=False),
+            Policy(level=2, rotation=0, shift=0.0, flip=False),
             "the originals; exact copies rotated by 90°, rotated by 180°",
         ),
         (
-            Plan(level=0, rotation=20, shift=0.1, flip=True),
+            Policy(level=0, rotation=20, shift=0.1, flip=True),
             "the originals; anew in every epoch: rotation up to 20°, shift up to 10 % of the side, flip left to right",
         ),
     ],
 )
-def test_a_policy_in_words(plan: Plan, words: str) -> None:
-    assert page.policy(plan) == words
+def test_a_policy_in_words(policy: Policy, words: str) -> None:
+    assert page.in_words(policy) == words
 
 
 def test_a_recipes_share_of_the_ranges_is_told() -> None:
-    plan = Plan(level=0, rotation=20, shift=0.1, flip=True)
-    assert "rotation up to 8°, shift up to 4 % of the side, flip" in page.policy(plan, 0.4)
-    assert page.policy(plan, 0.0) == "the originals; anew in every epoch: flip left to right"
+    policy = Policy(level=0, rotation=20, shift=0.1, flip=True)
+    assert "rotation up to 8°, shift up to 4 % of the side, flip" in page.in_words(policy, 0.4)
+    assert page.in_words(policy, 0.0) == "the originals; anew in every epoch: flip left to right"
 
 
-def test_how_nets_were_trained_is_what_the_recipe_says(html: str, workspace: Params) -> None:
-    assert workspace.training.faces.optimizer == workspace.training.xray.optimizer == "muon"
+def test_how_nets_were_trained_is_what_the_recipe_says(html: str) -> None:
     text = " ".join(html.split())
     assert (
-        "Muon for the kernels of dense layers and convolutions (5.0 times the rate), Adam for all else, "
-        "at a rate that rises to 0.006 and falls along a cosine"
+        "Muon for the kernels of dense layers and convolutions (relative update 5.0 times the rate), "
+        "Adam for all else, at a rate that rises to 0.006 and falls along a cosine"
     ) in text
     assert "at a rate that rises to 0.001, stays there and falls along a line" in text
     assert "rotation up to 8°, shift up to 4 % of the side" in text

@@ -1,4 +1,4 @@
-"""A search over two settings of a film net whose trials take no time."""
+"""A search over two settings of an X-ray net whose trials take no time."""
 
 import math
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from cnnstudy.search.trials import Epoch, Objective, Report, Search
 
 RUN = "xray-aug0"
 SPACE = (
-    Range("training.xray.learning_rate", 1e-5, 1e-1, True, False),
-    Choices("training.xray.schedule", ("constant", "trapezoid")),
+    Range("studies.xray.training.learning_rate", 1e-5, 1e-1, True, False),
+    Choices("studies.xray.training.schedule", ("constant", "cosine")),
 )
 EPOCHS = 4
 
@@ -21,8 +21,7 @@ EPOCHS = 4
 def make(folder: Path | None = None, seed: int = 0) -> Search:
     """A search in the working directory, with its data; its database is a file in `folder`, or in memory."""
     Path(".dvc").mkdir(exist_ok=True)
-    params = params_with((RUN,))
-    params = params.model_copy(update={"xray": params.xray.model_copy(update={"epochs": EPOCHS})})
+    params = params_with((RUN,), studies__xray__epochs=EPOCHS)
     write_samples(params, "xray")
     if folder:
         folder.mkdir(exist_ok=True)
@@ -30,9 +29,9 @@ def make(folder: Path | None = None, seed: int = 0) -> Search:
 
 
 def accuracy(params: Params) -> float:
-    """The nearer the learning rate is to 0.003 the higher, and higher with a trapezoid."""
-    away = abs(math.log10(params.training.xray.learning_rate) + 2.5)
-    return 0.9 - 0.2 * away - 0.05 * (params.training.xray.schedule == "constant")
+    """The nearer the learning rate is to 0.003 the higher, and higher with a schedule that is not constant."""
+    away = abs(math.log10(params.studies["xray"].training.learning_rate) + 2.5)
+    return 0.9 - 0.2 * away - 0.05 * (params.studies["xray"].training.schedule == "constant")
 
 
 def epoch(number: int, value: float, loss: float = 0.5) -> Epoch:

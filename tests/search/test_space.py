@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from built import params as built_params
 
 from cnnstudy.config.params import read_params
 from cnnstudy.errors import UserError
@@ -11,7 +12,7 @@ from cnnstudy.search import space
 from cnnstudy.search.space import Choices, Range
 
 ROOT = Path(__file__).parents[2]
-PARAMS = read_params(ROOT / "params.yaml")
+PARAMS = built_params()
 
 
 def read(tmp_path: Path, text: str, run: str = "alexnet", params: Any = PARAMS) -> space.Space:
@@ -21,32 +22,33 @@ def read(tmp_path: Path, text: str, run: str = "alexnet", params: Any = PARAMS) 
 
 @pytest.mark.parametrize("run", ["alexnet", "xray-aug0"])
 def test_the_shipped_spaces_hold_what_params_yaml_has(run: str) -> None:
-    found = space.read_space(ROOT / space.default_file(PARAMS.runs[run].study), PARAMS, run)
-    values = space.current(PARAMS, found)
+    params = read_params(ROOT / "params.yaml")
+    found = space.read_space(ROOT / space.default_file(params.runs[run].study), params, run)
+    values = space.current(params, found)
     assert len(values) == len(found) >= 5
     assert all(dimension.holds(values[dimension.key]) for dimension in found)
-    assert space.with_values(PARAMS, values) == PARAMS
+    assert space.with_values(params, values) == params
 
 
 def test_keys_of_both_sections_are_ranges_or_choices(tmp_path: Path) -> None:
     text = "learning_rate: {low: 0.001, high: 0.1, log: true}\nepochs: {low: 2, high: 9}\nschedule: [cosine]\n"
     assert read(tmp_path, text) == (
-        Range("training.faces.learning_rate", 0.001, 0.1, True, False),
-        Range("faces.epochs", 2, 9, False, True),
-        Choices("training.faces.schedule", ("cosine",)),
+        Range("studies.faces.training.learning_rate", 0.001, 0.1, True, False),
+        Range("studies.faces.epochs", 2, 9, False, True),
+        Choices("studies.faces.training.schedule", ("cosine",)),
     )
 
 
 def test_values_go_where_their_keys_say() -> None:
-    changed = space.with_values(PARAMS, {"training.faces.beta_1": 0.8, "faces.epochs": 3})
-    assert (changed.training.faces.beta_1, changed.faces.epochs) == (0.8, 3)
-    assert changed.xray == PARAMS.xray
+    changed = space.with_values(PARAMS, {"studies.faces.training.beta_1": 0.8, "studies.faces.epochs": 3})
+    assert (changed.studies["faces"].training.beta_1, changed.studies["faces"].epochs) == (0.8, 3)
+    assert changed.studies["xray"] == PARAMS.studies["xray"]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "None found; allowed: some of the keys optimizer, kernel_factor"),
+        ("", "None found; allowed: some of the keys optimizer, relative_update"),
         ("[1]", "[1] found; allowed: some of the keys"),
         ("a: [", "not YAML: "),
         ("image_size: [64]", "image_size: [64] found, an unknown key; allowed: optimizer, "),
@@ -66,7 +68,7 @@ def test_values_go_where_their_keys_say() -> None:
         ("dropout: {low: 0.0, step: 1.0}", "dropout: {'low': 0.0, 'step': 1.0} found; allowed: {low: ..., high: ..."),
         ("dropout: {low: 0.1, high: 1.0, log: 2}", "dropout: {'low': 0.1, 'high': 1.0, 'log': 2} found; allowed: {low"),
         ("schedule: {low: 0, high: 1}", "schedule: {'low': 0, 'high': 1} found; allowed: a list of choices"),
-        ("schedule: [linear]", "schedule: 'linear' found; allowed: 'constant', 'cosine' or 'trapezoid'"),
+        ("schedule: [linear]", "schedule: 'linear' found; allowed: 'constant', 'cosine' or 'warmup-stable-decay'"),
     ],
 )
 def test_a_wrong_space_is_one_line_with_file_key_value_and_what_is_allowed(

@@ -66,6 +66,8 @@ def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_
 
     built: list[list[str]] = []
     make(tmp_path)
+    cli.write_params([])
+    own = read_params().studies["xray"]
     monkeypatch.setattr(cli, "rebuild", lambda targets: built.append(targets))
     monkeypatch.setattr(environment, "configure", lambda threads: None)
     monkeypatch.setattr(trainer, "train", train)
@@ -74,45 +76,53 @@ def test_a_search_brings_data_up_to_date_and_ends_with_the_command_that_applies_
     assert built == [["augment@xray"]]
     assert (tmp_path / "optuna.db").exists()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "trial 1, 1 of 3: learning_rate 0.001, batch_size 16"
+    assert lines[0] == f"trial 1, 1 of 3: learning_rate {own.training.learning_rate:.3g}, batch_size {own.batch_size}"
     assert lines[-4].startswith("trials: 3, of these pruned: 0; xray-aug0-")
     assert lines[-3].startswith("best: trial ")
     assert lines[-1].startswith("  dvc exp run --temp -S model=xraynet -S ")
     overrides = [part for part in shlex.split(lines[-1]) if "=" in part]
     found = composed(overrides)
     assert {override.partition("=")[0] for override in overrides} == {
-        "model", "training.xray.learning_rate", "xray.batch_size",
+        "model", "studies.xray.training.learning_rate", "studies.xray.batch_size",
     }  # fmt: skip
-    assert f"learning_rate {found['training.xray.learning_rate']:.3g}" in lines[-3]
+    assert f"learning_rate {found['studies.xray.training.learning_rate']:.3g}" in lines[-3]
 
 
 def test_a_page_says_what_it_was_made_with(tmp_path: Path) -> None:
-    chosen = ["model=alexnet", "profile=smoke", "recipe=report", "faces_data=folders", "xray_data=drawn"]
+    chosen = ["model=alexnet", "profile=smoke", "recipe=report", "faces_data=folders"]
     own = [
         "seeds=[3,4]",
-        "faces.epochs=4",
-        "training.faces.selection=best",
-        "~faces.classes.fear",
-        "+faces.classes.glad=[glad]",
+        "studies.faces.epochs=4",
+        "studies.faces.training.selection=best",
+        "~studies.faces.classes.fear",
+        "+studies.faces.classes.glad=[glad]",
     ]
-    cli.write_params([*chosen, *own, "sources.faces.path=/faces", "compute.threads=2"])
+    cli.write_params([*chosen, *own, "studies.faces.source.path=/faces", "compute.threads=2"])
     found = overrides(read_params())
-    assert sorted(found) == sorted([*chosen, *own[:3], '+faces.classes.glad=["glad"]', "~faces.classes.fear"])
-    assert composed([*found, "sources.faces.path=/faces", "compute.threads=2"]) == files.flat(
+    assert sorted(found) == sorted(
+        [*chosen, *own[:3], '+studies.faces.classes.glad=["glad"]', "~studies.faces.classes.fear"]
+    )
+    assert composed([*found, "studies.faces.source.path=/faces", "compute.threads=2"]) == files.flat(
         read_params().model_dump()
     )
 
 
 def test_the_command_has_what_params_yaml_has_of_its_own(tmp_path: Path) -> None:
-    cli.write_params(["profile=smoke", "recipe=report", "seeds=[3,4]", "xray.epochs=4", "sources.xray.path=/films"])
+    cli.write_params(
+        ["profile=smoke", "recipe=report", "seeds=[3,4]", "studies.xray.epochs=4", "studies.xray.source.path=/xrays"]
+    )
     arguments = argparse.Namespace(run="xray-aug0", trials=1, seed=0, space=None, storage=None)
     job = start.checked(read_params(), arguments)
-    values: dict[str, float | str] = {"training.xray.learning_rate": 1e-05, "training.xray.schedule": "constant"}
+    values: dict[str, float | str] = {
+        "studies.xray.training.learning_rate": 1e-05,
+        "studies.xray.training.schedule": "constant",
+    }
     assert start.command(job, values) == (
         "dvc exp run --temp -S model=xraynet -S profile=smoke -S recipe=report -S 'seeds=[3,4]' "
-        "-S sources.xray.path=/films -S xray.epochs=4 "
-        "-S training.xray.learning_rate=1e-05 -S training.xray.schedule=constant"
+        "-S studies.xray.source.path=/xrays -S studies.xray.epochs=4 "
+        "-S studies.xray.training.learning_rate=1e-05 -S studies.xray.training.schedule=constant"
     )
     found = composed([part for part in shlex.split(start.command(job, values)) if "=" in part])
-    assert (found["seeds"], found["xray.epochs"], found["training.xray.learning_rate"]) == ([3, 4], EPOCHS, 1e-05)
-    assert found["xray.batch_size"] == job.params.xray.batch_size
+    assert (found["seeds"], found["studies.xray.epochs"]) == ([3, 4], EPOCHS)
+    assert found["studies.xray.training.learning_rate"] == 1e-05
+    assert found["studies.xray.batch_size"] == job.params.studies["xray"].batch_size

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 import pytest
 from search.searched import RUN, make, unrecorded
-from training.small_net import ADAM, LAYERS, SCHEDULE, doubtful, trained, training, unkept
+from training.small_net import ADAM, SCHEDULE, doubtful, trained, training, unkept
 
 from cnnstudy.config.schema import Params
 from cnnstudy.search import trainer, trials
 from cnnstudy.search.space import with_values
 from cnnstudy.search.trials import DivergedError, Epoch, Search
-from cnnstudy.training import phases
+from cnnstudy.training import fit
 from cnnstudy.workspace import paths
 
 COMPARED = ADAM.model_copy(update={"patience": sys.maxsize})
@@ -31,16 +31,16 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 
 
 @pytest.fixture
-def small(search: Search, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """The same with a small net, bright and dark films, and two epochs."""
-    monkeypatch.setattr(phases.specs, "layers_of", lambda *_: LAYERS)
+def small(search: Search) -> Search:
+    """The same with one convolution, small bright and dark X-rays, and two epochs."""
     labels = np.load(paths.images("xray")).shape[0]
-    images = np.random.default_rng(0).integers(0, 120, (labels, 64, 64, 3))
+    images = np.random.default_rng(0).integers(0, 120, (labels, 8, 8, 3))
     images[1::2] += 120  # the classes take turns
     np.save(paths.images("xray"), images.astype(np.uint8))
-    plan = "id,split,operation,rotation,shift,flip\n" + "".join(f"{i},train,original,0,0,False\n" for i in range(40))
-    paths.plan("xray", "aug0").write_text(plan)
-    values = {"xray.epochs": 2, "training.xray.learning_rate": 0.01}
+    policy = "id,split,operation,rotation,shift,flip\n" + "".join(f"{i},train,original,0,0,False\n" for i in range(40))
+    paths.policy("xray", "aug0").write_text(policy)
+    values: dict[str, float | str] = {"studies.xray.image_size": 8, "runs.xray-aug0.options.depth": 1}
+    values |= {"studies.xray.epochs": 2, "studies.xray.training.learning_rate": 0.01}
     return dataclasses.replace(search, params=with_values(search.params, values))
 
 
@@ -85,18 +85,18 @@ def test_epochs_are_told_in_the_mode_that_counts() -> None:
 def test_a_trial_starts_as_the_stage_does(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
 
-    def fit(model: keras.Sequential, data: Any, dataset: Any, settings: Any, schedule: Any, checkpoint: Any) -> None:
+    def stop(model: keras.Sequential, data: Any, dataset: Any, settings: Any, schedule: Any, checkpoint: Any) -> None:
         settings = settings.model_copy(update={"patience": 0})
         started.append((digest(model), data.ids.tolist(), dataset.labels.tolist(), settings, schedule))
         raise KeyboardInterrupt
 
-    small_enough = with_values(search.params, {"training.xray.dropout": 0.5, "batchnorm": "moving"})
-    plan = "id,split,operation,rotation,shift,flip\n0,train,original,0,0,False\n1,train,original,0,0,False\n"
-    paths.plan("xray", "aug0").write_text(plan)
+    small_enough = with_values(search.params, {"studies.xray.training.dropout": 0.5, "batchnorm": "moving"})
+    policy = "id,split,operation,rotation,shift,flip\n0,train,original,0,0,False\n1,train,original,0,0,False\n"
+    paths.policy("xray", "aug0").write_text(policy)
     paths.specifications("xray").write_text("null\n")
-    monkeypatch.setattr(phases, "fit", fit)
+    monkeypatch.setattr(fit, "fit", stop)
     with pytest.raises(KeyboardInterrupt):
-        phases.train_phase(small_enough, RUN, phases.base(small_enough, RUN), lambda seed, row: None)
+        fit.train_phase(small_enough, RUN, fit.base(small_enough, RUN), lambda seed, row: None)
     with pytest.raises(KeyboardInterrupt):
         trainer.train(small_enough, RUN, unrecorded)
     stage, trial = started
@@ -116,19 +116,19 @@ def test_a_trial_never_looks_at_test_images(small: Search) -> None:
 def test_the_best_epoch_counts_where_it_is_kept(small: Search) -> None:
     epochs: list[Epoch] = []
     values: dict[str, float | str] = {
-        "training.xray.selection": "best",
-        "training.xray.learning_rate": 1.0,
-        "xray.epochs": 3,
+        "studies.xray.training.selection": "best",
+        "studies.xray.training.learning_rate": 1.0,
+        "studies.xray.epochs": 3,
     }
     kept = trainer.train(with_values(small.params, values), RUN, epochs.append)
     assert kept.value == max(epoch.value for epoch in epochs)
 
 
 def test_a_loss_that_is_no_number_is_not_an_epoch(small: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fit(*arguments: Any) -> None:
+    def stop(*arguments: Any) -> None:
         raise FloatingPointError("the loss is nan after epoch 1")
 
-    monkeypatch.setattr(phases, "fit", fit)
+    monkeypatch.setattr(fit, "fit", stop)
     epochs: list[Epoch] = []
     with pytest.raises(DivergedError, match="the loss is nan after epoch 1"):
         trainer.train(small.params, RUN, epochs.append)

@@ -81,16 +81,19 @@ def test_the_same_search_again_makes_nothing(tmp_path: Path) -> None:
 def test_the_first_trial_takes_what_params_yaml_has() -> None:
     search = make()
     (first, *_) = trials.finished(trials.run(search, 1, quick, unrecorded))
-    own = search.params.training.xray
-    assert first.params == {"training.xray.learning_rate": own.learning_rate, "training.xray.schedule": own.schedule}
+    own = search.params.studies["xray"].training
+    assert first.params == {
+        "studies.xray.training.learning_rate": own.learning_rate,
+        "studies.xray.training.schedule": own.schedule,
+    }
 
 
 def test_the_first_trial_chooses_what_params_yaml_has_outside_the_space() -> None:
     search = make()
-    narrow = dataclasses.replace(search, space=(Choices("xray.epochs", (1, 2)), *search.space))
+    narrow = dataclasses.replace(search, space=(Choices("studies.xray.epochs", (1, 2)), *search.space))
     (first,) = trials.finished(trials.run(narrow, 1, quick, unrecorded))
-    assert first.params["xray.epochs"] in (1, 2)
-    assert first.params["training.xray.learning_rate"] == search.params.training.xray.learning_rate
+    assert first.params["studies.xray.epochs"] in (1, 2)
+    assert first.params["studies.xray.training.learning_rate"] == search.params.studies["xray"].training.learning_rate
 
 
 def test_another_seed_is_another_search() -> None:
@@ -128,7 +131,7 @@ def test_a_trial_that_has_come_to_its_last_epoch_is_not_pruned() -> None:
         return epoch(2, value)
 
     search = make()
-    short = dataclasses.replace(search, params=with_values(search.params, {"xray.epochs": 2}))
+    short = dataclasses.replace(search, params=with_values(search.params, {"studies.xray.epochs": 2}))
     assert states(trials.run(short, 5, objective, unrecorded)) == ["COMPLETE"] * 5
 
 
@@ -158,16 +161,22 @@ def test_a_searchs_name_follows_data_and_what_is_not_searched() -> None:
         return dataclasses.replace(search, params=with_values(search.params, keys))
 
     search = make()
-    assert changed(training__xray__learning_rate=0.5).name == search.name
-    assert changed(training__faces__dropout=0.5, xray__split__test=0.3).name == search.name
-    names = {changed(xray__epochs=9).name, changed(training__xray__dropout=0.5).name, changed(batchnorm="moving").name}
+    assert changed(studies__xray__training__learning_rate=0.5).name == search.name
+    assert changed(studies__faces__training__dropout=0.5, studies__xray__split__test=0.3).name == search.name
+    names = {
+        changed(studies__xray__epochs=9).name,
+        changed(studies__xray__training__dropout=0.5).name,
+        changed(batchnorm="moving").name,
+    }
     names |= {search.name, dataclasses.replace(search, space=search.space[:1]).name}
     paths.splits("xray").write_text(paths.splits("xray").read_text().replace("val", "train"))
     names |= {search.name}
-    turned = dict(reversed(search.params.xray.classes.items()))
-    steeper = {"xray": {"aug0": search.params.plan_of(RUN).model_copy(update={"level": 4})}}
-    for change in ({"xray": search.params.xray.model_copy(update={"classes": turned})}, {"plans": steeper}):
-        names |= {dataclasses.replace(search, params=search.params.model_copy(update=change)).name}
+    study = search.params.studies["xray"]
+    turned = {"classes": dict(reversed(study.classes.items()))}
+    steeper = {"policies": {"aug0": search.params.policy_of(RUN).model_copy(update={"level": 4})}}
+    for change in (turned, steeper):
+        params = search.params.model_copy(update={"studies": {"xray": study.model_copy(update=change)}})
+        names |= {dataclasses.replace(search, params=params).name}
     assert len(names) == 8
     assert all(name.startswith("xray-aug0-") for name in names)
 

@@ -9,7 +9,7 @@ import yaml
 from tracking.finished_runs import METRICS, finish, write_metrics
 
 from cnnstudy.config.schema import Params
-from cnnstudy.nets import build, specs
+from cnnstudy.models import assemble
 from cnnstudy.tracking import keys
 from cnnstudy.workspace import files, paths
 
@@ -20,7 +20,13 @@ SEEDS = (0, 7)
 
 def make(runs: tuple[str, ...], has_nets: bool = True) -> Params:
     """Write the files of some runs of two seeds, with a lock that holds them, into the working directory."""
-    params = finish(runs, SEEDS)
+    params = finish(
+        runs,
+        SEEDS,
+        studies__faces__promotion={"minimum": 0.6},
+        studies__xray__not_for="Not for a test.",
+        studies__xray__limits="Images are limited.",
+    )
     shutil.copy(ROOT / paths.REQUIREMENTS, paths.REQUIREMENTS)
     for run in runs:
         write_metrics(params, run, GOOD)
@@ -38,16 +44,13 @@ def make(runs: tuple[str, ...], has_nets: bool = True) -> Params:
 
 def write_net(params: Params, run: str, file: Path) -> None:
     """New random weights."""
-    settings = params.runs[run]
-    study = params.study(settings.study)
-    layers = specs.layers_of(settings.net, len(study.classes), settings.depth, settings.widths)
-    layers = specs.with_dropout(layers, params.study_recipe(settings.study).dropout)
-    build.build(layers, study.image_size).save_weights(file)
+    design = assemble.design_of(params, run, len(params.study_of(run).classes))
+    assemble.build(design, seed=0).save_weights(file)
 
 
 def write_findings(study: str, check: str, severity: str) -> None:
     """An audit that found one thing."""
-    found = {"as it is used": [{"check": check, "kind": f"some {check}", "severity": severity}]}
+    found = {"used": [{"check": check, "kind": f"some {check}", "severity": severity}]}
     paths.audit(study).write_text(json.dumps({"findings": found}))
 
 
@@ -69,7 +72,7 @@ def write_lock(params: Params) -> None:
         add(f"audit@{study}", "outs", paths.audit(study))
     for run, settings in params.runs.items():
         for phase in params.phases(run):
-            stage = f"{keys.STAGES[phase]}@{run}"
+            stage = keys.training_stage(params, run, phase)
             for path in (paths.images(settings.study), paths.splits(settings.study)):
                 add(stage, "deps", path)
             add(stage, "outs", paths.phase(run, phase))
@@ -77,4 +80,4 @@ def write_lock(params: Params) -> None:
             add(f"finetune@{run}", "deps", paths.phase(run, "base"))
         add(f"evaluate@{run}", "deps", paths.model(run))
         add(f"evaluate@{run}", "outs", paths.run_metrics(run))
-    paths.LOCK.write_text(yaml.safe_dump({"stages": stages}))
+    paths.LOCK.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))

@@ -92,10 +92,10 @@ def without(path: Path) -> Callable[[Params], None]:
     [
         (
             worse,
-            "metrics/runs/alexnet.json: tuned.val.accuracy_seeds: 0.250 of seed 0 found",
-            "at least 0.6 (promotion.minimum.faces in params.yaml)",
+            "metrics/runs/alexnet.json: tuned.test.accuracy_seeds: 0.250 of seed 0 found",
+            "at least 0.6 (studies.faces.promotion.minimum in params.yaml)",
         ),
-        (constant, "metrics/runs/alexnet.json: tuned.tune.constant: true found", "more than one answer"),
+        (constant, "metrics/runs/alexnet.json: tuned.tune.constant: true found", "more than one class predicted"),
         (severe, "metrics/audit/faces.json: leak: some leak found", "nothing severe"),
         (trained_again, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
         (evaluated_by_hand, "metrics/runs/alexnet.json: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
@@ -143,20 +143,25 @@ def test_an_accuracy_of_the_least_that_is_allowed_passes(params: Params) -> None
 
 def test_parameters_are_read_from_the_lock_as_dvc_writes_them(params: Params) -> None:
     content = yaml.safe_load(paths.LOCK.read_text())
+    study = params.studies["xray"]
+    training = study.training.model_copy(update={"epsilon": 1e-08})
     content["stages"]["train@xray-aug4"]["params"] = {
-        "params.yaml": {"training.xray": params.training.xray.model_dump() | {"epsilon": 12345}}
+        "params.yaml": {"studies.xray.training": training.model_dump() | {"epsilon": 12345}}
     }
     paths.LOCK.write_text(yaml.safe_dump(content).replace("12345", "1e-08"))
-    assert params.training.xray.epsilon == 1e-08
-    assert trained.changed(params, "xray-aug4") == ""
+    assert trained.changed(params, "xray-aug4").startswith("params.yaml: studies.xray.training.epsilon: 0.001 found")
+    small = params.model_copy(update={"studies": {"xray": study.model_copy(update={"training": training})}})
+    assert trained.changed(small, "xray-aug4") == ""
 
 
-def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes(params: Params) -> None:
+def test_a_parameter_that_a_section_had_no_value_of_and_another_policy_are_changes(params: Params) -> None:
     content = yaml.safe_load(paths.LOCK.read_text())
     run = params.runs["xray-aug4"].model_dump(exclude_none=True)
-    plans = {name: plan.model_dump() for name, plan in params.plans["xray"].items()}
+    xray = params.studies["xray"].model_dump(exclude_unset=True)
+    policies = xray["policies"]  # without ranges that params.yaml does not name
     content["stages"]["train@xray-aug4"]["params"] = {"params.yaml": {"runs.xray-aug4": run}}
-    content["stages"]["augment@xray"] = {"cmd": "run augment@xray", "params": {"params.yaml": {"plans.xray": plans}}}
+    augmented = {"params.yaml": {"studies.xray.policies": policies}}
+    content["stages"]["augment@xray"] = {"cmd": "run augment@xray", "params": augmented}
     paths.LOCK.write_text(yaml.safe_dump(content))
     assert trained.changed(params, "xray-aug4") == ""
     smaller = params.runs["xray-aug4"].model_copy(update={"training": {"batch_size": 4}})
@@ -164,16 +169,22 @@ def test_a_parameter_that_a_section_had_no_value_of_and_another_plan_are_changes
     assert trained.changed(other, "xray-aug4").startswith(
         "params.yaml: runs.xray-aug4.training.batch_size: 4 found; allowed: None"
     )
-    turned = params.plan_of("xray-aug4").model_copy(update={"rotation": 90})
-    other = params.model_copy(update={"plans": {"xray": {**params.plans["xray"], "aug4": turned}}})
-    assert trained.changed(other, "xray-aug4").startswith("params.yaml: plans.xray.aug4.rotation: 90 found; allowed: 0")
+    turned = params.policy_of("xray-aug4").model_copy(update={"rotation": 90})
+    study = params.studies["xray"]
+    study = study.model_copy(update={"policies": {**study.policies, "aug4": turned}})
+    other = params.model_copy(update={"studies": {**params.studies, "xray": study}})
+    assert trained.changed(other, "xray-aug4").startswith(
+        "params.yaml: studies.xray.policies.aug4.rotation: 90 found; allowed: 0"
+    )
 
 
 def test_classes_in_another_order_than_in_training_are_refused(params: Params) -> None:
-    turned = params.xray.model_copy(update={"classes": dict(reversed(params.xray.classes.items()))})
-    other = params.model_copy(update={"xray": turned})
+    turned = params.studies["xray"].model_copy(
+        update={"classes": dict(reversed(params.studies["xray"].classes.items()))}
+    )
+    other = params.model_copy(update={"studies": {**params.studies, "xray": turned}})
     allowed = "the order that the net was trained with, normal, covid"
-    said = f"params.yaml: xray.classes: covid, normal found; allowed: {allowed}"
+    said = f"params.yaml: studies.xray.classes: covid, normal found; allowed: {allowed}"
     for use in (
         lambda: pass_gate(other, choice.choose(other, "xray-aug4")),
         lambda: trained.classes(other, "xray-aug4"),
@@ -186,9 +197,9 @@ def test_classes_in_another_order_than_in_training_are_refused(params: Params) -
 
 def test_a_net_of_another_size_than_the_parameters_is_not_opened(params: Params) -> None:
     content = yaml.safe_load(paths.LOCK.read_text())
-    content["stages"]["ingest@faces"]["params"] = {"params.yaml": {"faces.image_size": 96, "data_seed": 5}}
+    content["stages"]["ingest@faces"]["params"] = {"params.yaml": {"studies.faces.image_size": 96, "data_seed": 5}}
     paths.LOCK.write_text(yaml.safe_dump(content))
-    said = "params.yaml: faces.image_size: 64 found; allowed: 96, which ingest@faces was done with; `cnnstudy repro`"
+    said = "params.yaml: studies.faces.image_size: 32 found; allowed: 96, which ingest@faces was done with; `cnnstudy"
     with pytest.raises(UserError, match=f"^{said}"):
         trained.load(params, "alexnet")
 
@@ -209,3 +220,17 @@ def test_another_phase_seed_or_run_is_said_or_refused(params: Params) -> None:
     ):
         with pytest.raises(UserError, match=f"^{said}$"):
             choice.choose(params, *arguments)
+
+
+def test_a_severe_finding_that_was_looked_at_does_not_stand_in_the_way(params: Params) -> None:
+    severe(params)
+    study = params.studies["faces"]
+    for accepted, passes in ((["leak"], True), (["shortcut"], False)):
+        promotion = study.promotion.model_copy(update={"accepted": accepted})
+        faces = study.model_copy(update={"promotion": promotion})
+        looked_at = params.model_copy(update={"studies": params.studies | {"faces": faces}})
+        if passes:
+            assert pass_gate(looked_at, choice.choose(looked_at, "alexnet")) == 0.9
+        else:
+            with pytest.raises(UserError, match=r"leak: some leak found; .*studies\.faces\.promotion\.accepted"):
+                pass_gate(looked_at, choice.choose(looked_at, "alexnet"))

@@ -1,9 +1,10 @@
-"""Run keys: the stage and dvc.lock must give the same."""
+"""Run keys: before a training, and from dvc.lock after it, they must be the same."""
 
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -31,17 +32,25 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file = root / phase / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(b"" if "empty" in name else f"{phase} {name}\r\n".encode())
-    outs = {"train": "base", "finetune": "tuned"}
-    stages: dict[str, Any] = {
-        stage: {
-            "foreach": ["alexnet", "xray-aug0"] if stage == "train" else ["alexnet"],
-            "do": {"cmd": "exit 1", "outs": [f"models/${{item}}/{phase}"]},
-        }
-        for stage, phase in outs.items()
+    for name in ("images.npy", "code/a.py", "code/__pycache__/a.pyc"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        params_with(RUNS)
+    shared: dict[str, Any] = {"cmd": "exit 1", "params": ["seeds", "studies.faces.training"]}
+    used = ["images.npy", "code"]
+    train = shared | {"deps": used, "outs": ["models/${item}/base"]}
+    finetune = shared | {"deps": [*used, "models/${item}/base"], "outs": ["models/${item}/tuned"]}
+    stages = {
+        "train": {"foreach": list(RUNS), "do": train},
+        "finetune": {"foreach": ["alexnet"], "do": finetune},
     }
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    for command in (["init", "--no-scm", "--quiet"], ["commit", "--force", "--quiet"]):
-        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=root, check=True, env={"DVC_NO_ANALYTICS": "1"})
+    environment = {"DVC_NO_ANALYTICS": "1"}
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=root, check=True, env=environment)
+    (root / ".dvcignore").write_text("__pycache__/\n")
+    subprocess.run([sys.executable, "-m", "dvc", "commit", "--force", "-q"], cwd=root, check=True, env=environment)
     return root
 
 
@@ -65,31 +74,53 @@ def test_a_directory_has_the_md5_that_dvc_gives_it(params: Params) -> None:
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_files_and_lock_give_the_same_key(params: Params, run: str) -> None:
-    assert keys.run_key(run, params) == keys.lock_key(lock(), run, params)
+def test_the_key_before_the_training_is_that_in_the_lock_after_it(params: Params, run: str) -> None:
+    known = keys.lock_identity(lock(), run, params)
+    assert known
+    assert known == keys.identity(run, params)
+    shutil.rmtree(paths.model(run))
+    paths.LOCK.unlink()
+    assert keys.planned_key(run, params) == known.key
 
 
-def test_any_changed_byte_of_any_phase_changes_the_key_of_its_run_alone(params: Params) -> None:
-    before = {run: keys.run_key(run, params) for run in RUNS}
-    assert len(set(before.values())) == 2
+def test_any_changed_byte_of_any_phase_is_another_model_of_the_same_key(params: Params) -> None:
+    before = {run: keys.identity(run, params) for run in RUNS}
+    assert len({each.key for each in before.values()}) == 2
     (paths.phase("alexnet", "tuned") / "seed1/empty").write_bytes(b"x")
-    after = {run: keys.run_key(run, params) for run in RUNS}
-    assert after["alexnet"] != before["alexnet"]
+    after = {run: keys.identity(run, params) for run in RUNS}
+    assert after["alexnet"].model != before["alexnet"].model
+    assert after["alexnet"].key == before["alexnet"].key
     assert after["xray-aug0"] == before["xray-aug0"]
 
 
-def test_equal_files_of_two_runs_have_two_keys(params: Params) -> None:
-    shutil.copytree(paths.model("xray-aug0"), paths.model("xray-aug1"))
-    both = params_with(("xray-aug0", "xray-aug1"))
-    assert keys.run_key("xray-aug0", both) != keys.run_key("xray-aug1", both)
+def edit(name: str) -> Params:
+    Path(name).write_text("another")
+    return params_with(RUNS)
 
 
-def test_a_lock_without_every_phase_gives_no_key(params: Params) -> None:
+@pytest.mark.parametrize(
+    ("change", "is_another"),
+    [
+        (lambda: edit("images.npy"), True),
+        (lambda: edit("code/a.py"), True),
+        (lambda: edit("code/__pycache__/a.pyc"), False),
+        (lambda: params_with(RUNS, seeds=[7]), True),
+        (lambda: params_with(RUNS, studies__faces__epochs=9), False),
+    ],
+)
+def test_data_code_and_settings_that_a_training_depends_on_change_the_key(
+    params: Params, change: Callable[[], Params], is_another: bool
+) -> None:
+    before = keys.planned_key("alexnet", params)
+    assert (keys.planned_key("alexnet", change()) != before) == is_another
+
+
+def test_a_lock_without_every_phase_gives_no_identity(params: Params) -> None:
     content = lock()
-    assert keys.lock_key({}, "alexnet", params) is None
+    assert keys.lock_identity({}, "alexnet", params) is None
     del content["stages"]["finetune@alexnet"]
-    assert keys.lock_key(content, "alexnet", params) is None
-    assert keys.lock_key(content, "xray-aug0", params) is not None
+    assert keys.lock_identity(content, "alexnet", params) is None
+    assert keys.lock_identity(content, "xray-aug0", params) is not None
 
 
 def test_a_lock_that_is_being_rewritten_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

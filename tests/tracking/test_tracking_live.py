@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from tracking.finished_runs import finish
 
 from cnnstudy.config.schema import Params
-from cnnstudy.tracking import live, record, store, upsert
+from cnnstudy.tracking import keys, live, store, upsert, write
 from cnnstudy.workspace import paths
 
 # Of SQLAlchemy, about MLflow's own tables.
@@ -50,7 +50,6 @@ def params(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Para
     for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".dvc").mkdir()
     (tmp_path / "mlflow.db").write_bytes(empty.read_bytes())
     monkeypatch.setattr(live, "WAIT", PATIENCE)
     return shown_at_once(finish((NAME,)))
@@ -58,6 +57,11 @@ def params(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Para
 
 def shown_at_once(params: Params) -> Params:
     return params.model_copy(update={"tracking": params.tracking.model_copy(update={"live_after": 0.0})})
+
+
+def later(params: Params) -> Params:
+    """Parameters with which trainings are not shown by themselves."""
+    return params.model_copy(update={"tracking": params.tracking.model_copy(update={"live_after": 3600.0})})
 
 
 def rows(phase: str, seed: int = 0) -> list[live.Row]:
@@ -83,8 +87,8 @@ def runs(query: str = f"tags.run = '{NAME}'") -> list[Run]:
     return list(its.search_runs([each.experiment_id for each in its.search_experiments()], query))
 
 
-def only() -> Run:
-    (run,) = runs()
+def only(query: str = f"tags.run = '{NAME}'") -> Run:
+    (run,) = runs(query)
     return run
 
 
@@ -97,17 +101,20 @@ def test_epochs_are_there_before_the_run_is_evaluated_and_only_once_after(params
         train(params, phase, rows(phase))
     shown = only()
     assert shown.info.status == "FINISHED"
-    assert "run_key" not in shown.data.tags
+    assert shown.data.tags[upsert.KEY] == keys.planned_key(NAME, params)
+    assert upsert.MODEL not in shown.data.tags
     assert shown.data.params["training.schedule"] == "cosine"
-    record.record_run(params, NAME)
+    write.record_run(params, NAME)
     whole = only()
     assert whole.info.run_id == shown.info.run_id
-    assert {"run_key", "record"} <= set(whole.data.tags)
-    assert "live" not in whole.data.tags
+    assert whole.data.tags[upsert.KEY] == shown.data.tags[upsert.KEY]
+    assert {upsert.MODEL, upsert.RECORD} <= set(whole.data.tags)
+    assert upsert.LIVE not in whole.data.tags
+    assert whole.data.tags["timing"] == "measured"
     for phase in ("base", "tuned"):
         for name in ("loss", "val_accuracy"):
             expected = [(row["epoch"], row[name]) for row in rows(phase)]
-            assert history(shown, f"{phase}/epoch/{name}") == history(whole, f"{phase}/epoch/{name}") == expected
+            assert history(shown, f"{phase}/{name}") == history(whole, f"{phase}/{name}") == expected
 
 
 def test_epochs_appear_while_the_training_goes_on(params: Params) -> None:
@@ -115,7 +122,7 @@ def test_epochs_appear_while_the_training_goes_on(params: Params) -> None:
         for row in rows("base")[:3]:
             report(0, row)
         deadline = time.monotonic() + PATIENCE
-        while not (found := runs()) or len(history(found[0], "base/epoch/loss")) < 3:
+        while not (found := runs()) or len(history(found[0], "base/loss")) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert found[0].info.status == "RUNNING"
@@ -125,17 +132,22 @@ def test_epochs_appear_while_the_training_goes_on(params: Params) -> None:
     assert only().info.status == "FINISHED"
 
 
-def test_several_seeds_have_a_curve_each(params: Params) -> None:
+def test_several_seeds_have_a_run_each_below_that_of_all(params: Params) -> None:
     params = shown_at_once(finish((NAME,), seeds=(0, 7)))
     with live.reporting(params, NAME, "base") as report:
         for seed in (0, 7):
             for row in rows("base", seed):
                 report(seed, row)
-    record.record_run(params, NAME)
-    for seed in (0, 7):
-        expected = [(row["epoch"], row["loss"]) for row in rows("base", seed)]
-        assert history(only(), f"base/epoch/seed{seed}/loss") == expected
-    assert len(history(only(), "base/epoch/loss")) == 6
+    (run,) = runs("tags.kind = 'net'")
+    shown = {each.data.params["seed"]: each for each in runs("tags.kind = 'seed'")}
+    for _ in range(2):
+        for seed in (0, 7):
+            expected = [(row["epoch"], row["loss"]) for row in rows("base", seed)]
+            assert history(shown[str(seed)], "base/loss") == expected
+        write.record_run(params, NAME)
+    assert {each.info.run_id for each in runs("tags.kind = 'seed'")} == {each.info.run_id for each in shown.values()}
+    assert {each.data.tags["mlflow.parentRunId"] for each in shown.values()} == {run.info.run_id}
+    assert len(history(only("tags.kind = 'net'"), "base/loss")) == 6
 
 
 TRAINING = """
@@ -159,7 +171,7 @@ import sys
 from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 from cnnstudy.tracking import live
-writer = live.Writer(SimpleNamespace(tracking=SimpleNamespace(live_after=0.0)), "alexnet", "base")
+writer = live.Writer(SimpleNamespace(tracking=SimpleNamespace(live_after=0.0)), "alexnet", "base", 0.0)
 writer(0, {"epoch": 1})
 writer.process.communicate()
 """
@@ -190,24 +202,25 @@ def test_a_killed_training_is_shown_as_such_and_goes_on_in_the_same_run(params: 
     while not (found := runs()) or found[0].info.status != "KILLED":
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert [step for step, _ in history(found[0], "base/epoch/loss")] == [1, 2, 3]
+    assert [step for step, _ in history(found[0], "base/loss")] == [1, 2, 3]
     train(params, "base", rows("base")[1:])
     assert only().info.run_id == found[0].info.run_id
-    assert history(only(), "base/epoch/loss") == [(row["epoch"], row["loss"]) for row in rows("base")]
+    assert history(only(), "base/loss") == [(row["epoch"], row["loss"]) for row in rows("base")]
 
 
 def test_a_killed_training_that_came_to_its_end_unseen_has_finished(params: Params) -> None:
-    logger = live.Logger(params, NAME, "base")
+    logger = live.Logger(params, NAME, "base", 0.0)
     logger.log([(0, row) for row in rows("base")[:2]])
     logger.end("KILLED")
     assert only().info.status == "KILLED"
-    record.record_run(params, NAME)
-    assert (only().info.status, "run_key" in only().data.tags) == ("FINISHED", True)
+    write.record_run(params, NAME)
+    assert (only().info.status, upsert.MODEL in only().data.tags) == ("FINISHED", True)
 
 
 def test_more_epochs_than_a_pipe_holds_arrive_whole(params: Params, tmp_path: Path) -> None:
     script = "import sys, time; time.sleep(0.5); open(sys.argv[1], 'wb').write(sys.stdin.buffer.read())"
-    writer = live.Writer(params, NAME, "base")
+    writer = live.Writer(later(params), NAME, "base", 0.0)
+    writer.start = 0.0
     writer.command = [sys.executable, "-c", script, str(tmp_path / "arrived")]
     for epoch in range(3000):
         writer(0, {"epoch": epoch, "loss": 1 / 3})
@@ -225,37 +238,46 @@ def test_a_training_killed_with_its_writer_is_ended_by_the_next_track(params: Pa
         while not runs():
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        record.close_abandoned()
+        write.tidy_up()
         assert only().info.status == "RUNNING"
         for process in (writer, psutil.Process(training.pid)):
             process.send_signal(signal.SIGKILL)
         training.wait()
         psutil.wait_procs([writer])
-    record.close_abandoned()
+    write.tidy_up()
     assert only().info.status == "KILLED"
 
 
-def test_of_two_live_runs_of_the_same_values_one_stays(params: Params) -> None:
-    first = upsert.open_live(live_record(params), [], 10)[1]
-    # Another experiment's, which still goes on.
-    client().set_tag(first.info.run_id, "live", "elsewhere 1@1.00")
+def test_a_live_run_of_another_machine_is_left_alone(params: Params) -> None:
+    train(params, "base", rows("base"))
+    client().set_tag(only().info.run_id, upsert.LIVE, "elsewhere 1@1.00")
+    write.record_run(params, NAME)
+    assert sorted(upsert.LIVE in run.data.tags for run in runs()) == [False, True]
+
+
+def test_the_same_training_again_is_shown_and_leaves_no_second_record(params: Params) -> None:
+    write.record_run(params, NAME)
+    first = only()
     train(params, "base", rows("base"))
     assert len(runs()) == 2
-    record.record_run(params, NAME)
-    assert len(runs()) == 2
-    client().set_terminated(first.info.run_id)
-    record.record_run(params, NAME)
-    assert "run_key" in only().data.tags
+    assert client().get_run(first.info.run_id).to_dictionary() == first.to_dictionary()
+    write.record_run(params, NAME)
+    assert only().info.run_id == first.info.run_id
 
 
-def test_a_live_run_of_other_values_or_parameters_is_left_alone(params: Params) -> None:
+def test_a_live_run_of_other_values_is_left_alone(params: Params) -> None:
     train(params, "base", [row | {"loss": 9.0} for row in rows("base")])
-    record.record_run(params, NAME)
-    assert sorted("live" in run.data.tags for run in runs()) == [False, True]
+    write.record_run(params, NAME)
+    assert sorted(upsert.LIVE in run.data.tags for run in runs()) == [False, True]
 
 
-def live_record(params: Params) -> "upsert.facts.Record":
-    return upsert.facts.training_record(params, NAME)
+def test_a_training_is_shown_before_its_first_epoch_has_ended(params: Params) -> None:
+    with live.reporting(params, NAME, "base"):
+        deadline = time.monotonic() + PATIENCE
+        while not runs():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert only().info.status == "FINISHED"
 
 
 @pytest.fixture
@@ -291,6 +313,5 @@ def test_a_server_that_is_down_costs_one_warning(
 
 def test_a_short_training_starts_no_process(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live.subprocess, "Popen", None)
-    params = params.model_copy(update={"tracking": params.tracking.model_copy(update={"live_after": 3600.0})})
-    train(params, "base", rows("base"))
+    train(later(params), "base", rows("base"))
     assert runs() == []

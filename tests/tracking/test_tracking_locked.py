@@ -9,7 +9,7 @@ from serving import promotable
 
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.tracking import facts, keys, record
+from cnnstudy.tracking import build, keys, write
 from cnnstudy.workspace import files, paths
 
 RUNS = ("alexnet", "xray-aug4")
@@ -33,7 +33,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
 
 
 def recorded(params: Params) -> set[str]:
-    return {each.name for each in record.records(params, record.Source({}, has_models=True)) if each}
+    return {each.name for each in write.records(params, write.Source({}, has_models=True)) if each}
 
 
 def evaluated_elsewhere(params: Params) -> Params:
@@ -46,7 +46,7 @@ def trained_elsewhere(params: Params) -> Params:
     return params
 
 
-def drawn_elsewhere(params: Params) -> Params:
+def plotted_elsewhere(params: Params) -> Params:
     (paths.ablation_plots("depth") / "curve.csv").write_text("run,phase,x\n")
     return params
 
@@ -61,7 +61,7 @@ def with_other_parameters(params: Params) -> Params:
         (lambda params: params, set()),
         (evaluated_elsewhere, {"alexnet"}),
         (trained_elsewhere, {"alexnet"}),
-        (drawn_elsewhere, {"ablation: depth"}),
+        (plotted_elsewhere, {"ablation: depth"}),
         (with_other_parameters, {"alexnet"}),
     ],
 )
@@ -73,7 +73,8 @@ def test_what_is_not_as_dvc_lock_has_it_is_left_out(
 
 def test_numbers_on_phones_are_those_of_the_same_net(params: Params) -> None:
     def has_them(is_exported: bool = False) -> bool:
-        return "export/int8/accuracy" in facts.run_record(params, "alexnet", "key", {}, is_exported).finals
+        its = keys.Identity("key", {"base": "1", "tuned": "2"})
+        return "export.json" in build.run_record(params, "alexnet", its, {}, is_exported).texts
 
     assert not has_them()
     assert has_them(is_exported=True)
@@ -103,4 +104,4 @@ def test_a_lock_that_can_not_be_read_is_one_line(params: Params, lock: str, line
 def test_a_broken_environment_json_is_one_line(params: Params) -> None:
     paths.ENVIRONMENT.write_text("<<<<<<< HEAD\n")
     with pytest.raises(UserError, match=r"^environment\.json: not JSON; "):
-        facts.environment_tags()
+        build.environment_tags()

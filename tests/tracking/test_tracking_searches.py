@@ -8,8 +8,8 @@ from mlflow.entities import Run
 from search.searched import RUN, make, quick, scripted, stopped_in
 
 from cnnstudy.search import trials
+from cnnstudy.search.record import Recorder
 from cnnstudy.tracking import store
-from cnnstudy.tracking.searches import Recorder
 
 # Of SQLAlchemy, about MLflow's own tables.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -39,7 +39,7 @@ def test_a_search_has_a_run_and_each_trial_one_below() -> None:
     assert parent.data.tags["kind"] == "search"
     assert (parent.data.tags["run"], parent.data.tags["study"]) == (RUN, "xray")
     assert "mlflow.parentRunId" not in parent.data.tags
-    assert parent.data.params["training.xray.learning_rate"] == "1e-05 to 0.1, log"
+    assert parent.data.params["studies.xray.training.learning_rate"] == "1e-05 to 0.1, log"
     assert parent.data.params["seed"] == "0"
     assert parent.data.metrics["best/val_accuracy"] == 0.9
     counts = {state: parent.data.metrics[f"trials/{state}"] for state in ("complete", "pruned", "failed")}

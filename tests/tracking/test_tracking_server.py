@@ -24,7 +24,7 @@ from mlflow.entities import Run
 from tracking.finished_runs import finish
 
 from cnnstudy.config.schema import Params
-from cnnstudy.tracking import facts, keys, live, record, store, upsert
+from cnnstudy.tracking import build, keys, live, store, upsert, write
 from cnnstudy.workspace import paths
 
 # Of SQLAlchemy, about MLflow's own tables.
@@ -91,7 +91,6 @@ def params(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.address)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".dvc").mkdir()
     params = finish((NAME,))
     (paths.phase(NAME, "base") / "own").write_text(tmp_path.name)
     return params
@@ -159,8 +158,8 @@ def gone(server: Server) -> Iterator[None]:
 
 
 def record_all(params: Params) -> tuple[int, int]:
-    tally = record.Tally()
-    record.record_all(record.records(params, record.Source(facts.environment_tags(), has_models=True)), tally)
+    tally = write.Tally()
+    write.record_all(write.records(params, write.Source(build.environment_tags(), has_models=True)), tally)
     return tally.stored, tally.total
 
 
@@ -168,11 +167,11 @@ def found(server: Server) -> list[Run]:
     """The trainings in the server's record that have a key."""
     client = MlflowClient(server.address)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    return list(client.search_runs(experiments, "tags.kind = 'run' and tags.run_key != ''"))
+    return list(client.search_runs(experiments, f"tags.kind = 'net' and tags.`{upsert.MODEL}` != ''"))
 
 
 def test_a_server_has_the_record_and_serves_its_artifacts(server: Server, params: Params, tmp_path: Path) -> None:
-    record.record_run(params, NAME)
+    write.record_run(params, NAME)
     client = MlflowClient(server.address)
     (run,) = found(server)
     assert run.info.artifact_uri
@@ -198,30 +197,34 @@ def test_a_server_that_fails_costs_a_stage_a_warning_and_its_record_comes_later(
         assert len(warnings) <= 1  # none where the training ended first
         assert all(line.startswith(f"warning: {NAME}: not shown live in MLflow (") for line in warnings)
         start = time.monotonic()
-        record.record_run(params, NAME)
+        write.record_run(params, NAME)
         assert time.monotonic() - start < ALLOWED + 1
         (line,) = capfd.readouterr().err.splitlines()
         assert line.startswith(f"warning: {NAME}: not recorded in MLflow (")
     assert record_all(params) == (2, 2)
     runs = found(server)
     assert len(runs) == before + 1
-    assert all("record" in run.data.tags for run in runs)
+    assert all(upsert.RECORD in run.data.tags for run in runs)
     assert capfd.readouterr().err == ""
 
 
 def test_of_what_several_make_at_once_the_first_stays(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that looked before either had made the run and what it lies under."""
-    record.record_run(params, NAME)
-    key = keys.run_key(NAME, params)
+    """Two that looked before either had made the run."""
+    write.record_run(params, NAME)
+    its = keys.identity(NAME, params)
 
     def runs() -> list[Run]:
         client = store.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        queries = (f"tags.run_key = '{key}'", "tags.kind = 'parent'")
-        return [run for query in queries for run in client.search_runs(experiments, query)]
+        return list(
+            client.search_runs(
+                experiments, f"tags.`{upsert.KEY}` = '{its.key}' and tags.`{upsert.MODEL}` = '{its.model}'"
+            )
+        )
 
     before = {run.info.run_id for run in runs()}
-    assert len(before) == 2
-    monkeypatch.setattr(upsert, "_find", lambda *_: None)
-    record.record_run(params, NAME)
+    assert len(before) == 1
+    looks = iter([lambda *_: None, upsert._find])
+    monkeypatch.setattr(upsert, "_find", lambda *arguments: next(looks)(*arguments))
+    write.record_run(params, NAME)
     assert {run.info.run_id for run in runs()} == before

@@ -14,7 +14,7 @@ from team_server import Team
 
 from cnnstudy import cli
 from cnnstudy.config.schema import Params
-from cnnstudy.tracking import live, record, store
+from cnnstudy.tracking import live, store, upsert, write
 from cnnstudy.workspace import paths
 
 pytestmark = [
@@ -48,10 +48,9 @@ def params(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Par
             patch.delenv(name, raising=False)
         # Nobody waits here, while a busy machine may be slow.
         patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
-        patch.setattr(record, "LIMIT", 120)
+        patch.setattr(write, "LIMIT", 120)
         patch.setattr(live, "WAIT", 120)
         patch.chdir(root)
-        (root / ".dvc").mkdir()
         yield promotable.make((NAME,))
 
 
@@ -73,12 +72,12 @@ def test_a_training_is_recorded_live_and_whole(
     shown = params.model_copy(update={"tracking": params.tracking.model_copy(update={"live_after": 0.0})})
     with live.reporting(shown, NAME, "base") as report:
         report(0, {"epoch": 1, "loss": 1.0})
-    (run,) = MlflowClient(team.address).search_runs(["1"], "tags.live != ''")
+    (run,) = MlflowClient(team.address).search_runs(["1"], f"tags.kind = 'net' and tags.`{upsert.LIVE}` != ''")
     assert run.info.status == "FINISHED"
-    record.record_run(params, NAME)
-    (run,) = MlflowClient(team.address).search_runs(["1"], f"tags.run = '{NAME}' and tags.run_key != ''")
+    write.record_run(params, NAME)
+    (run,) = MlflowClient(team.address).search_runs(["1"], f"tags.kind = 'net' and tags.`{upsert.MODEL}` != ''")
     assert run.info.artifact_uri.startswith("mlflow-artifacts:")
-    assert "record" in run.data.tags
+    assert upsert.RECORD in run.data.tags
     assert capfd.readouterr().err == ""
 
 
@@ -86,7 +85,7 @@ def test_who_has_no_rights_is_refused_in_one_line(
     team: Team, params: Params, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     sign_in(monkeypatch, team, BEN)
-    record.record_run(params, NAME)
+    write.record_run(params, NAME)
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"warning: {NAME}: not recorded in MLflow (")
     assert "Permission denied" in line
@@ -103,7 +102,7 @@ def test_a_wrong_password_is_refused_in_one_line(
 ) -> None:
     sign_in(monkeypatch, team, ANNA)
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "0" * 24)
-    record.record_run(params, NAME)
+    write.record_run(params, NAME)
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith(f"warning: {NAME}: not recorded in MLflow (")
     assert "not authenticated" in line
@@ -115,8 +114,8 @@ def test_a_net_is_promoted_and_used_through_the_server_by_who_may(
     sign_in(monkeypatch, team, ANNA)
     for said in ("champion", "champion already"):
         call(monkeypatch, "promote", NAME)
-        assert capfd.readouterr().out == f"faces version 1 is the {said}: {NAME}, tuned, seed 0, val accuracy 0.900\n"
-    Path("picture.png").write_bytes((team_server.ROOT / "docs/mlflow.png").read_bytes())
+        assert capfd.readouterr().out == f"faces version 1 is the {said}: {NAME}, tuned, seed 0, test accuracy 0.900\n"
+    Path("picture.png").write_bytes((team_server.ROOT / "docs/finding.png").read_bytes())
     call(monkeypatch, "predict", "--champion", "faces", "picture.png")
     by_champion = capfd.readouterr().out
     call(monkeypatch, "predict", "--run", NAME, "picture.png")

@@ -12,16 +12,17 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, doubtful, trained, training
+from training.small_net import ADAM, SCHEDULE, bright_or_dark, doubtful, small, trained, training
 
 from cnnstudy.config.schema import Training
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets import specs
 from cnnstudy.training import checkpoint
 from cnnstudy.training.checkpoint import Checkpoint, Progress
 
-# Dropout draws from a generator of its own that goes on from epoch to epoch.
-WITH_NOISE = (*LAYERS[:3], specs.Dropout(0.4), specs.GaussianDropout(0.2), *LAYERS[4:])
+
+def with_noise() -> keras.Model:
+    """Dropout draws from a generator of its own that goes on from epoch to epoch."""
+    return small((keras.layers.Dropout(0.4), keras.layers.GaussianDropout(0.2)))
 
 
 class Stopping(Checkpoint):
@@ -31,8 +32,8 @@ class Stopping(Checkpoint):
         super().__init__(file, 0)
         self.left = stores
 
-    def _store(self) -> None:
-        super()._store()
+    def _save(self) -> None:
+        super()._save()
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
@@ -54,12 +55,12 @@ def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> U
     @cache
     def made(settings: Training, policy: str) -> tuple[bytes, str]:
         data = training(dataset, rotation=20)
-        return result(*trained(dataset, data, WITH_NOISE, None, settings, policy, RECALIBRATED), folder)
+        return result(*trained(dataset, data, with_noise, None, settings, policy, RECALIBRATED), folder)
 
     return made
 
 
-def result(model: keras.Sequential, history: pd.DataFrame, folder: Path) -> tuple[bytes, str]:
+def result(model: keras.Model, history: pd.DataFrame, folder: Path) -> tuple[bytes, str]:
     model.save_weights(folder / "model.weights.h5")
     return (folder / "model.weights.h5").read_bytes(), history.to_csv()
 
@@ -94,7 +95,7 @@ def test_a_stopped_training_ends_with_the_same_bytes(
     policy: str,
 ) -> None:
     def train(checkpoint: Checkpoint) -> tuple[bytes, str]:
-        return result(*trained(dataset, data, WITH_NOISE, checkpoint, settings, policy, RECALIBRATED), tmp_path)
+        return result(*trained(dataset, data, with_noise, checkpoint, settings, policy, RECALIBRATED), tmp_path)
 
     data, file = training(dataset, rotation=20), tmp_path / "seed1.npz"
     for number in stores:
@@ -120,7 +121,7 @@ def test_a_training_is_stored_by_time(dataset: Dataset, tmp_path: Path, monkeypa
         kept.last = now
 
     monkeypatch.setattr(checkpoint.time, "monotonic", clock)
-    monkeypatch.setattr(Checkpoint, "_store", store)
+    monkeypatch.setattr(Checkpoint, "_save", store)
     trained(dataset, training(dataset), checkpoint=Checkpoint(tmp_path / "seed1.npz", 300))
     assert [(progress.epoch, progress.batch) for progress in stored] == [(1, 2), (3, 1), (5, 0)]
 
@@ -136,7 +137,7 @@ def test_a_full_disk_costs_the_checkpoint_not_the_training(
     _, history = trained(dataset, training(dataset), checkpoint=Checkpoint(file, 0))
     assert len(history) == 6
     warnings = set(capsys.readouterr().err.splitlines())
-    assert warnings == {f"warning: {file}: No space left on device; the training goes on without"}
+    assert warnings == {f"warning: {file}: No space left on device; the training continues without a checkpoint"}
     assert not list(tmp_path.iterdir())
 
 
@@ -167,7 +168,7 @@ def test_a_key_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def work(root: Path, stop: bool) -> list[str]:
     """Work in a kept folder, and perhaps be stopped; returns what lay there."""
-    with checkpoint.kept_folder(root, "alexnet-base-1") as folder:
+    with checkpoint.working_folder(root, "alexnet-base-1") as folder:
         found = sorted(path.name for path in folder.iterdir())
         (folder / "seed0.npz").write_bytes(b"state")
         if stop:
@@ -186,7 +187,7 @@ def test_a_folder_goes_when_its_work_is_done_and_stays_when_it_is_not(tmp_path: 
 
 def test_two_processes_with_the_same_training_do_not_share_a_folder(tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
-    with checkpoint.kept_folder(root, "alexnet-base-1") as first:
+    with checkpoint.working_folder(root, "alexnet-base-1") as first:
         (first / "seed1.npz").write_bytes(b"state")
         assert work(root, stop=False) == []
     assert not root.exists()

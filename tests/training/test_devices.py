@@ -12,8 +12,8 @@ import tensorflow as tf
 from training.small_net import bright_or_dark, trained, training
 
 from cnnstudy.errors import UserError
-from cnnstudy.nets import specs
-from cnnstudy.training import devices, environment, loop, phases
+from cnnstudy.models.assemble import Design
+from cnnstudy.training import devices, environment, fit, loop
 
 START = """
 import sys
@@ -24,33 +24,43 @@ cpu, = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1]))
 from training.small_net import ADAM, bright_or_dark, training, unkept
 MUON = ADAM.model_copy(update={"optimizer": "muon"})
-from cnnstudy.nets import build, specs
+from cnnstudy.models import assemble
 from cnnstudy.training import devices, loop
 from cnnstudy.training.checkpoint import Checkpoint
 from pathlib import Path
 dataset = bright_or_dark()
 data = training(dataset, rotation=20)
-plain = specs.Conv(4, 3, bias=True), specs.Relu(), specs.GlobalAveragePool(), specs.Dense(2, activation="softmax")
-normed = plain[0], specs.BatchNorm(), *plain[1:]
 
-def trained(layers, strategy, settings=ADAM, schedule=loop.Schedule(8, 3, "none", 1), kept=None):
+def net(*hidden):
+    layers = keras.layers
+    ends = layers.Activation("relu"), layers.GlobalAveragePooling2D(), layers.Dense(2, "softmax")
+    return keras.Sequential([keras.Input((12, 12, 3)), layers.Conv2D(4, 3, padding="same"), *hidden, *ends])
+
+def plain():
+    return net()
+
+def normed():
+    return net(keras.layers.BatchNormalization())
+
+def trained(make, strategy, settings=ADAM, schedule=loop.Schedule(8, 3, "none", 1), kept=None):
     keras.backend.clear_session()
-    keras.utils.set_random_seed(1)
     with strategy.scope():
-        model = build.build(layers, 12, schedule.policy)
+        made = make()
+        keras.utils.set_random_seed(1)
+        model = assemble.faster(keras.Model(made.inputs[0], made.outputs[0]), schedule.policy)
         return model, loop.fit(model, data, dataset, settings, schedule, kept or unkept())
 
 strategy = devices.strategy(tuple(tf.config.list_logical_devices("CPU")))
 assert strategy.num_replicas_in_sync == int(sys.argv[1])
 """
 EVEN = """
-for layers in (plain, normed):
-    alone = trained(layers, devices.strategy())
-    both = trained(layers, strategy)
+for make in (plain, normed):
+    alone = trained(make, devices.strategy())
+    both = trained(make, strategy)
     first = both[0].weights[0].value
     assert len(first.values) == 2
     np.testing.assert_array_equal(*(copy.numpy() for copy in first.values))
-    if layers is plain:  # BatchNorm's statistics are those of half a batch
+    if make is plain:  # BatchNorm's statistics are those of half a batch
         for one, other in zip(alone[0].get_weights(), both[0].get_weights(), strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
         np.testing.assert_allclose(alone[1], both[1], atol=1e-4)
@@ -65,7 +75,7 @@ print("the same")
 # A gradient that is no number on one of two copies only, under float16, whose loss is scaled.
 OVERFLOW = """
 from cnnstudy.training import precision
-from cnnstudy.training.optimizer import Adam, Muon
+from cnnstudy.training.optimizers import Adam, Muon
 
 for made in (lambda: Adam(0.01), lambda: Muon(0.01, 0.9, 0.99, 1e-3, 5.0)):
     for bad in (0, 1, None):
@@ -162,25 +172,27 @@ def test_a_compiled_net_learns_the_same(is_deterministic: bool, monkeypatch: pyt
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=0.2)
 
 
+def design(net: str, **options: str) -> Design:
+    return Design(net, tuple(options.items()), 32, 8)
+
+
 def test_xla_compiles_on_gpus_and_only_what_gains_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    nets = {name: specs.layers_of(name, 8) for name in ("alexnet", "mobilenet")}
-    nets["plain"] = specs.Conv(4, 3), specs.BatchNorm(), specs.Relu(), specs.GlobalAveragePool(), specs.Dense(8)
-    for layers in nets.values():
-        assert [devices.compiles(setting, layers) for setting in ("auto", "on", "off")] == [False, True, False]
+    nets = {name: design(name) for name in ("alexnet", "mobilenet", "resnet18")}
+    for each in nets.values():
+        assert [devices.compiles(setting, each) for setting in ("auto", "on", "off")] == [False, True, False]
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
-    assert {name for name, layers in nets.items() if devices.compiles("auto", layers)} == {"plain"}
+    assert {name for name, each in nets.items() if devices.compiles("auto", each)} == {"resnet18"}
     with pytest.raises(UserError, match=r"compute\.jit: on found; allowed: auto or off"):
         devices.compiles("on", nets["alexnet"])
     assert devices.compiles("on", nets["mobilenet"])
 
 
 def test_xla_does_not_compile_for_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = specs.Conv(4, 3), specs.BatchNorm(), specs.Relu(), specs.GlobalAveragePool(), specs.Dense(8)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "another"])
     monkeypatch.setattr(devices, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=2))
-    assert [devices.compiles(setting, plain) for setting in ("auto", "off")] == [False, False]
+    assert [devices.compiles(setting, design("resnet18")) for setting in ("auto", "off")] == [False, False]
     with pytest.raises(UserError, match=r"compute\.jit: on found; allowed: auto or off on several GPUs"):
-        devices.compiles("on", plain)
+        devices.compiles("on", design("resnet18"))
 
 
 def test_on_several_devices_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +201,7 @@ def test_on_several_devices_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(devices, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=2))
     with pytest.raises(UserError, match=r"several GPUs: A deterministic GPU .*; allowed: one GPU"):
-        phases.deterministically(train)
+        fit.train_deterministically(train)
 
 
 def test_where_an_operation_has_no_deterministic_kind_it_may_differ(capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,9 +214,9 @@ def test_where_an_operation_has_no_deterministic_kind_it_may_differ(capsys: pyte
 
     tf.config.experimental.enable_op_determinism()
     try:
-        phases.deterministically(train)
+        fit.train_deterministically(train)
         assert found == [True, False]
-        assert "warning: A deterministic GPU implementation is not there. Trains without" in capsys.readouterr().err
+        assert "warning: A deterministic GPU implementation is not there. Training without" in capsys.readouterr().err
     finally:
         environment.allow_nondeterminism()
 
@@ -214,4 +226,4 @@ def test_another_operation_that_is_not_there_is_an_error() -> None:
         raise tf.errors.UnimplementedError(None, None, "no such thing")
 
     with pytest.raises(tf.errors.UnimplementedError):
-        phases.deterministically(train)
+        fit.train_deterministically(train)

@@ -9,10 +9,21 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from training.small_net import ADAM, LAYERS, RECALIBRATED, SCHEDULE, bright_or_dark, trained, training, unkept
+from training.small_net import (
+    ADAM,
+    RECALIBRATED,
+    SCHEDULE,
+    Make,
+    bright_or_dark,
+    built,
+    sigmoid,
+    small,
+    trained,
+    training,
+    unkept,
+)
 
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets import build, specs
 from cnnstudy.training import loop, pipeline, predict
 from cnnstudy.training.checkpoint import Checkpoint
 
@@ -80,7 +91,7 @@ def test_every_training_image_is_seen_once_an_epoch_with_its_label(dataset: Data
     labels = np.concatenate([labels.numpy().ravel() for _, labels in batches])
     assert len(means) == len(data) == 5 * 40
     np.testing.assert_array_equal(labels, means > 0.46)
-    expected = data.copies(np.arange(len(data))).mean(axis=(1, 2, 3)) / 255
+    expected = data.exact_copies(np.arange(len(data))).mean(axis=(1, 2, 3)) / 255
     np.testing.assert_allclose(np.sort(means), np.sort(expected), rtol=1e-4)
 
 
@@ -108,10 +119,10 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
 def test_large_images_are_answered_fewer_at_once_and_alike(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     data = training(dataset)
     model, _ = trained(dataset, data)
-    assert pipeline.at_once(model) == 100
+    assert pipeline.inference_batch_size(model) == 100
     whole = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
-    monkeypatch.setattr(specs, "LAYER_BYTES", 7 * 4 * 12 * 12 * 4)
-    assert pipeline.at_once(model) == 7
+    monkeypatch.setattr(pipeline, "LAYER_BYTES", 7 * 4 * 12 * 12 * 4)
+    assert pipeline.inference_batch_size(model) == 7
     few = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert whole.keys() == few.keys()
     for name in whole.keys() - {"test/moving"}:  # the first call has left others
@@ -126,7 +137,7 @@ def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(datase
     arrays = predict.predict_splits(model, dataset, mixed, RECALIBRATED, "test")
     for name, images in (
         ("train", dataset.images[arrays["train/id"]]),
-        ("train_augmented", mixed.copies(np.arange(80))),
+        ("train_augmented", mixed.exact_copies(np.arange(80))),
     ):
         answers = model(pipeline.scaled(images), training=False).numpy()
         np.testing.assert_allclose(answers, arrays[f"{name}/recalibrated"], atol=1e-5)
@@ -135,8 +146,7 @@ def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(datase
 
 def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
     data = training(dataset)
-    layers = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))
-    model, _ = trained(dataset, data, layers)
+    model, _ = trained(dataset, data, sigmoid)
     arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert arrays["val/recalibrated"].shape == (40, 2)
     np.testing.assert_allclose(arrays["val/recalibrated"].sum(axis=1), 1, rtol=1e-6)
@@ -144,9 +154,8 @@ def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
 
 
 def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
-    keras.utils.set_random_seed(1)
-    model = build.build(LAYERS, 12)
-    model.layers[0].bias.assign(np.full(4, np.nan, np.float32))
+    model = built()
+    model.layers[1].bias.assign(np.full(4, np.nan, np.float32))
     with pytest.raises(FloatingPointError, match="the loss is nan after epoch 1"):
         loop.fit(model, training(dataset), dataset, ADAM, loop.Schedule(16, 1, "none", 1), unkept())
 
@@ -166,7 +175,7 @@ def test_a_net_that_diverges_in_its_last_epoch_is_not_taken_for_done_the_next_ti
     for _ in range(2):
         kept = Checkpoint(tmp_path / "kept.npz", 0, told.append)
         with pytest.raises(FloatingPointError, match="the loss is nan"):
-            trained(dataset, training(dataset), LAYERS, kept, wild, schedule=loop.Schedule(16, 1, "none", 1))
+            trained(dataset, training(dataset), small, kept, wild, schedule=loop.Schedule(16, 1, "none", 1))
     assert told == []
 
 
@@ -227,10 +236,45 @@ def test_a_cosine_schedule_rises_and_falls_to_nothing() -> None:
     assert float(loop._optimizer(ADAM, 100).learning_rate) == pytest.approx(ADAM.learning_rate)
 
 
-def test_a_trapezoid_rises_stays_and_falls_to_nothing() -> None:
-    rate = loop._optimizer(ADAM.model_copy(update={"schedule": "trapezoid"}), 100)._learning_rate
+def test_a_stable_rate_rises_stays_and_falls_to_nothing() -> None:
+    rate = loop._optimizer(ADAM.model_copy(update={"schedule": "warmup-stable-decay"}), 100)._learning_rate
     rates = np.array([float(rate(step)) for step in range(101)]) / ADAM.learning_rate
     assert rates[0] == pytest.approx(0.1)
     np.testing.assert_allclose(rates[9:61], 1, rtol=1e-5)
     assert rates[80] == pytest.approx(0.5)
     assert rates[100] == 0
+
+
+@pytest.mark.parametrize("make", [small, sigmoid])
+@pytest.mark.parametrize("smoothing", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
+def test_a_net_learns_from_mixed_images(dataset: Dataset, make: Make, smoothing: float) -> None:
+    data = training(dataset, mixing=0.3, cutout=0.2, brightness=0.1, contrast=0.1, crop=0.1)
+    assert data.is_mixed
+    settings = ADAM.model_copy(update={"label_smoothing": smoothing})
+    model, history = trained(
+        dataset, data, make, settings=settings, schedule=dataclasses.replace(RECALIBRATED, epochs=8)
+    )
+    assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
+    assert "train_augmented/id" not in arrays
+
+
+def test_a_validation_is_the_same_with_labels_as_shares(dataset: Dataset) -> None:
+    still = ADAM.model_copy(update={"learning_rate": 1e-12})
+    once = dataclasses.replace(SCHEDULE, epochs=1)
+    plain, mixed = (
+        trained(dataset, training(dataset, mixing=strength), settings=still, schedule=once)[1]
+        for strength in (0.0, 0.3)
+    )
+    for name in ("val_accuracy", "val_loss"):
+        assert mixed[name].item() == pytest.approx(plain[name].item(), rel=1e-4)
+    assert mixed["loss"].item() != plain["loss"].item()
+
+
+def test_mixed_images_of_balanced_classes(dataset: Dataset) -> None:
+    rare = dataclasses.replace(dataset, labels=(np.arange(len(dataset.labels)) % 10 == 0).astype(np.int64))
+    schedule = dataclasses.replace(SCHEDULE, epochs=1, class_weight="balanced")
+    _, history = trained(rare, training(rare, mixing=0.3), schedule=schedule)
+    assert np.isfinite(history["loss"]).all()

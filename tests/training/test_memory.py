@@ -14,15 +14,17 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from cnnstudy.training import environment
 environment.configure(1)
+from cnnstudy.config.schema import Policy
+from cnnstudy.data import augment
 from cnnstudy.data.samples import Dataset
 from cnnstudy.training import pipeline
 
 images = np.load(sys.argv[1], mmap_mode="r")
 count = len(images)
 dataset = Dataset(images, np.zeros(count, np.int64), np.full(count, "train"), ("a",))
-ranges = {"rotation": 20, "shift": 0.1, "flip": 1}
-plan = pd.DataFrame({"id": range(count), "split": "train", "operation": "original", **ranges})
-data = pipeline.training_set(dataset, plan, "train")
+policy = Policy(level=0, rotation=20, shift=0.1, flip=True, brightness=0.1)
+splits = pd.DataFrame({"id": range(count), "split": "train"})
+data = pipeline.training_set(dataset, augment.make(policy, splits), "train")
 batches = pipeline.training_batches(data, 500, 0, 0)
 assert sum(len(labels) for _, labels in batches) == count
 status = Path("/proc/self/status").read_text()

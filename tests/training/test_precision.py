@@ -5,9 +5,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from training.small_net import LAYERS, RECALIBRATED, bright_or_dark, trained, training
+from training.small_net import RECALIBRATED, bright_or_dark, built, trained, training
 
-from cnnstudy.nets import build
+from cnnstudy.models import assemble
 from cnnstudy.training import pipeline, precision, predict
 
 
@@ -17,12 +17,12 @@ def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy
     data = training(dataset)
     model, history = trained(dataset, data, policy=policy)
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert {layer.compute_dtype for layer in model.layers[:-1]} == {policy.removeprefix("mixed_")}
+    assert {layer.compute_dtype for layer in model.layers[1:-1]} == {policy.removeprefix("mixed_")}
     assert {weight.dtype for weight in model.weights} == {"float32"}
     assert model.layers[-1].compute_dtype == "float32"
-    plain = build.build(LAYERS, 12)
+    plain = built()
     plain.set_weights(model.get_weights())
-    build.set_float32(model)
+    assemble.set_float32(model)
     images = pipeline.scaled(dataset.images[:10])
     np.testing.assert_array_equal(model(images, training=False), plain(images, training=False))
     arrays = predict.predict_splits(plain, dataset, data, RECALIBRATED, "test")
@@ -33,13 +33,13 @@ def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy
 def test_half_the_bits_give_other_numbers_and_the_same_ones_twice() -> None:
     dataset = bright_or_dark()
     data = training(dataset)
-    policies = ("float32", "mixed_bfloat16", "mixed_bfloat16", build.CONVOLUTIONS, build.CONVOLUTIONS)
+    policies = ("float32", "mixed_bfloat16", "mixed_bfloat16", assemble.CONVOLUTIONS, assemble.CONVOLUTIONS)
     losses = [trained(dataset, data, policy=policy)[1]["loss"].tolist() for policy in policies]
     assert losses[0] != losses[1] == losses[2] != losses[3] == losses[4] != losses[0]
 
 
 def test_convolutions_alone_may_be_in_bfloat16() -> None:
-    model = build.build(LAYERS, 12, build.CONVOLUTIONS)
+    model = built(policy=assemble.CONVOLUTIONS)
     inside = {type(layer).__name__: layer.compute_dtype for layer in model.layers}
     assert {name for name, dtype in inside.items() if dtype == "bfloat16"} == {"Conv2D"}
     assert {weight.dtype for weight in model.weights} == {"float32"}
@@ -47,7 +47,7 @@ def test_convolutions_alone_may_be_in_bfloat16() -> None:
 
 def test_a_setting_is_taken_as_it_is() -> None:
     assert precision.policy("float32") == "float32"
-    assert precision.policy("bfloat16") == build.CONVOLUTIONS
+    assert precision.policy("bfloat16") == assemble.CONVOLUTIONS
     assert precision.policy("float16") == "mixed_float16"
 
 
@@ -55,8 +55,8 @@ def test_a_setting_is_taken_as_it_is() -> None:
     ("features", "policy", "products"),
     [
         (["avx2", "fma"], "float32", "float32"),
-        (["avx512f", "avx512_bf16"], build.CONVOLUTIONS, "float32"),
-        (["amx_bf16", "amx_tile", "avx512_bf16"], build.CONVOLUTIONS, "bfloat16"),
+        (["avx512f", "avx512_bf16"], assemble.CONVOLUTIONS, "float32"),
+        (["amx_bf16", "amx_tile", "avx512_bf16"], assemble.CONVOLUTIONS, "bfloat16"),
     ],
 )
 def test_auto_on_a_cpu_takes_bfloat16_where_it_is_faster(
@@ -64,8 +64,8 @@ def test_auto_on_a_cpu_takes_bfloat16_where_it_is_faster(
 ) -> None:
     monkeypatch.setattr(precision, "cpu_features", lambda: features)
     assert precision.policy("auto") == policy
-    assert precision.of_products(policy) == products
-    assert precision.of_products("float32") == "float32"
+    assert precision.product_dtype(policy) == products
+    assert precision.product_dtype("float32") == "float32"
 
 
 def test_auto_on_a_gpu_follows_its_generation() -> None:

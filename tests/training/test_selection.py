@@ -6,17 +6,27 @@ import math
 import keras
 import numpy as np
 import pytest
-from training.small_net import ADAM, LAYERS, SCHEDULE, bright_or_dark, doubtful, trained, training, unkept
+from training.small_net import (
+    ADAM,
+    SCHEDULE,
+    Make,
+    bright_or_dark,
+    built,
+    doubtful,
+    sigmoid,
+    small,
+    trained,
+    training,
+    unkept,
+)
 
 from cnnstudy.config.schema import BatchNormMode, Training
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets import build, specs
 from cnnstudy.training import loop, predict, selection
 from cnnstudy.training.selection import Score
 
 # Steps so long that a net is soon too sure of itself.
 LONG = ADAM.model_copy(update={"learning_rate": 0.3})
-SIGMOID = (*LAYERS[:-1], specs.Dense(1, activation="sigmoid"))
 
 
 @pytest.fixture(scope="module")
@@ -46,17 +56,17 @@ def test_patience_counts_epochs_since_the_best() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["moving", "recalibrated"])
-@pytest.mark.parametrize("layers", [LAYERS, SIGMOID], ids=["softmax", "sigmoid"])
-def test_the_best_epochs_weights_are_kept(layers: tuple[specs.Layer, ...], mode: BatchNormMode) -> None:
+@pytest.mark.parametrize("make", [small, sigmoid])
+def test_the_best_epochs_weights_are_kept(make: Make, mode: BatchNormMode) -> None:
     schedule, dataset = dataclasses.replace(SCHEDULE, batchnorm=mode), doubtful()
     data = training(dataset)
-    model, history = trained(dataset, data, layers, settings=of(LONG, selection="best"), schedule=schedule)
+    model, history = trained(dataset, data, make, settings=of(LONG, selection="best"), schedule=schedule)
     assert len(history) == 6
     order = np.lexsort((history["epoch"], history["selection_loss"], -history["selection_accuracy"]))
     best = int(history["epoch"].iloc[order[0]])
     assert best < 6
     shorter = dataclasses.replace(schedule, epochs=best)
-    there, _ = trained(dataset, data, layers, settings=LONG, schedule=shorter)
+    there, _ = trained(dataset, data, make, settings=LONG, schedule=shorter)
     for kept, weight in zip(model.get_weights(), there.get_weights(), strict=True):
         np.testing.assert_array_equal(kept, weight)
 
@@ -98,21 +108,19 @@ def test_a_training_without_patience_left_stops(kept: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layers", [LAYERS, SIGMOID], ids=["softmax", "sigmoid"])
-def test_smoothed_labels_are_learnt_and_losses_are_told_without(
-    dataset: Dataset, layers: tuple[specs.Layer, ...]
-) -> None:
+@pytest.mark.parametrize("make", [small, sigmoid])
+def test_smoothed_labels_are_learnt_and_losses_are_told_without(dataset: Dataset, make: Make) -> None:
     data = training(dataset)
     still = of(ADAM, learning_rate=1e-12)
     one = dataclasses.replace(SCHEDULE, epochs=1)
-    _, plain = trained(dataset, data, layers, settings=still, schedule=one)
-    _, smoothed = trained(dataset, data, layers, settings=of(still, label_smoothing=0.4), schedule=one)
+    _, plain = trained(dataset, data, make, settings=still, schedule=one)
+    _, smoothed = trained(dataset, data, make, settings=of(still, label_smoothing=0.4), schedule=one)
     for column in plain:
         assert smoothed[column].item() == pytest.approx(plain[column].item(), rel=1e-5)
     long = dataclasses.replace(SCHEDULE, epochs=8, batchnorm="recalibrated")
     surest = []
     for smoothing in (0.0, 0.4):
-        model, _ = trained(dataset, data, layers, settings=of(LONG, label_smoothing=smoothing), schedule=long)
+        model, _ = trained(dataset, data, make, settings=of(LONG, label_smoothing=smoothing), schedule=long)
         arrays = predict.predict_splits(
             model, dataset, data, dataclasses.replace(long, batchnorm="recalibrated"), "val"
         )
@@ -122,16 +130,16 @@ def test_smoothed_labels_are_learnt_and_losses_are_told_without(
 
 
 @pytest.mark.parametrize(
-    ("layers", "outputs", "labels", "targets"),
+    ("make", "outputs", "labels", "targets"),
     [
-        (LAYERS, [[0.9, 0.1], [0.3, 0.7]], [[0.0], [0.0]], [[0.95, 0.05], [0.95, 0.05]]),
-        (SIGMOID, [[0.1], [0.7]], [[0.0], [1.0]], [[0.05], [0.95]]),
+        (small, [[0.9, 0.1], [0.3, 0.7]], [[0.0], [0.0]], [[0.95, 0.05], [0.95, 0.05]]),
+        (sigmoid, [[0.1], [0.7]], [[0.0], [1.0]], [[0.05], [0.95]]),
     ],
 )
 def test_a_smoothed_loss_by_hand(
-    layers: tuple[specs.Layer, ...], outputs: list[list[float]], labels: list[list[float]], targets: list[list[float]]
+    make: Make, outputs: list[list[float]], labels: list[list[float]], targets: list[list[float]]
 ) -> None:
-    loss = loop._loss(build.build(layers, 12), 0.1)
+    loss = loop._loss(built(make), 0.1, is_mixed=False)
     assert not isinstance(loss, str)
     found = np.mean(loss(keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(outputs)))
     p, t = np.array(outputs), np.array(targets)
@@ -152,10 +160,7 @@ def test_class_weights_and_smoothing_go_together(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_frozen_features_stay_as_they_are(dataset: Dataset, policy: str) -> None:
-    keras.utils.set_random_seed(1)
-    frozen = specs.head_start(LAYERS)
-    assert frozen == 4
-    model = build.build(LAYERS, 12, policy, frozen)
+    model = built(policy=policy, frozen="features")
     before = model.get_weights()
     schedule = dataclasses.replace(SCHEDULE, policy=policy)
     loop.fit(model, training(dataset), dataset, ADAM, schedule, unkept())

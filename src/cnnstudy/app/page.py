@@ -1,30 +1,34 @@
-"""The page: a picture and a run in, classes with probabilities and a Grad-CAM map out; on this machine alone."""
+"""The page for trying a net: an image and a run in, probabilities and a Grad-CAM map out; on this machine alone."""
 
 import html
 import os
 import signal
-import tempfile
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnstudy.app.answers import answer, open_net, trained_runs, write_examples
+from cnnstudy.app.gate import Gate
+from cnnstudy.app.predictions import open_net, predict, trained_runs, write_examples
+from cnnstudy.app.uploads import Room, upload_folder
 from cnnstudy.config.schema import Params
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
 from cnnstudy.training import environment
+from cnnstudy.workspace.terminal import say
 
 if TYPE_CHECKING:
     import gradio
 
 LOCALHOST = "127.0.0.1"
+# The most bytes of one upload, and of all uploads that are kept.
+UPLOAD, UPLOADS = 50_000_000, 500_000_000
 # Nets held in memory at a time.
 OPEN = 4
 ABOUT = """# What does the net see?
-A picture in; out comes what a net of this study takes it for, and where it looked.
+Choose an image: the page shows the net's prediction and the pixels that speak for it (Grad-CAM).
 **Not for clinical use, nor for judging what a person feels.**"""
-# The system's own letters: nothing to load.
+# The system's own fonts: the page loads none.
 FONT = ("system-ui", "sans-serif")
 STYLE = """
 .gradio-container { max-width: 68rem !important; margin: 0 auto; }
@@ -44,37 +48,41 @@ def serve(params: Params, port: int) -> None:
     runs = trained_runs(params)
     if not runs:
         raise UserError("models: no trained net; `make repro` trains them, `dvc pull` fetches them")
-    with tempfile.TemporaryDirectory(prefix="cnnstudy-app-") as folder:
-        # Read when Gradio is imported: nothing is told to its makers, and uploads go where they are removed.
-        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": folder, "HF_HUB_OFFLINE": "1"}
+    with upload_folder() as folder:
+        # Gradio reads these when it is imported: no telemetry, and uploads in a folder that is removed.
+        os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(folder), "HF_HUB_OFFLINE": "1"}
         try:
             import gradio as gr
         except ModuleNotFoundError:
             raise UserError("gradio: not in this environment; `make app` makes one that has it") from None
+        from starlette.middleware import Middleware
+
         environment.configure(params.compute.threads)
         theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=FONT)
-        page = build(params, runs, Path(folder))
+        page = build(params, runs, folder)
+        gate = Middleware(Gate, room=Room(folder, UPLOADS), largest=UPLOAD + 1_000_000)
         try:
             page.launch(
                 server_name=LOCALHOST, server_port=port, share=False, ssr_mode=False, quiet=True, footer_links=[],
-                prevent_thread_lock=True, theme=theme, css=STYLE, max_file_size="50mb",
+                prevent_thread_lock=True, theme=theme, css=STYLE, max_file_size=UPLOAD,
+                app_kwargs={"middleware": [gate]},
             )  # fmt: skip
         except OSError:
             raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
-        # As Ctrl-C does, so that what was uploaded goes.
+        # Signals end the app as Ctrl-C does, so that uploads are removed.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
-        print(f"Try a net (Ctrl-C ends it): http://{LOCALHOST}:{port}", flush=True)
+        say(f"Try a net (Ctrl-C ends it): http://{LOCALHOST}:{port}")
         page.block_thread()
 
 
 def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
-    """The page for some trained runs; `folder` is where examples are drawn."""
+    """Return the page for trained runs; the synthetic examples are written into `folder`."""
     import gradio as gr
 
-    studies = dict.fromkeys(params.runs[run].study for run in runs)
+    studies = dict.fromkeys(params.all_runs[run].study for run in runs)
     examples = {study: write_examples(params, study, folder) for study in studies}
-    of_run = {run: examples[params.runs[run].study] for run in runs}
+    of_run = {run: examples[params.all_runs[run].study] for run in runs}
     show = shower(params)
 
     def choose(run: str, chosen: gr.SelectData) -> list[Any]:
@@ -82,9 +90,9 @@ def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
         return [file, None, *show(run, file)]
 
     def switch(run: str, file: Path | None) -> list[Any]:
-        """Another run, with the same picture, unless that was drawn for another study."""
-        drawn = {each for others in examples.values() for each, _ in others}
-        shown = _first(of_run[run]) if file in drawn - {each for each, _ in of_run[run]} else file
+        """Show another run's prediction for the same image, unless the image is another study's example."""
+        synthetic = {path for others in examples.values() for path, _ in others}
+        shown = _first(of_run[run]) if file in synthetic - {path for path, _ in of_run[run]} else file
         return [shown, gr.Gallery(of_run[run], selected_index=None), *show(run, shown)]
 
     with gr.Blocks(title="What does the net see?", analytics_enabled=False) as page:
@@ -93,9 +101,9 @@ def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 run = gr.Dropdown([(_title(params, each), each) for each in runs], value=runs[0], label="Net")
-                upload = gr.File(file_types=["image"], label="Your picture", height=130)
+                upload = gr.File(file_types=["image"], label="Your image", height=130)
                 gallery = gr.Gallery(
-                    of_run[runs[0]], label="Or a drawn one", columns=4, allow_preview=False, height="auto",
+                    of_run[runs[0]], label="Or a synthetic one", columns=4, allow_preview=False, height="auto",
                     object_fit="cover", elem_classes="examples", buttons=[], interactive=False,
                 )  # fmt: skip
             with gr.Column(scale=3, min_width=300):
@@ -103,9 +111,9 @@ def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
                 label = gr.Label(num_top_classes=8, label="Probability")
                 shape: dict[str, Any] = {"buttons": [], "interactive": False, "min_width": 140}
                 with gr.Row():
-                    picture = gr.Image(label="What the net gets", elem_id="picture", **shape)
-                    looks = gr.Image(label="Where it looks", elem_id="looks", **shape)
-        shown = [notice, label, picture, looks]
+                    image = gr.Image(label="Input of the net", elem_id="image", **shape)
+                    gradcam = gr.Image(label="Grad-CAM", elem_id="gradcam", **shape)
+        shown = [notice, label, image, gradcam]
         page.load(show, [run, file], shown)
         upload.upload(lambda run, file: [Path(file), *show(run, Path(file))], [run, upload], [file, *shown])
         gallery.select(choose, run, [file, upload, *shown])
@@ -114,7 +122,7 @@ def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
 
 
 def shower(params: Params) -> Callable[[str, Path | None], list[Any]]:
-    """A function from a run and an image file, if any, to what the page shows: notice, probabilities, picture, map."""
+    """Return a function from a run and an image file, if any, to the page's notice, probabilities, image and map."""
     import gradio as gr
 
     opened = lru_cache(maxsize=OPEN)(lambda run: open_net(params, run))
@@ -123,18 +131,18 @@ def shower(params: Params) -> Callable[[str, Path | None], list[Any]]:
         if file is None:
             return [gr.HTML(visible=False), None, None, None]
         try:
-            its = answer(opened(run), file)
+            prediction = predict(opened(run), file)
         except UnreadableError as reason:
             return [gr.HTML(html.escape(f"{file.name} can't be read: {reason}."), visible=True), None, None, None]
-        return [gr.HTML(visible=False), its.probabilities, its.picture, its.looks]
+        return [gr.HTML(visible=False), prediction.probabilities, prediction.image, prediction.gradcam]
 
     return show
 
 
 def _first(examples: list[tuple[Path, str]]) -> Path | None:
-    """What is shown first: nothing where a study has classes that can't be drawn."""
+    """Return the example shown first; None where a study has no synthetic images."""
     return examples[0][0] if examples else None
 
 
 def _title(params: Params, run: str) -> str:
-    return f"{run}: {'facial expressions' if params.runs[run].study == 'faces' else 'chest films'}"
+    return f"{run}: {params.study_of(run).title}"

@@ -1,13 +1,17 @@
 """What differs between two commits: DVC's own comparisons, and which samples of the data do."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import PurePath
 
 import pandas as pd
 
+from cnnstudy.commands import revisions
+from cnnstudy.commands.progress import aligned
+from cnnstudy.evaluation.results import Headline
 from cnnstudy.workspace import dvc, files, paths
+from cnnstudy.workspace.terminal import say
 
-STUDIES = "faces", "xray"
 KINDS = "added", "deleted", "modified"
 # A sample is the same where its source calls it the same; what of it may differ.
 NAME = ["source", "path"]
@@ -17,30 +21,113 @@ ABSENT = "not in DVC's cache; `dvc fetch --all-commits` brings what a remote has
 DRAWN_TABLES = "plots/runs/*/*.csv"
 
 
-def compare(a: str, b: str | None) -> None:
+# Lines of each section, and pictures, where not everything is asked for: what matters in 30 lines.
+MOST = {"Files": 5, "Parameters": 5, "Metrics": 6}
+PICTURES = 40
+# Of what differs in many nets, this tells most.
+TELLING = ("plots/ablations", "confusion", "curves", "roc")
+# DVC's page has images as wide as they are, side by side, and cuts what is beyond the window.
+STYLE = """<style>
+body { max-width: 1200px; margin: auto; font-family: sans-serif; }
+body > div { white-space: normal !important; }
+body > div > div { max-width: calc(50% - 20px); vertical-align: top; overflow: auto !important; }
+img { max-width: 100%; height: auto; }
+</style>
+"""
+
+
+def compare(a: str, b: str | None, is_everything: bool = False) -> None:
     """Print what differs from commit `a` to commit `b`, or to the working tree, and draw both sides' pictures.
 
-    Either may be a branch, a tag, a commit or an experiment's name. The pictures are in compared/index.html.
+    Either may be a branch, a tag, a commit or an experiment's name. The pictures are in compared/index.html. With
+    `is_everything` every file, parameter and metric is listed, and every picture drawn.
 
     Raises:
         UserError: there is no such commit.
     """
-    revisions = [a] if b is None else [a, b]
     found = dvc.changed_paths(a, b)
     changed = {kind: found.get(kind, []) for kind in KINDS}
-    _print("Data", _data(a, b))
-    _print("Files", (f"{kind} {path}" for kind, its in changed.items() for path in _folded(its)))
-    for title, command in (("Parameters", "params"), ("Metrics", "metrics")):
-        _print(title, ())
-        dvc.command(command, "diff", *revisions)
     listed = sorted(path for its in changed.values() for path in its)
+    _print("Data", _data(a, b))
+    lines = [f"{kind} {path}" for kind, its in changed.items() for path in _folded(its)]
+    if is_everything:
+        _print("Files", lines)
+        for title, command in (("Parameters", "params"), ("Metrics", "metrics")):
+            _print(title, ())
+            dvc.command(command, "diff", *([a] if b is None else [a, b]))
+    else:
+        before, after = revisions.parameters(a), revisions.parameters(b)
+        _print("Files", lines if len(lines) <= MOST["Files"] else _most("Files", _counted(changed)))
+        _print("Parameters", _most("Parameters", revisions.settings(before, after)))
+        _print("Metrics", _most("Metrics", results(revisions.results(before, a), revisions.results(after, b))))
     drawn = [path for path in listed if _is_drawn(PurePath(path))]
+    _draw(a, b, drawn if is_everything else _telling(drawn, changed["modified"]), len(drawn), listed)
+
+
+def results(before: dict[str, Headline], after: dict[str, Headline]) -> list[str]:
+    """Return a line a net, with its accuracy on both sides; those that differ most first, and equal ones left out."""
+    rows = []
+    for run in {**before, **after}:
+        then, now = before.get(run), after.get(run)
+        if then is None or now is None or then.accuracy != now.accuracy:
+            difference = f"{now.accuracy - then.accuracy:+.3f}" if then and now else ""
+            split = (now or then).split  # type: ignore[union-attr]
+            rows.append((run, split, _accuracy(then), _accuracy(now), difference))
+    rows.sort(key=lambda row: -abs(float(row[4] or 0)))
+    return [*aligned([("net", "split", "before", "after", "difference"), *rows])] if rows else []
+
+
+def _accuracy(result: Headline | None) -> str:
+    return f"{result.accuracy:.3f}" if result else "none"
+
+
+def _most(title: str, lines: list[str]) -> list[str]:
+    """Return the first lines, and how many are left out."""
+    most = MOST[title]
+    if not lines:
+        return ["the same"]
+    return lines if len(lines) <= most else [*lines[: most - 1], f"and {len(lines) - most + 1} more, see `--all`"]
+
+
+def _counted(changed: dict[str, list[str]]) -> list[str]:
+    """Return for each folder at the top how many files differ, and how."""
+    tops: dict[str, Counter[str]] = {}
+    for kind, its in changed.items():
+        for path in its:
+            if not path.endswith("/"):
+                tops.setdefault(path.partition("/")[0], Counter())[kind] += 1
+    return [
+        f"{top}: {', '.join(f'{count} {kind}' for kind, count in counts.items())}"
+        for top, counts in sorted(tops.items())
+    ]
+
+
+def _telling(drawn: list[str], modified: list[str]) -> list[str]:
+    """Return the pictures that tell most, those that are on both sides first."""
+    there = set(modified)
+
+    def place(path: str) -> tuple[bool, int, str]:
+        kind = next((i for i, words in enumerate(TELLING) if words in path), len(TELLING))
+        return path not in there, kind, path
+
+    return sorted(sorted(drawn, key=place)[:PICTURES])
+
+
+def _draw(a: str, b: str | None, drawn: list[str], count: int, listed: list[str]) -> None:
+    """Draw pictures that differ, and say what is not drawn."""
     unseen = [path for path in _unseen(listed) if path.startswith("plots/")]
-    without = [f"of {len(unseen)} folder{'s' * (len(unseen) != 1)}: {ABSENT}"] if unseen else ["none differs"]
-    _print("Pictures", without if unseen or not drawn else ())
+    lines = [f"of {len(unseen)} folder{'s' * (len(unseen) != 1)}: {ABSENT}"] if unseen else []
+    if count > len(drawn):
+        lines.append(f"{len(drawn)} of {count} are drawn; `--all` draws all")
+    _print("Pictures", lines if lines or drawn else ["none differs"])
     files.remove(paths.COMPARED)
     if drawn:
-        dvc.command("plots", "diff", *revisions, "--targets", *drawn, "--out", str(paths.COMPARED))
+        dvc.command(
+            *("plots", "diff", a, *([] if b is None else [b])), "--targets", *drawn, "--out", str(paths.COMPARED)
+        )
+        page = paths.COMPARED / "index.html"
+        if page.is_file():
+            page.write_text(page.read_text(encoding="utf-8").replace("</head>", f"{STYLE}</head>", 1), encoding="utf-8")
 
 
 def _is_drawn(path: PurePath) -> bool:
@@ -68,21 +155,27 @@ def _unseen(found: list[str]) -> list[str]:
 
 
 def _print(title: str, lines: Iterator[str] | list[str] | tuple[()]) -> None:
-    print(f"\n{title}")
+    say("")
+    say(title)
     for line in lines:
-        print(f"  {line}")
-    print(end="", flush=True)
+        say(f"  {line}")
 
 
 def _data(a: str, b: str | None) -> Iterator[str]:
     """A line a study on the samples that differ."""
     before, after = dvc.file_system(a), dvc.file_system(b)
-    for study in STUDIES:
+    for study in sorted({*_studies(before), *_studies(after)}):
         try:
             yield f"{study}: {difference(_table(before, study), _table(after, study))}"
         except FileNotFoundError as error:
             is_same = _hashes(before, study) == _hashes(after, study)
             yield f"{study}: {'the same images' if is_same else f'{error.filename}: {ABSENT}'}"
+
+
+def _studies(fs: "dvc.DVCFileSystem") -> list[str]:
+    """Return the studies whose samples a commit has."""
+    found = map(PurePath, dvc.files_below(fs, "data"))
+    return [path.parts[1] for path in found if path.match(paths.samples("*").as_posix())]
 
 
 def _hashes(fs: "dvc.DVCFileSystem", study: str) -> list[str | None]:

@@ -11,12 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from cnnstudy.commands.sizes import GIB, disk_bytes, machine_memory, memory_bytes
-from cnnstudy.config.compose import GROUPS, composed
+import cnnstudy
+from cnnstudy.commands.sizes import GIB, disk_bytes, machine_memory, memory_bytes, shapes
+from cnnstudy.config.compose import choices, composed
 from cnnstudy.config.params import read_params
-from cnnstudy.data.sources import require_sources
+from cnnstudy.data.sources import refuse_special_files, require_sources
 from cnnstudy.errors import UserError
-from cnnstudy.workspace import files, locked, paths, recovery
+from cnnstudy.workspace import committed, files, locked, paths, recovery
+from cnnstudy.workspace.terminal import say
 
 MISSING = "missing"
 LOCK = Path("requirements.lock")
@@ -44,7 +46,7 @@ def doctor() -> None:
     """
     found: list[Finding] = []
     for finding in examine():
-        print(finding, flush=True)
+        say(str(finding))
         found.append(finding)
     if any(finding.severity == "fix" for finding in found):
         raise SystemExit(1)
@@ -59,8 +61,13 @@ def examine() -> Iterator[Finding]:
 
 
 def _python() -> Iterator[Finding]:
-    found = platform.python_version()
-    if sys.prefix == sys.base_prefix:
+    found, code = platform.python_version(), Path(cnnstudy.__file__).parent
+    if Path("src/cnnstudy").is_dir() and not code.samefile("src/cnnstudy"):
+        text = (
+            f"this `cnnstudy` is the one in {code}, not the one here; `make setup` makes an environment for this folder"
+        )
+        yield Finding("note", "Python", text)
+    elif sys.prefix == sys.base_prefix:
         yield Finding("note", "Python", f"{found}, not of an environment of its own; `make setup` makes .venv")
     else:
         yield Finding("ok", "Python", f"{found} in {sys.prefix}")
@@ -137,6 +144,10 @@ def _merged() -> str:
 
 
 def _pipeline(dvc: str) -> Finding:
+    try:
+        refuse_special_files(read_params())
+    except UserError:  # said of the parameters; DVC would hash a pipe without end
+        return Finding("note", "DVC", f"{version('dvc')}; not asked what would run")
     asked = subprocess.run([dvc, "status", "--json", "--no-updates"], capture_output=True, text=True, check=False)
     if asked.returncode:
         said = next((line for line in asked.stderr.splitlines() if line.startswith("ERROR")), "ERROR: no answer")
@@ -155,8 +166,8 @@ def _parameters() -> Iterator[Finding]:
     except UserError as error:
         yield Finding("fix", "parameters", str(error))
         return
-    chosen = [f"{group}={getattr(params, group)}" for group in GROUPS]
-    found = files.flat(params.model_dump())
+    chosen = [f"{name}={value}" for name, value in choices(params).items()]
+    found = files.flat(params.model_dump(exclude_unset=True))
     try:
         is_usual, wanted = found == composed([]), composed(chosen)
     except UserError as error:
@@ -176,10 +187,11 @@ def _room() -> Iterator[Finding]:
         params = read_params()
     except UserError:
         return
-    needed, free = disk_bytes(params), shutil.disk_usage(".").free
+    nets = shapes(params)
+    needed, free = disk_bytes(params, nets), shutil.disk_usage(".").free
     text = f"about {_size(needed)} for data and models of profile {params.profile}, {_size(free)} free"
     yield Finding("ok" if needed < free else "fix", "disk", text if needed < free else f"{text}; make room")
-    net, needed = memory_bytes(params)
+    net, needed = memory_bytes(params, nets)
     there = machine_memory()
     text = f"about {_size(needed)} for {net} of profile {params.profile}, {_size(there)} in this machine"
     less = f"{text}; a smaller batch_size or image_size needs less"
@@ -195,18 +207,18 @@ def _checkpoints() -> Iterator[Finding]:
 
 
 def _store() -> Iterator[Finding]:
-    from cnnstudy.tracking import record, store
+    from cnnstudy.tracking import store, write
 
-    address = record.without_password(store.uri())
+    address = store.shown()
     if store.is_new():
         yield Finding("ok", "MLflow", f"{address}: not there yet; the first run makes it")
         return
     store.configure()
     try:
-        count = record.within(record.LIMIT, lambda: len(store.client().search_experiments()))
+        count = write.within(write.LIMIT, lambda: len(store.client().search_experiments()))
         yield Finding("ok", "MLflow", f"{address}: {count} experiments")
     except Exception as error:  # whatever the store raises is what there is to say
-        text = f"{address}: {record.cause(error)}; trainings go on without it, `cnnstudy track` records them later"
+        text = f"{address}: {write.cause(error)}; trainings go on without it, `cnnstudy track` records them later"
         yield Finding("fix", "MLflow", text)
 
 
@@ -234,12 +246,15 @@ def _tensorflow() -> Iterator[Finding]:
         mended = f"`git checkout {paths.ENVIRONMENT}` brings it back"
         yield Finding("fix", "same bits", f"{paths.ENVIRONMENT}: not JSON: {error}; {mended}")
         return
-    differing = [_difference(key, now.get(key), then[key]) for key in then if now.get(key) != then[key]]
+    known = [key for key in then if key.partition(".")[0] in here]  # an earlier version noted more
+    differing = [_difference(key, now.get(key), then[key]) for key in known if now.get(key) != then[key]]
     if differing:
-        text = "a training here gives other bits than those in dvc.lock, and so slightly other figures"
-        yield Finding("note", "same bits", f"{'; '.join(differing)}: {text}")
+        text = "a training here may give other bits than those in dvc.lock, and so slightly other figures"
+        yield Finding("note", "same bits", f"{'; '.join(differing)}: {text}; that is normal")
+    elif note := committed.machine_note():
+        yield Finding("note", "same bits", note)
     else:
-        yield Finding("ok", "same bits", "this is the environment that made the models in dvc.lock")
+        yield Finding("ok", "same bits", f"system, CPU, threads and versions are those in {paths.ENVIRONMENT}")
 
 
 def _difference(key: str, now: Any, then: Any) -> str:

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 
 from cnnstudy.commands.repro import rebuild
-from cnnstudy.config.compose import composition
+from cnnstudy.config.compose import choices, composition
 from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import HEADLINE, Params, StudyName
+from cnnstudy.config.schema import Params
 from cnnstudy.data.groups import independent_images
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation import intervals
 from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.terminal import say
 
 # What is compared, in its words: the recipe, and what its epochs are divided by.
 KINDS = {"report": ("report", 1), "best": ("best", 1), "best, a third": ("best", 3)}
@@ -49,9 +50,9 @@ def compare_recipes(runs: list[str], seeds: int) -> None:
         SystemExit: with code 1, where a stage failed.
     """
     params = read_params()
-    if wrong := [run for run in runs if run not in params.runs]:
-        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.runs)}")
-    studies = {params.runs[run].study for run in runs}
+    if wrong := [run for run in runs if run not in params.all_runs]:
+        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.all_runs)}")
+    studies = {params.all_runs[run].study for run in runs}
     if len(studies) > 1:
         raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
     if seeds < 1:
@@ -65,28 +66,31 @@ def compare_recipes(runs: list[str], seeds: int) -> None:
 
 
 def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
-    """The same data and sizes with a recipe of conf/, and that part of the epochs."""
-    other = composition([f"recipe={recipe}"])
-    sections: dict[str, Any] = {
-        name: params.study(name).model_copy(
+    """Return the same data and sizes with a recipe of conf/, and that part of the epochs."""
+    chosen = [f"{key}={value}" for key, value in choices(params).items() if key in ("model", "profile")]
+    other = composition([*chosen, f"recipe={recipe}"])
+    studies = {
+        name: study.model_copy(
             update={
-                "class_weight": other.study(name).class_weight,
-                "epochs": max(1, params.study(name).epochs // divisor),
+                "training": other.studies[name].training,
+                "class_weight": other.studies[name].class_weight,
+                "epochs": max(1, study.epochs // divisor),
             }
         )
-        for name in HEADLINE
+        for name, study in params.studies.items()
     }
-    runs = {}
-    for name, run in params.runs.items():
-        own = other.runs.get(name, run)  # what a recipe sets for a run is another one's no more
-        training = dict(own.training)
+    update: dict[str, Any] = {"recipe": recipe, "studies": studies, "runs": {}, "pretrained": {}}
+    for name, run in params.all_runs.items():
+        # What a recipe sets for a run is another one's no more.
+        training = dict(other.all_runs.get(name, run).training or {})
         if "epochs" in training:  # they stand over the study's
             training["epochs"] = max(1, int(training["epochs"]) // divisor)
-        runs[name] = run.model_copy(update={"training": training, "head_dropout": own.head_dropout})
-    return params.model_copy(update={"recipe": recipe, "training": other.training, "runs": runs, **sections})
+        section = "pretrained" if name in params.pretrained else "runs"
+        update[section][name] = run.model_copy(update={"training": training or None})
+    return params.model_copy(update=update)
 
 
-def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int], train: Train) -> None:
+def compare(params: Params, study: str, runs: list[str], seeds: list[int], train: Train) -> None:
     """Train runs of one study each way with each seed; write metrics/recipes/<study>-<data>.json and its figure.
 
     Runs that were trained under the same profile and by the same recipes for as long before stay there.
@@ -99,26 +103,25 @@ def compare(params: Params, study: StudyName, runs: list[str], seeds: list[int],
             images = its[0].curve["images"].tolist()
             val = [[round(value, 4) for value in each.curve["val"]] for each in its]
             found[kind] |= {"images_seen": images[-1], "curve": {"images": images, "val": val}}
-        print(f"{run}: {_words(found)}", flush=True)
+        say(f"{run}: {_words(found)}")
         _add(params, study, run, found)
 
 
-def _add(params: Params, study: StudyName, run: str, found: dict[str, Any]) -> None:
-    name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
+def _add(params: Params, study: str, run: str, found: dict[str, Any]) -> None:
+    name = f"{study}-{params.studies[study].data or params.studies[study].source.format}"
     content = {
         "profile": params.profile,
-        "split": HEADLINE[study],
-        "epochs": params.study(study).epochs,
+        "split": params.studies[study].primary_split,
+        "epochs": params.studies[study].epochs,
         "recipes": list(KINDS),
     }
     runs = _earlier(paths.recipes(name), content) | {run: found}
-    runs = {run: runs[run] for run in params.runs if run in runs}
+    runs = {run: runs[run] for run in params.all_runs if run in runs}
     files.write_text(paths.recipes(name), json.dumps({**content, "runs": runs}) + "\n")
-    if study == "faces":  # of chest films the val split has too few for a curve
-        from cnnstudy.evaluation import figures
+    from cnnstudy.plots.ablation import draw_recipes
 
-        curves = {run: {kind: its[kind]["curve"] for kind in KINDS} for run, its in runs.items()}
-        figures.draw_recipes(curves, f"{study}: the report's recipe and ours", paths.recipes_figure(name))
+    curves = {run: {kind: its[kind]["curve"] for kind in KINDS} for run, its in runs.items()}
+    draw_recipes(curves, f"{study}: the report's recipe and ours", paths.recipes_figure(name))
 
 
 def _earlier(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
@@ -162,19 +165,19 @@ def train_once(params: Params, run: str, seed: int) -> Trained:
 
     The accuracies on val after each epoch are with the statistics of its batches (see cnnstudy.training.selection).
     """
-    from cnnstudy.training import phases
+    from cnnstudy.training import fit
 
-    return phases.deterministically(partial(_train_once, params, run, seed))
+    return fit.train_deterministically(partial(_train_once, params, run, seed))
 
 
 def _train_once(params: Params, run: str, seed: int) -> Trained:
     from cnnstudy.data import samples
-    from cnnstudy.training import checkpoint, phases, predict
+    from cnnstudy.training import checkpoint, fit, predict
 
     unkept = checkpoint.Checkpoint(Path("none.npz"), math.inf)
-    fitted = phases.fit_seed(params, run, phases.base(params, run), seed, unkept, compares=True)
-    study, dataset, history = params.runs[run].study, fitted.dataset, fitted.history
-    split = HEADLINE[study]
+    fitted = fit.fit_seed(params, run, fit.base(params, run), seed, unkept, compares=True)
+    study, dataset, history = params.all_runs[run].study, fitted.dataset, fitted.history
+    split = params.studies[study].primary_split
     predicted = predict.predict_one_split(fitted.model, dataset, fitted.data, split, fitted.schedule).argmax(axis=1)
     ids = dataset.ids(split)
     curve = {"images": history["epoch"] * len(fitted.data), "val": history["selection_accuracy"]}

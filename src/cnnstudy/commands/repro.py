@@ -15,13 +15,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from cnnstudy.commands import sizes
+from cnnstudy.commands import progress, sizes
+from cnnstudy.commands.check import check_file
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
-from cnnstudy.data.sources import check_formats, require_sources
+from cnnstudy.data.sources import refuse_special_files, require_sources
 from cnnstudy.errors import UserError
-from cnnstudy.tracking import record
-from cnnstudy.workspace import dvc, parallel, recovery
+from cnnstudy.tracking import write
+from cnnstudy.workspace import committed, dvc, parallel, paths, recovery
+from cnnstudy.workspace.terminal import say
 
 # Seconds that the processes of a rebuild that was just killed have to end.
 PATIENCE = 3.0
@@ -35,12 +37,14 @@ def check() -> None:
     """Check params.yaml, which DVC reads before its stage `check` can, and mend DVC's own files.
 
     Raises:
-        UserError: params.yaml holds a value that is not allowed, or dvc.lock the two sides of a merge.
+        UserError: params.yaml holds a value that is not allowed, or a source a file that DVC would read without end, or
+            dvc.lock the two sides of a merge.
     """
-    check_formats(read_params())
+    check_file()
+    refuse_special_files(read_params())
     with suppress(TimeoutError), dvc.repository_lock():  # another `dvc` that is at work has left nothing torn
         for line in recovery.mend():
-            print(line, flush=True)
+            say(line)
 
 
 def rebuild(targets: list[str], jobs: int | None = None) -> None:
@@ -49,41 +53,68 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     After a failure no more stages are started; those that run are waited for.
 
     Raises:
-        UserError: params.yaml or an argument holds a value that is not allowed.
+        UserError: params.yaml or an argument holds a value that is not allowed, or another rebuild is at work here.
         KeyboardInterrupt: the process was interrupted or terminated; its stages have ended.
         SystemExit: with code 1, where a stage failed; its error is printed last.
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
+    read_params()  # where there is none, this is no folder to write a lock in
+    with alone():
+        _rebuild(targets, jobs)
+
+
+def _rebuild(targets: list[str], jobs: int | None) -> None:
     plan, params = _plan(targets), read_params()
     if not plan.needs:
         if recovery.is_unfinished():
             _settle(plan)
             recovery.forget()
-        print("Data and pipelines are up to date.", flush=True)
+        say("Data and pipelines are up to date.")
         return
     if any(name.startswith("ingest@") for name in plan.needs):
         require_sources(params)
     before = recovery.read_lock()
     recovery.order_at_start()
     try:
-        failures = _run(plan, jobs or default_jobs(params))
+        failures = _run(params, plan, jobs or default_jobs(params))
     finally:
         _settle(plan)
     if recovery.read_lock() != before:
-        print("dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage.", flush=True)
-    record.record_workspace(params)
+        told = "dvc.lock has changed: `git add dvc.lock` for git, `dvc push` for a remote storage."
+        say(committed.machine_note() or told)
+    write.record_workspace(params)
     if failures:
-        print(f"error: {failures[0]}", file=sys.stderr, flush=True)
+        say(f"error: {failures[0]}", sys.stderr)
         raise SystemExit(1)
     recovery.forget()
+    if "report" in plan.needs:
+        for line in progress.closing(params):
+            say(line)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Refuse a second rebuild in this workspace, whose stages would fail where both write."""
+    from filelock import FileLock, Timeout
+
+    paths.REBUILD_LOCK.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(paths.REBUILD_LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError("another `cnnstudy repro` is at work here; allowed: one at a time") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _settle(plan: dvc.Plan) -> None:
     """Leave DVC's files as `dvc repro` does: whole, and new stages behind those that were there."""
     with suppress(TimeoutError), dvc.repository_lock():
         for line in recovery.mend():
-            print(line, flush=True)
+            say(line)
         known = recovery.order_at_start()
         recovery.sort_lock([*known, *(name for name in plan.order if name not in known)])
 
@@ -93,6 +124,8 @@ def _plan(targets: list[str]) -> dvc.Plan:
     deadline = time.monotonic() + PATIENCE
     while True:
         check()
+        if not targets:  # DVC takes its time to find out
+            require_sources(read_params())
         try:
             return dvc.plan(targets)
         except dvc.BusyError:
@@ -108,17 +141,33 @@ def default_jobs(params: Params) -> int:
         if asked.returncode == 0:
             return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    _, memory = sizes.memory_bytes(params)
+    _, memory = sizes.memory_bytes(params, sizes.shapes(params))
     return max(1, min(cores // params.compute.threads, sizes.machine_memory() // memory))
 
 
-def _run(plan: dvc.Plan, jobs: int) -> list[parallel.StageError]:
-    task = parallel.Subprocesses({record.LATER: "1"})
+def _run(params: Params, plan: dvc.Plan, jobs: int) -> list[parallel.StageError]:
+    shown = progress.Progress(params, plan.needs, jobs)
+    stages = parallel.Subprocesses({write.LATER: "1"}, shown.hear)
+
+    def task(name: str) -> None:
+        shown.start(name)
+        try:
+            stages(name)
+        except parallel.StageError:
+            shown.fail(name)
+            raise
+
+    def finished(name: str) -> None:
+        recovery.keep_lock()
+        shown.finish(name)
+
     with _interruptible(), ThreadPoolExecutor(jobs) as pool:
         try:
-            return parallel.run_all(plan.needs, plan.order, task, lambda _: pool, lambda _: recovery.keep_lock())
+            return parallel.run_all(plan.needs, plan.order, task, lambda _: pool, finished)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{', '.join(task.end())} ended") from None
+            raise KeyboardInterrupt(f"{', '.join(stages.end())} ended") from None
+        finally:
+            shown.end()
 
 
 @contextmanager

@@ -1,74 +1,102 @@
 """What a set of parameters takes of disk and memory, by arithmetic, and what there is."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from cnnstudy.config.schema import Params
-from cnnstudy.nets import specs
 from cnnstudy.workspace import paths
+from cnnstudy.workspace.stage import end_with_parent
 
 GIB = 1 << 30
 # Bytes a parameter while it trains: itself, its gradient, Adam's two moments, and copies while they are updated.
 TRAINING_BYTES = 24
 WEIGHT_BYTES = 4
-# Bytes an activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in the four nets).
+# Bytes an activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in four nets).
 ACTIVATION_BYTES = 5
-# The same of the largest layer of a net that answers: what it takes and what it gives.
-ANSWERING_BYTES = 8
+# The same of the largest layer in inference: its input and its output.
+INFERENCE_BYTES = 8
+# Images that a net predicts at a time, and bytes of its largest layer's output for these at most (see
+# cnnstudy.training.pipeline, which takes TensorFlow to import).
+BATCH, LAYER_BYTES = 100, 200 << 20
 # What a process with TensorFlow takes without a net.
 BARE_BYTES = GIB
 
 
-def disk_bytes(params: Params) -> int:
+@dataclass(frozen=True)
+class Shape:
+    """Numbers of a net: its parameters, its activations for an image, and those of its largest layer."""
+
+    parameters: int
+    activations: int
+    largest: int
+
+
+def disk_bytes(params: Params, nets: dict[str, Shape]) -> int:
     """What images, models and a checkpoint of the largest net take, in bytes.
 
-    Images of a source that was not ingested yet are left out, unless they are drawn.
+    Images of a source that was not ingested yet are left out, unless they are synthetic.
     """
     total, largest = 0, 0
-    for name in params.studies:
-        study = params.study(name)
+    for name, study in params.studies.items():
         if paths.images(name).exists():
             total += paths.images(name).stat().st_size
-        elif params.source(name).format == "drawn":
-            drawn = study.drawn.train + study.drawn.tune + study.drawn.test
-            total += drawn * len(study.classes) * 3 * study.image_size**2
-    for run in params.runs:
-        weights = WEIGHT_BYTES * _parameters_of(params, run)
+        elif study.source.format == "synthetic" and study.synthetic is not None:
+            count = study.synthetic.train + study.synthetic.tune + study.synthetic.test
+            total += count * len(study.classes) * 3 * study.image_size**2
+    for run in params.all_runs:
+        weights = WEIGHT_BYTES * nets[run].parameters
         total += weights * len(params.phases(run)) * len(params.seeds)
-        if run in params.finetuned:  # LiteRT files with 32, 16 and 8 bits a weight
+        if run in params.exported:  # LiteRT files with 32, 16 and 8 bits a weight
             total += weights * 7 // 4
         # A checkpoint holds the weights, Adam's two moments, and perhaps the best epoch's weights.
         largest = max(largest, (3 + _keeps_best(params, run)) * weights)
     return total + largest
 
 
-def memory_bytes(params: Params) -> tuple[str, int]:
+def memory_bytes(params: Params, nets: dict[str, Shape]) -> tuple[str, int]:
     """The run that takes most memory to train, and about how many bytes that is."""
-    needs = {run: BARE_BYTES + _training_bytes(params, run) for run in params.runs}
+    needs = {run: BARE_BYTES + _training_bytes(params, run, nets[run]) for run in params.all_runs}
     most = max(needs, key=lambda run: needs[run])
     return most, needs[most]
 
 
-def _training_bytes(params: Params, run: str) -> int:
-    study = params.study(params.runs[run].study)
-    table = specs.layer_table(_layers(params, run), study.image_size)
+def _training_bytes(params: Params, run: str, shape: Shape) -> int:
     each = TRAINING_BYTES + WEIGHT_BYTES * _keeps_best(params, run)
-    activations = ACTIVATION_BYTES * params.run_sizes(run).batch_size * sum(prod(row.shape) for row in table)
-    training = each * sum(row.parameters for row in table) + activations
-    answered = specs.images_at_once(row.shape for row in table) * max(prod(row.shape) for row in table)
-    return max(training, WEIGHT_BYTES * sum(row.parameters for row in table) + ANSWERING_BYTES * answered)
+    activations = ACTIVATION_BYTES * params.run_sizes(run).batch_size * shape.activations
+    training = each * shape.parameters + activations
+    inference = INFERENCE_BYTES * shape.largest * max(1, min(BATCH, LAYER_BYTES // (4 * shape.largest)))
+    return max(training, WEIGHT_BYTES * shape.parameters + inference)
 
 
 def _keeps_best(params: Params, run: str) -> bool:
     return params.run_recipe(run).selection == "best"
 
 
-def _parameters_of(params: Params, run: str) -> int:
-    return specs.parameter_counts(_layers(params, run), params.study(params.runs[run].study).image_size)[0]
+def shapes(params: Params) -> dict[str, Shape]:
+    """Return the size of each run's net, found by a process of its own: to build nets takes TensorFlow."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
+        return pool.submit(_shapes, params).result()
 
 
-def _layers(params: Params, run: str) -> tuple[specs.Layer, ...]:
-    return specs.of_run(params, run, len(params.study(params.runs[run].study).classes))
+def _shapes(params: Params) -> dict[str, Shape]:
+    from cnnstudy.training import environment
+
+    environment.configure(1)
+    from cnnstudy.models import assemble
+
+    found: dict[assemble.Design, Shape] = {}
+    by_run = {}
+    for run in params.all_runs:
+        design = assemble.design_of(params, run, len(params.study_of(run).classes))
+        if design not in found:
+            model = assemble.sketch(design)
+            activations = [prod(layer.output.shape[1:]) for layer in model.layers]
+            found[design] = Shape(model.count_params(), sum(activations), max(activations))
+        by_run[run] = found[design]
+    return by_run
 
 
 def machine_memory() -> int:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from cnnstudy.errors import UserError
+from cnnstudy.workspace.terminal import say
 
 
 def track() -> None:
@@ -26,25 +27,24 @@ def serve(port: int) -> None:
         UserError: the store is behind a server, which has a UI of its own, or can't be read, or the port is taken.
     """
     require_free(port)
-    from cnnstudy.tracking import store
-    from cnnstudy.tracking.record import cause, without_password
+    from cnnstudy.tracking import store, views
+    from cnnstudy.tracking.write import cause
 
     if store.is_server():
-        address = without_password(store.uri())
-        raise UserError(f"MLFLOW_TRACKING_URI: {address} is a server; open it in a browser, or unset the variable")
+        remedy = "open it in a browser, or unset the variable"
+        raise UserError(f"MLFLOW_TRACKING_URI: {store.shown()} is a server; {remedy}")
     _record_all()
     store.configure()
-    print("MLflow UI (Ctrl-C ends it):")
+    say("MLflow UI (Ctrl-C ends it):")
     try:
         with store.lock(timeout=60):
             experiments = store.client().search_experiments(order_by=["name"])
     except Exception as error:  # whatever the store raises
-        raise UserError(f"{without_password(store.uri())}: {cause(error)}; allowed: a database of MLflow's") from None
+        raise UserError(f"{store.shown()}: {cause(error)}; allowed: a database of MLflow's") from None
     for each in experiments:
         if each.name != "Default":
-            # Without the query, and from its list of experiments, the UI opens on its pages for language models.
-            page = f"experiments/{each.experiment_id}/runs?workflowType=machine_learning"
-            print(f"  {each.name}: http://127.0.0.1:{port}/#/{page}", flush=True)
+            for name, page in views.links(each).items():
+                say(f"  {each.name}, {name}: http://127.0.0.1:{port}/{page}")
     mlflow = Path(sys.executable).with_name("mlflow")
     options = {"host": "127.0.0.1", "port": str(port), "workers": "1"}
     # Not an option: what a process was called with, every user of the machine can read, and a password may be in it.
@@ -74,5 +74,5 @@ def _record_all() -> tuple[int, int]:
 
     stored, total = record_everything()
     what = "runs, ablations and pages of HEAD, its experiments and the workspace"
-    print(f"MLflow has {stored} of {total} {what}", flush=True)
+    say(f"MLflow has {stored} of {total} {what}")
     return stored, total

@@ -1,106 +1,174 @@
-"""Rules of params.yaml that concern several keys, or files."""
+"""Checks of params.yaml that concern several keys, or files."""
 
+import re
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from cnnstudy.config.schema import RESERVED, SIZES, Params, Training
+from cnnstudy.config.labels import folded
+from cnnstudy.config.schema import RESERVED, RESERVED_STUDIES, SIZES, Params, Study, Training
 from cnnstudy.workspace import paths
 
+Contradiction = tuple[str, object, str]
 
-def contradictions(params: Params) -> list[tuple[str, object, str]]:
-    """(key, value, what is allowed) of every value that fits its type but not the rest."""
-    found: list[tuple[str, object, str]] = []
-    for group in ("model", "profile", "recipe", "faces_data", "xray_data"):
-        choices = sorted(file.stem for file in (paths.CONF / group).glob("*.yaml"))
-        if choices and getattr(params, group) not in choices:
-            found.append((group, getattr(params, group), ", ".join(choices)))
+
+def contradictions(params: Params) -> list[Contradiction]:
+    """Return (key, value, allowed) for every value that contradicts other parameters or files."""
+    found: list[Contradiction] = []
+    chosen = [("profile", "profile", params.profile), *((f"models.{k}", "model", v) for k, v in params.models.items())]
+    for key, group, value in chosen:
+        known = sorted(file.stem for file in (paths.CONF / group).glob("*.yaml"))
+        if known and value not in known:
+            found.append((key, value, ", ".join(known)))
     if len(set(params.seeds)) < len(params.seeds):
         found.append(("seeds", params.seeds, "each seed once"))
-    return found + _data_contradictions(params) + _run_contradictions(params)
-
-
-def _data_contradictions(params: Params) -> list[tuple[str, object, str]]:
-    found: list[tuple[str, object, str]] = []
+    recipes = sorted({name for study in params.studies.values() for name in study.choices.recipe})
+    if recipes and params.recipe not in recipes:
+        found.append(("recipe", params.recipe, f"{', '.join(recipes)}, the recipes of {', '.join(params.studies)}"))
+    for key, value in params.data_choices.items():
+        study = params.studies.get(key.removesuffix("_data"))
+        if study is None:
+            found.append((key, value, f"such a key for a study of {', '.join(params.studies)} alone"))
+        elif study.choices.data and value not in study.choices.data:
+            found.append((key, value, ", ".join(study.choices.data)))
     for name, study in params.studies.items():
-        source, sizes = params.source(name), params.study(name)
-        needed = "tune" if name == "faces" else "test"
-        if study.path != source.path:
-            found.append((f"studies.{name}.path", study.path, f"the value of sources.{name}.path, {source.path!r}"))
-        path = Path(source.path)
-        if not path.is_absolute() and not path.resolve().is_relative_to(Path.cwd()):
-            allowed = f"a path inside the repository, or the absolute path {str(path.resolve())!r}"
-            found.append((f"sources.{name}.path", source.path, allowed))
-        for section in ("drawn", "split"):
-            if not getattr(getattr(sizes, section), needed) > 0:
-                found.append((f"{name}.{section}.{needed}", 0, f"more than 0: the study needs a {needed} split"))
-        if sizes.split.tune + sizes.split.test >= 1:
-            found.append((f"{name}.split", sizes.split.model_dump(), "tune + test below 1"))
-        found += _class_contradictions(name, sizes.classes)
-    return found
+        found += _study_contradictions(name, study)
+    if not params.all_runs:
+        found.append(("runs", {}, "at least one run"))
+    for name in params.pretrained.keys() & params.runs.keys():
+        found.append((f"pretrained.{name}", name, "a run that is not under runs too"))
+    for name in params.all_runs:
+        found += _run_contradictions(params, name)
+    return found + _phase_contradictions(params) + _ablation_contradictions(params)
 
 
-def _class_contradictions(study: str, classes: dict[str, list[str]]) -> list[tuple[str, object, str]]:
-    owners = {name.casefold(): name for name in classes}
+def without_recipe(params: Params) -> list[str]:
+    """Return the studies that do not have the chosen recipe, and so use their default, which is that of `best`."""
+    if params.recipe == "best":
+        return []
+    return [name for name, study in params.studies.items() if params.recipe not in study.choices.recipe]
+
+
+def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
+    found: list[Contradiction] = []
+    section, source = f"studies.{name}", study.source
+    if name in RESERVED_STUDIES:
+        folders = ", ".join(f"data/{each}" for each in RESERVED_STUDIES)
+        found.append((section, name, f"any other name: {folders} hold what studies share"))
+    path = Path(source.path)
+    if not path.is_absolute() and not path.resolve().is_relative_to(Path.cwd()):
+        allowed = f"a path inside the repository, or the absolute path {str(path.resolve())!r}"
+        found.append((f"{section}.source.path", source.path, allowed))
+    if written := _overlapping(path, name):
+        allowed = f"a folder apart from {written}, where stages write, such as data/raw/{name}"
+        found.append((f"{section}.source.path", source.path, allowed))
+    if not _is_pattern(source.group.pattern):
+        found.append((f"{section}.source.group.pattern", source.group.pattern, "a regular expression"))
+    needed = {study.primary_split: "the primary split"} | ({"tune": "to fine-tune on"} if study.finetune else {})
+    for split, reason in needed.items():
+        for kind, shares in (("synthetic", study.synthetic), ("split", study.split)):
+            if shares is not None and not getattr(shares, split, 1) > 0:
+                found.append(
+                    (f"{section}.{kind}.{split}", 0, f"more than 0: the study needs a {split} split, {reason}")
+                )
+    if study.split.tune + study.split.test >= 1:
+        found.append((f"{section}.split", study.split.model_dump(), "tune + test below 1"))
+    if len(study.classes) == 2 and study.positive is None:
+        names = " or ".join(study.classes)
+        found.append((f"{section}.positive", None, f"{names}, the class that sensitivity is about"))
+    if study.positive is not None and (len(study.classes) > 2 or study.positive not in study.classes):
+        allowed = ", ".join(study.classes) if len(study.classes) == 2 else "null, since there are more than two classes"
+        found.append((f"{section}.positive", study.positive, allowed))
+    return found + _class_contradictions(section, study.classes)
+
+
+def _overlapping(path: Path, study: str) -> str:
+    """Return the folder that stages write to and that a source lies in, or that lies in the source; '' for none."""
+    whole = path.resolve()
+    for folder in (f"data/{study}", "models", "metrics", "plots", "exports"):
+        written = Path(folder).resolve()
+        if whole.is_relative_to(written) or written.is_relative_to(whole):
+            return folder
+    return ""
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
+
+
+def _class_contradictions(section: str, classes: dict[str, list[str]]) -> list[Contradiction]:
+    owners = {folded(name): name for name in classes}
     if taken := RESERVED & set(owners):
         others = f"any other name; rows of tables are called {', '.join(sorted(RESERVED))}"
-        return [(f"{study}.classes", min(taken), others)]
+        return [(f"{section}.classes", min(taken), others)]
     for name, aliases in classes.items():
         seen: set[str] = set()
-        for alias in map(str.casefold, aliases):
+        for alias in map(folded, aliases):
             if alias in seen or owners.setdefault(alias, name) != name:
-                return [(f"{study}.classes.{name}", alias, "each name of a source under one class, once")]
+                return [(f"{section}.classes.{name}", alias, "each name of a source under one class, once")]
             seen.add(alias)
     return []
 
 
-def _run_contradictions(params: Params) -> list[tuple[str, object, str]]:
-    found: list[tuple[str, object, str]] = []
-    if set(params.plans) != set(params.studies):
-        found.append(("plans", list(params.plans), f"the keys of studies: {', '.join(params.studies)}"))
-    for section in ("runs", "finetuned", "ablations"):
-        for name, entry in getattr(params, section).items():
-            if entry.study not in params.studies:
-                found.append((f"{section}.{name}.study", entry.study, f"a key of studies: {', '.join(params.studies)}"))
-    for section in ("runs", "finetuned"):
-        for name, entry in getattr(params, section).items():
-            plans = params.plans.get(entry.study, {})
-            if entry.plan not in plans:
-                found.append((f"{section}.{name}.plan", entry.plan, f"a plan of {entry.study}: {', '.join(plans)}"))
-    for name, run in params.runs.items():
-        is_xray = run.net == "xraynet"
-        if is_xray != (run.study == "xray"):
-            nets = "xraynet" if run.study == "xray" else "alexnet, vggnet, mobilenet"
-            found.append((f"runs.{name}.net", run.net, f"a net of the study {run.study}: {nets}"))
-        for key in ("depth", "widths"):
-            if is_xray != (getattr(run, key) is not None):
-                found.append((f"runs.{name}.{key}", getattr(run, key), "a value for xraynet, none for other nets"))
-        found += _override_contradictions(params, name)
-    for name, entry in params.finetuned.items():
-        if name not in params.runs or params.runs[name].study != entry.study or entry.study != "faces":
-            found.append((f"finetuned.{name}", entry.study, "a run of the study faces, under its own study"))
-    for name, ablation in params.ablations.items():
-        words = {run: position for run, position in ablation.runs.items() if isinstance(position, str)}
-        if 0 < len(words) < len(ablation.runs):
-            member, word = next(iter(words.items()))
-            found.append((f"ablations.{name}.runs.{member}", word, "a number, or a word for every run"))
-        for member in ablation.runs:
-            if member not in params.runs or params.runs[member].study != ablation.study:
-                found.append((f"ablations.{name}.runs", member, f"runs of the study {ablation.study}"))
-    return found
+def _run_contradictions(params: Params, name: str) -> list[Contradiction]:
+    run = params.all_runs[name]
+    if run.study not in params.studies:
+        return [(f"runs.{name}.study", run.study, f"a key of studies: {', '.join(params.studies)}")]
+    policies = params.studies[run.study].policies
+    if run.policy not in policies:
+        return [(f"runs.{name}.policy", run.policy, f"a policy of {run.study}: {', '.join(policies)}")]
+    return _override_contradictions(params, name)
 
 
-def _override_contradictions(params: Params, run: str) -> list[tuple[str, object, str]]:
-    """Check what a run sets itself against the schema of its study's settings, which it stands over."""
-    for key, value in params.runs[run].training.items():
+def _override_contradictions(params: Params, run: str) -> list[Contradiction]:
+    """Check a run's own settings, which override its study's, against the schema of the study's settings."""
+    for key, value in (params.all_runs[run].training or {}).items():
         name = f"runs.{run}.training.{key}"
         if key not in (*Training.model_fields, *SIZES):
             return [(name, value, f"one of the keys {', '.join((*Training.model_fields, *SIZES))}")]
-        alone = {run: params.runs[run].model_copy(update={"training": {key: value}})}
-        only = params.model_copy(update={"runs": alone})
+        alone = {run: params.all_runs[run].model_copy(update={"training": {key: value}})}
+        only = params.model_copy(update={"runs": alone, "pretrained": {}})
         try:
             only.run_recipe(run)
             only.run_sizes(run)
         except ValidationError as error:
             return [(name, value, error.errors()[0]["msg"].removeprefix("Input should be "))]
     return []
+
+
+def _phase_contradictions(params: Params) -> list[Contradiction]:
+    found: list[Contradiction] = []
+    for section in ("finetuned", "exported"):
+        for name, entry in getattr(params, section).items():
+            if name not in params.all_runs or params.all_runs[name].study != entry.study:
+                found.append((f"{section}.{name}", entry.study, "a run, under its own study"))
+    for name, entry in params.finetuned.items():
+        if entry.study in params.studies:
+            study = params.studies[entry.study]
+            if entry.policy not in study.policies:
+                allowed = f"a policy of {entry.study}: {', '.join(study.policies)}"
+                found.append((f"finetuned.{name}.policy", entry.policy, allowed))
+            if study.finetune is None:
+                found.append((f"studies.{entry.study}.finetune", None, f"a section, since {name} is fine-tuned"))
+    for name, exported in params.exported.items():
+        if name in params.all_runs and exported.phase != params.phases(name)[-1]:
+            allowed = f"{params.phases(name)[-1]}, the run's last phase"
+            found.append((f"exported.{name}.phase", exported.phase, allowed))
+    return found
+
+
+def _ablation_contradictions(params: Params) -> list[Contradiction]:
+    found: list[Contradiction] = []
+    for name, ablation in params.ablations.items():
+        words = {run: position for run, position in ablation.runs.items() if isinstance(position, str)}
+        if 0 < len(words) < len(ablation.runs):
+            member, word = next(iter(words.items()))
+            found.append((f"ablations.{name}.runs.{member}", word, "a number, or a word for every run"))
+        for member in ablation.runs:
+            if member not in params.all_runs or params.all_runs[member].study != ablation.study:
+                found.append((f"ablations.{name}.runs", member, f"runs of the study {ablation.study}"))
+    return found

@@ -1,32 +1,48 @@
-"""What conf/ composes to, and how params.yaml differs from it."""
+"""Composition of parameters from conf/, and the overrides by which params.yaml differs from it."""
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
+from cnnstudy.config.messages import nearest, new_name
 from cnnstudy.config.params import parse_params
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, files, paths
 
-GROUPS = ("model", "profile", "recipe", "faces_data", "xray_data")
-# Sections that say how a result is come by or what becomes of it.
-ASIDE = ("compute.", "audit.", "tracking.", "promotion.")
-# A text that Hydra takes as it is.
+# Sections that do not change a result: how it is computed, what becomes of it, and the place of a source.
+ASIDE = re.compile(r"(compute|audit|tracking|studies\.[^.]+\.(promotion|choices|source\.path))(\.|$)")
+# Mappings that are overridden as a whole: conf/ may refer to a study's choice there, and the order of classes counts.
+WHOLE = re.compile(r"studies\.[^.]+\.classes|(runs|pretrained)\.[^.]+\.training")
+# Hydra's messages for an unknown key and an unknown choice.
+NO_KEY = re.compile(r"Could not override '([^']+)'")
+NO_CHOICE = re.compile(r"Could not find '([^'/]+)/([^'/]+)'")
+# A string that needs no quotes in Hydra.
 PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z/][A-Za-z0-9_./-]*", re.IGNORECASE)
 
 
+def choices(params: Params) -> dict[str, str]:
+    """Return the choices on the command line, or the defaults: model, profile, recipe and data sets."""
+    return {name: getattr(params, name) for name in ("model", "profile", "recipe")} | params.data_choices
+
+
 def composed(overrides: list[str]) -> dict[str, Any]:
-    """What `dvc exp run -S` with some overrides would train with: {dotted key: value}; errors as `composition`."""
-    return files.flat(composition(overrides).model_dump())
+    """Return the parameters of `dvc exp run -S` with some overrides, as {dotted key: value}.
+
+    Raises:
+        UserError: as for `composition`.
+    """
+    return files.flat(composition(overrides).model_dump(exclude_unset=True))
 
 
 def composition(overrides: list[str]) -> Params:
-    """The same as parameters.
+    """Return the parameters of `dvc exp run -S` with some overrides.
 
     Raises:
         UserError: conf/ has no such group, choice or key, is no YAML, or a value is not allowed.
@@ -36,7 +52,7 @@ def composition(overrides: list[str]) -> Params:
 
 
 def compose(target: Path, overrides: list[str], called: Path) -> Params:
-    """Write what conf/ composes into a file, and read it; errors are those of `composition`, on a file `called` so."""
+    """Compose conf/ into a file and read it; errors are those of `composition` and name the file `called`."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -46,47 +62,100 @@ def compose(target: Path, overrides: list[str], called: Path) -> Params:
         dvc.compose(target, paths.CONF, overrides)
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         cause = str(error).partition("Config search path")[0]
-        # Of a group that is set to no name Hydra says a ValueError, and not which.
+        # For a group without a name Hydra raises a ValueError that does not name the group.
         given = f"{' '.join(overrides)}: " if type(error) is ValueError else ""
-        raise UserError(f"{paths.CONF}: {given}{' '.join(cause.split())}") from None
+        for override in overrides:
+            old = _key(override)
+            if new := new_name(old):
+                raise UserError(f"{override}: {old} found, an old name; allowed: {new}") from None
+        raise UserError(f"{paths.CONF}: {given}{_explained(' '.join(cause.split()))}") from None
     return parse_params(target.read_text(encoding="utf-8"), called)
 
 
-def overrides(params: Params) -> list[str]:
-    """What `dvc exp run -S` takes, one each, for the results that `params` gives: groups first, then single keys.
+def _explained(cause: str) -> str:
+    """Return what Hydra says of an override, with the key or the choice that is most like the one that is not there."""
+    if unknown := NO_KEY.search(cause):
+        with suppress(UserError):  # where conf/ itself is wrong
+            return f"{unknown[1]}: no such key{nearest(unknown[1], _keys())}; `+{unknown[1]}=...` would add one"
+    if absent := NO_CHOICE.search(cause):
+        group, name = absent.groups()
+        return cause + nearest(name, [file.stem for file in (paths.CONF / group).glob("*.yaml")])
+    return cause
 
-    Where a source lies on this machine, and what changes no result, is left out.
+
+def _keys() -> set[str]:
+    """Return the keys that may be set on the command line: groups, sections and single values."""
+    keys = [key for key in composed([]) if ".choices." not in key]
+    parts = (key.split(".") for key in keys)
+    sections = {".".join(part[:count]) for part in parts for count in range(1, len(part) + 1)}
+    return sections | {folder.name for folder in paths.CONF.iterdir() if folder.name in ("model", "profile")}
+
+
+def overrides(params: Params) -> list[str]:
+    """Return the overrides for `dvc exp run -S` that give the results of `params`: choices first, then single keys.
+
+    The paths of sources on this machine, and parameters that change no result, are left out.
     """
-    chosen = [(name, getattr(params, name)) for name in GROUPS]
-    groups = [f"{name}={choice}" for name, choice in chosen if (paths.CONF / name / f"{choice}.yaml").exists()]
-    wanted, found = (
-        {key: value for key, value in its.items() if not key.startswith(ASIDE) and not key.endswith(".path")}
-        for its in (composed(groups), files.flat(params.model_dump()))
-    )
-    added = [f"+{key}={_text(value)}" for key, value in found.items() if key not in wanted]
-    changed = [f"{key}={_text(value)}" for key, value in found.items() if key in wanted and wanted[key] != value]
-    return [*groups, *changed, *added, *(f"~{key}" for key in wanted if key not in found)]
+    chosen = _composable(choices(params))
+    changes = _changes(composition(chosen).model_dump(exclude_unset=True), params.model_dump(exclude_unset=True))
+    return [*chosen, *(change for change in changes if not ASIDE.match(_key(change)))]
 
 
 def overrides_of(params: Params, run: str) -> list[str]:
-    """What `dvc exp run -S` takes, one each, to train a run as `params` says: groups first, then single keys.
+    """Return the overrides for `dvc exp run -S` that train a run as `params` says: choices first, then single keys.
 
-    Sections that the choice of a model makes (plans, runs, ablations) are left as it makes them.
+    Sections that the choice of a model makes (policies, runs, ablations) are left as they are composed.
     """
-    study, net = params.runs[run].study, params.runs[run].net
+    study, net = params.all_runs[run].study, params.all_runs[run].net
     model = net if (paths.CONF / "model" / f"{net}.yaml").exists() else params.model
-    usual = composed([f"profile={params.profile}"]) | {"profile": composed([])["profile"]}
-    groups = [f"{name}={getattr(params, name)}" for name in GROUPS[1:] if getattr(params, name) != usual[name]]
-    wanted, found = composed([f"model={model}", *groups]), files.flat(params.model_dump())
-    common = ("seeds", "data_seed", "split_seed", "batchnorm")
-    sections = (f"training.{study}.", f"{study}.", f"sources.{study}.", "compute.")
-    keys = [key for key in found if key in wanted and (key in common or key.startswith(sections))]
-    differing = [key for key in keys if found[key] != wanted[key]]
-    return [f"model={model}", *groups, *(f"{key}={_text(found[key])}" for key in differing)]
+    usual = files.flat(composition([f"model={model}", f"profile={params.profile}"]).model_dump(exclude_unset=True))
+    usual |= {"profile": composed([])["profile"]}
+    own = {key: value for key, value in choices(params).items() if key in ("profile", "recipe", f"{study}_data")}
+    groups = [f"{key}={value}" for key, value in own.items() if usual.get(key) != value]
+    changes = _changes(
+        composition([f"model={model}", *groups]).model_dump(exclude_unset=True), params.model_dump(exclude_unset=True)
+    )
+    kept = re.compile(rf"(seeds|data_seed|split_seed|batchnorm|compute\..*|studies\.{study}\.(?!choices|policies).*)$")
+    return [f"model={model}", *groups, *(change for change in changes if kept.match(_key(change)))]
+
+
+def _composable(chosen: dict[str, str]) -> list[str]:
+    """Return choices as overrides, without models and profiles that conf/ does not have."""
+    options = {"model": chosen["model"].strip("[]").split(","), "profile": [chosen["profile"]]}
+    missing = {
+        group for group, names in options.items() if not all((paths.CONF / group / f"{n}.yaml").exists() for n in names)
+    }
+    return [f"{name}={value}" for name, value in chosen.items() if name not in missing]
+
+
+def _changes(before: Any, after: Any, key: str = "") -> Iterator[str]:
+    """Yield the overrides that turn `before` into `after`, both below a dotted key."""
+    if isinstance(before, dict) and isinstance(after, dict) and not WHOLE.fullmatch(key):
+        for name in {**after, **before}:
+            below = f"{key}.{name}" if key else name
+            if name not in after:
+                yield f"~{below}"
+            elif name not in before:
+                yield f"+{below}={_text(after[name])}"
+            else:
+                yield from _changes(before[name], after[name], below)
+    elif _text(before) != _text(after):
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from (f"~{key}", f"+{key}={_text(after)}")
+        else:
+            yield f"{'++' if isinstance(after, dict) else ''}{key}={_text(after)}"
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def _text(value: Any) -> str:
-    """A value in Hydra's words: a plain text as it is, any other in quotes, a list without spaces."""
+    """Return a value in Hydra's syntax: plain strings unquoted, others in quotes, lists and mappings without spaces."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{key}:{_text(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_text, value))}]"
     if not isinstance(value, str):
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value)
     return value if PLAIN.fullmatch(value) else "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "'"

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cnnstudy.config.checks import contradictions
-from cnnstudy.config.messages import explain, shown
+from cnnstudy.config.messages import explain, shown, unknown_section
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files, paths
@@ -15,7 +15,7 @@ def read_params(path: Path = paths.PARAMS) -> Params:
     """Read and check a parameter file.
 
     Raises:
-        UserError: naming the file, the key, its value and what is allowed.
+        UserError: a value is wrong; the message names the file, the key, the value and what is allowed.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -27,10 +27,10 @@ def read_params(path: Path = paths.PARAMS) -> Params:
 
 
 def parse_params(text: str, path: Path) -> Params:
-    """Check the content that a parameter file has, or is to have.
+    """Parse and check the content of a parameter file.
 
     Raises:
-        UserError: naming the file, the key, its value and what is allowed.
+        UserError: a value is wrong; the message names the file, the key, the value and what is allowed.
     """
     try:
         content = files.parse_settings(text)
@@ -39,6 +39,8 @@ def parse_params(text: str, path: Path) -> Params:
     if not isinstance(content, dict):
         keys = ", ".join(Params.model_fields)
         raise UserError(f"{path}: {shown(content)} found; allowed: a mapping with the keys {keys}")
+    if problem := unknown_section(content):
+        raise UserError(f"{path}: {problem}")
     try:
         params = Params.model_validate(content)
     except ValidationError as error:

@@ -1,37 +1,40 @@
-"""params.yaml as frozen data, checked against the schema below.
+"""The schema of params.yaml: frozen data with strict checks.
 
-Every value is checked for its type (no conversion), its range and its choices, and no key may be missing or unknown.
+Every value is checked for its type (without conversion), range and choices, and no key may be missing or unknown.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-StudyName = Literal["faces", "xray"]
 SplitName = Literal["train", "val", "tune", "test"]
-Net = Literal["alexnet", "vggnet", "mobilenet", "xraynet"]
-Widths = Literal["report", "reshi"]
 BatchNormMode = Literal["moving", "recalibrated"]
 Remedy = Literal["drop", "keep"]
 ClassWeight = Literal["none", "balanced"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Jit = Literal["auto", "on", "off"]
-Rate = Literal["constant", "cosine", "trapezoid"]
+Rate = Literal["constant", "cosine", "warmup-stable-decay"]
 Optimizer = Literal["adam", "muon"]
 Selection = Literal["last", "best"]
-Frozen = Literal["none", "features"]
-
-# The split that stands for a run: faces has no test split of its own.
-HEADLINE: dict[StudyName, SplitName] = {"faces": "val", "xray": "test"}
+Frozen = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+PhaseName = Literal["base", "tuned"]
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Correlation = Annotated[float, Field(ge=-1, le=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-# What rows of tables and curves are called that are no class.
+# Names of rows in tables and of curves that are no class.
 RESERVED = {"accuracy", "macro", "micro"}
+# What no study is called: these folders of data/ hold what the studies share.
+RESERVED_STUDIES = ("raw", "reference")
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9-]+$")]
+StudyName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9_-]+$")]
+# The name of a Python module.
+ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+# Checks of the audit that may find something severe.
+Severe = Literal["leak", "conflict", "shortcut"]
+Option = bool | int | float | str
 
 
 class Section(BaseModel):
@@ -41,7 +44,7 @@ class Section(BaseModel):
 
 
 class Compute(Section):
-    """How TensorFlow uses the machine, and how often what a training has reached is stored."""
+    """TensorFlow's use of the machine, and the seconds between checkpoints of a training."""
 
     threads: Annotated[int, Field(ge=1, le=1024)]
     precision: Precision
@@ -50,70 +53,85 @@ class Compute(Section):
 
 
 class Audit(Section):
-    """Which severe findings of the audit, on the data as it is used, stop everything before training."""
+    """The checks of the audit whose severe findings, on the data as used, stop a study before training."""
 
-    fail_on: list[Literal["leak", "conflict", "shortcut"]]
+    fail_on: list[Severe]
 
 
 class Tracking(Section):
-    """When MLflow begins to show a training that goes on: after this many seconds."""
+    """The number of seconds after which MLflow shows a training that is still under way."""
 
     live_after: Annotated[float, Field(ge=0)]
 
 
-class Minimum(Section):
-    """The accuracy on its headline split that a net of each study has at least when it is promoted."""
-
-    faces: Annotated[float, Field(ge=0, le=1)]
-    xray: Annotated[float, Field(ge=0, le=1)]
-
-
 class Promotion(Section):
-    """What `cnnstudy promote` asks of a net."""
+    """The conditions of `cnnstudy promote`: a minimum accuracy on the study's primary split, and no severe finding.
 
-    minimum: Minimum
+    `accepted` lists the checks of the audit whose severe findings were reviewed and do not stop a promotion.
+    """
+
+    minimum: Share
+    accepted: list[Severe] = Field(default_factory=list)
+
+
+class Group(Section):
+    """The key to the person or patient of an image; a person's images stay on one side of every split.
+
+    One of: `pattern`, a regular expression searched in the path below the source's folder, whose group `group` (or
+    first group) is the person; `folder`, the folder below the class; `column`, a column of the table. Without any of
+    them, the format's own persons count, or, with `recognise`, a known scheme of naming files after patients.
+    """
+
+    pattern: str
+    folder: bool
+    column: str
+    recognise: bool
+
+
+class Columns(Section):
+    """Columns of a table in the format csv; '' stands for a usual name. `keep` names columns for samples.csv."""
+
+    file: str
+    label: str
+    split: str
+    keep: list[str]
 
 
 class Source(Section):
-    """Where a study's images come from, and in which of the formats of cnnstudy.data.sources.
+    """The source of a study's images: a path, and one of the formats of cnnstudy.data.sources.
 
-    The path lies inside the repository, or is absolute.
+    The path lies inside the repository, or is absolute. `splits` maps names of folders (or cells) to splits or "none",
+    `numbers` gives the classes of the labels 0, 1, ..., in order. Files of more than `max_bytes` are rejected.
     """
 
     format: Annotated[str, Field(min_length=1)]
     path: Annotated[str, Field(min_length=1)]
+    group: Group = Group(pattern="", folder=False, column="", recognise=True)
+    columns: Columns = Columns(file="", label="", split="", keep=[])
+    splits: dict[str, SplitName | Literal["none"]] = Field(default_factory=dict)
+    numbers: list[str] = Field(default_factory=list)
+    max_bytes: Count = 268_435_456
 
 
-class Sources(Section):
-    """The source of each study."""
+class Synthetic(Section):
+    """The numbers of synthetic images per class and split, and the module of cnnstudy.data.synth that generates them.
 
-    faces: Source
-    xray: Source
+    `options` are options of the generator.
+    """
 
-
-class Drawn(Section):
-    """Drawn images per class."""
-
+    generator: ModuleName
     train: Count
     tune: Annotated[int, Field(ge=0)]
     test: Annotated[int, Field(ge=0)]
-
-
-class DrawnFilms(Drawn):
-    """Drawn films per class, and how far their site follows from the label: 0 not at all, 1 always, -1 crosswise.
-
-    `site_label_correlation` ties them in train, `test_site_label_correlation` in test, where it may differ.
-    """
-
-    site_label_correlation: Correlation
-    test_site_label_correlation: Correlation
+    options: dict[str, Option]
 
 
 class Split(Section):
-    """Shares of the images that a source does not assign itself.
+    """Shares of the images that a source does not assign to splits itself.
 
-    `tune` and `test` are shares of all images, `val` of what is left for training. `leaks` is what becomes of training
-    copies of images (or of images of persons) in the source's other splits, `conflicts` of pictures under two classes.
+    `tune` and `test` are shares of all images, `val` is a share of the images left for training. `leaks` says whether
+    to drop training images that are copies of images, or show persons, in the source's other splits; `conflicts` says
+    whether to drop images under two classes.
     """
 
     val: Annotated[float, Field(gt=0, lt=1)]
@@ -123,121 +141,160 @@ class Split(Section):
     conflicts: Remedy
 
 
-class FacesStudy(Section):
-    """Data and training sizes of the facial-expression study.
-
-    `tuned_frozen` is what the tuning phase leaves as the first phase made it: nothing, or the `features`, all layers
-    before the dense head. Their BatchNorm layers then keep the statistics they have, under either `batchnorm`.
-    """
-
-    image_size: Annotated[int, Field(ge=32, le=1024)]
-    classes: Annotated[dict[Name, list[str]], Field(min_length=2)]
-    drawn: Drawn
-    split: Split
-    batch_size: Count
-    epochs: Count
-    class_weight: ClassWeight
-    tuned_epochs: Count
-    tuned_learning_rate: LearningRate
-    tuned_frozen: Frozen
-
-
-class XrayStudy(Section):
-    """Data and training sizes of the chest-film study; the second class is the positive one."""
-
-    image_size: Annotated[int, Field(ge=64, le=1024)]
-    classes: Annotated[dict[Name, list[str]], Field(min_length=2, max_length=2)]
-    drawn: DrawnFilms
-    split: Split
-    batch_size: Count
-    epochs: Count
-    class_weight: ClassWeight
-    widths: Widths
-
-
 class Training(Section):
-    """Adam's settings (Kingma and Ba 2015), and what else a recipe sets.
+    """Settings of the optimizer, and the other settings of a training recipe.
 
-    `optimizer` is adam, or muon (Jordan 2024): Adam for all but the kernels of dense layers and convolutions, which
-    are turned by `kernel_factor` times the learning rate a step. `augmentation` multiplies the ranges of a plan's
-    rotations and shifts.
+    `optimizer` is adam (Kingma and Ba 2015), or muon (Jordan 2024) for the kernels of dense layers and convolutions,
+    with Adam for all other variables; muon's relative update in a step is `relative_update` times the learning rate.
+    `augmentation` multiplies the ranges of an augmentation policy, except for flips and mixing.
 
-    `schedule` keeps the learning rate, or lets it rise over the first tenth of the steps and fall to 0 along a cosine
-    (Loshchilov and Hutter 2017), or (trapezoid) stay at its peak and fall along a line over the last four tenths;
-    `dropout` multiplies the rates of a net's dropout layers. `label_smoothing` is the
-    share of every label that is spread over all classes alike (Szegedy et al. 2016).
+    `schedule` is a constant learning rate, or a linear warm-up over the first tenth of the steps, followed by a cosine
+    decay to 0 (Loshchilov and Hutter 2017) or (warmup-stable-decay) by a plateau and a linear decay over the last four
+    tenths. `dropout` multiplies the rates of a net's dropout layers; `head_dropout` is the rate of a dropout layer
+    before the last dense layer, 0 for none. `label_smoothing` is the share of every label that is spread evenly over
+    all classes (Szegedy et al. 2016).
 
-    `selection` is which epoch's weights are kept: the last, or the best. `patience` stops a phase after that many
-    epochs without a better one; 0 never does. An epoch is better where its accuracy on the split `val` is higher, or
-    where that is the same and the cross-entropy lower, with BatchNorm's statistics of the kind that `batchnorm` says
-    (see cnnstudy.training.selection). A figure for `val` is then that of the best of many.
+    `selection` says which epoch's weights are kept: the last, or the best. `patience` stops a phase after that many
+    epochs without a better one; 0 never stops it. An epoch is better if its accuracy on the split `val` is higher, or
+    the accuracy is the same and the cross-entropy lower, with the BatchNorm statistics that `batchnorm` selects (see
+    cnnstudy.training.selection). A metric on `val` is then that of the best of many epochs.
     """
 
     optimizer: Optimizer
-    kernel_factor: Annotated[float, Field(gt=0, le=100)]
+    relative_update: Annotated[float, Field(gt=0, le=100)]
     learning_rate: LearningRate
     beta_1: Fraction
     beta_2: Fraction
     epsilon: Annotated[float, Field(gt=0, le=1)]
     schedule: Rate
-    dropout: Annotated[float, Field(ge=0, le=1)]
-    augmentation: Annotated[float, Field(ge=0, le=1)]
+    dropout: Share
+    head_dropout: Fraction
+    augmentation: Share
     label_smoothing: Fraction
     selection: Selection
     patience: Annotated[int, Field(ge=0)]
 
 
-class Trainings(Section):
-    """How each study's nets are trained."""
+class Finetune(Section):
+    """Settings of the tuned phase, which continues training on the tune split.
 
-    faces: Training
-    xray: Training
+    `frozen` names the layers that are not trained: `none`, the `features` before the head, a number of layers, or the
+    name of the last frozen layer. Frozen BatchNorm layers keep their statistics, under either `batchnorm`.
+    """
 
-
-# Settings of a study's own section that say how its nets are trained.
-SIZES = ("batch_size", "epochs", "class_weight")
-
-
-class Study(Section):
-    """A study that is part of this experiment; `path` repeats its source's path for DVC."""
-
-    path: str
+    epochs: Count
+    learning_rate: LearningRate
+    frozen: Frozen
 
 
-class Plan(Section):
-    """Which training images there are, and how each is changed.
+class Policy(Section):
+    """An augmentation policy: exact copies of training images, and ranges of random changes.
 
-    `level` adds that many exact copies (90, 180, 270 degrees, flipped); `rotation` (degrees), `shift` (share of the
-    side) and `flip` (left to right) are drawn anew for every image and epoch.
+    `level` adds that many exact copies (90, 180, 270 degrees, flipped). All other changes are random within a range,
+    anew for every image and epoch; the functions of cnnstudy.data.augment with these names describe them. `rotation` is
+    in degrees; `shift`, `crop` and `cutout` are shares of the side, `brightness` and `contrast` of the full range.
     """
 
     level: Annotated[int, Field(ge=0, le=4)]
     rotation: Annotated[int, Field(ge=0, le=180)]
     shift: Fraction
     flip: bool
+    crop: Fraction = 0.0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    cutout: Fraction = 0.0
+    mixing: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+
+class Choices(Section):
+    """Settings that depend on the chosen profile, recipe or data set; only conf/ reads them."""
+
+    profile: dict[str, dict[str, Any]]
+    recipe: dict[str, dict[str, Any]]
+    data: dict[str, dict[str, Any]]
+
+
+# Settings of a study, beside `training`, for the training of its nets.
+SIZES = ("batch_size", "epochs", "class_weight")
+
+
+class Study(Section):
+    """A study: its data, splits, augmentation policies and training.
+
+    `classes` maps a class to its spellings in the source; the order gives the label's number, but of two classes
+    `positive` comes last. `paper` names a module of cnnstudy.published, or null. `primary_split` is the split of the
+    headline numbers. `limits` describes limits of the real data, `not_for` uses that the nets are not made for.
+    `options` apply to every net. `data` names the entry of `choices.data` in use, or null. Layer tables are for images
+    of `paper_image_size`, for comparison with the paper's tables, or of `image_size` where that is null.
+    """
+
+    title: str
+    limits: str
+    not_for: str
+    paper: ModuleName | None
+    source: Source
+    data: str | None
+    positive: Name | None
+    classes: Annotated[dict[Name, list[str]], Field(min_length=2)]
+    image_size: Annotated[int, Field(ge=8, le=1024)]
+    paper_image_size: Annotated[int, Field(ge=8, le=1024)] | None
+    synthetic: Synthetic | None
+    split: Split
+    primary_split: Literal["val", "test"]
+    policies: Annotated[dict[Name, Policy], Field(min_length=1)]
+    options: dict[str, Option]
+    batch_size: Count
+    epochs: Count
+    class_weight: ClassWeight
+    training: Training
+    finetune: Finetune | None
+    promotion: Promotion
+    choices: Choices
+
+    @field_validator("classes")
+    @classmethod
+    def _positive_last(cls, classes: dict[str, list[str]], info: ValidationInfo) -> dict[str, list[str]]:
+        """Return the classes in the order of their labels."""
+        positive = info.data.get("positive")
+        return classes if positive not in classes else classes | {positive: classes.pop(positive)}
 
 
 class Run(Section):
-    """One net, trained on one plan; `depth` and `widths` are xraynet's.
+    """A run: one net, trained with one augmentation policy; its `options` override the study's.
 
-    `training` stands over the study's settings: any of `Training` and `SIZES`. `head_dropout` is the rate of a dropout
-    layer put before the last dense layer.
+    `training` overrides the study's settings: any of `Training` and `SIZES`.
     """
 
     study: StudyName
-    plan: Name
-    net: Net
-    depth: Annotated[int, Field(ge=1, le=6)] | None = None
-    widths: Widths | None = None
-    training: dict[str, bool | int | float | str] = Field(default_factory=dict)
-    head_dropout: Fraction | None = None
+    policy: Name
+    net: ModuleName
+    options: dict[str, Option] = Field(default_factory=dict)
+    training: dict[str, Option] | None = None
+
+
+class Pretrained(Run):
+    """A run that starts from the weights in a file, except for the last layer (see cnnstudy.models.pretrained).
+
+    `frozen` names the layers that the base phase does not train: `none`, the `features` before the head, a number of
+    layers, or the name of the last frozen layer.
+    """
+
+    weights: Annotated[str, Field(min_length=1)]
+    frozen: Frozen = "none"
 
 
 class Finetuned(Section):
-    """A run that goes on to train on the tune split."""
+    """A run with a tuned phase, which continues training on the tune split."""
 
     study: StudyName
-    plan: Name
+    policy: Name
+
+
+class Exported(Section):
+    """A run that is exported as LiteRT files, and the phase whose weights are exported."""
+
+    study: StudyName
+    phase: PhaseName
 
 
 class Ablation(Section):
@@ -254,61 +311,77 @@ class Ablation(Section):
 
 
 class Params(Section):
-    """The whole of params.yaml."""
+    """The whole of params.yaml; a study with several data sets also has a key `<study>_data` (see `data_choices`)."""
 
-    model: Name
+    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, str]
+
+    models: Annotated[dict[Name, Name], Field(min_length=1)]
     profile: Name
     recipe: Name
-    faces_data: Annotated[str, Field(min_length=1)]
-    xray_data: Annotated[str, Field(min_length=1)]
     seeds: Annotated[list[Seed], Field(min_length=1)]
     data_seed: Seed
     split_seed: Seed
     compute: Compute
     tracking: Tracking
-    promotion: Promotion
     batchnorm: BatchNormMode
-    sources: Sources
     audit: Audit
-    faces: FacesStudy
-    xray: XrayStudy
-    training: Trainings
     studies: Annotated[dict[StudyName, Study], Field(min_length=1)]
-    plans: Annotated[dict[StudyName, dict[Name, Plan]], Field(min_length=1)]
-    runs: Annotated[dict[Name, Run], Field(min_length=1)]
+    runs: dict[Name, Run]
+    pretrained: dict[Name, Pretrained]
     finetuned: dict[Name, Finetuned]
+    exported: dict[Name, Exported]
     ablations: dict[Name, Ablation]
 
-    def study(self, name: StudyName) -> FacesStudy | XrayStudy:
-        """The data and training sizes of a study."""
-        return self.faces if name == "faces" else self.xray
+    @property
+    def model(self) -> str:
+        """Return the chosen models as `-S model=` takes them: a name, or several in brackets."""
+        names = list(dict.fromkeys(self.models.values()))
+        return names[0] if len(names) == 1 else f"[{','.join(names)}]"
 
-    def study_recipe(self, name: StudyName) -> Training:
-        """How a study's nets are trained."""
-        return self.training.faces if name == "faces" else self.training.xray
+    @property
+    def data_choices(self) -> dict[str, str]:
+        """Return the data set chosen for each study that has several: {<study>_data: name}."""
+        return dict(self.__pydantic_extra__)
 
-    def plan_of(self, run: str) -> Plan:
-        """Which training images a run has."""
-        settings = self.runs[run]
-        return self.plans[settings.study][settings.plan]
+    @property
+    def all_runs(self) -> dict[str, Run]:
+        """Return the runs that start from random weights, and those that start from a file."""
+        return {**self.runs, **self.pretrained}
+
+    def study_of(self, run: str) -> Study:
+        """Return a run's study."""
+        return self.studies[self.all_runs[run].study]
+
+    def policy_of(self, run: str) -> Policy:
+        """Return a run's augmentation policy."""
+        return self.study_of(run).policies[self.all_runs[run].policy]
+
+    def options_of(self, run: str) -> dict[str, Option]:
+        """Return the options of a run's net: the study's, overridden by the run's own."""
+        return self.study_of(run).options | self.all_runs[run].options
 
     def run_recipe(self, run: str) -> Training:
-        """Return how a run is trained: its study's recipe, with what the run sets itself."""
-        settings = self.runs[run]
-        own = {key: value for key, value in settings.training.items() if key not in SIZES}
-        return Training.model_validate(self.study_recipe(settings.study).model_dump() | own)
+        """Return a run's training settings: its study's, overridden by the run's own."""
+        own = {key: value for key, value in (self.all_runs[run].training or {}).items() if key not in SIZES}
+        training = self.study_of(run).training
+        return Training.model_validate(training.model_dump() | own) if own else training
 
-    def run_sizes(self, run: str) -> FacesStudy | XrayStudy:
-        """Return a run's study with the batch size, the epochs and the class weights that the run sets itself."""
-        settings = self.runs[run]
-        study = self.study(settings.study)
-        own = {key: value for key, value in settings.training.items() if key in SIZES}
-        return type(study).model_validate(study.model_dump() | own) if own else study
-
-    def source(self, name: StudyName) -> Source:
-        """Where a study's images come from."""
-        return self.sources.faces if name == "faces" else self.sources.xray
+    def run_sizes(self, run: str) -> Study:
+        """Return a run's study with the run's own batch size, epochs and class weights."""
+        own = {key: value for key, value in (self.all_runs[run].training or {}).items() if key in SIZES}
+        study = self.study_of(run)
+        return Study.model_validate(study.model_dump() | own) if own else study
 
     def phases(self, run: str) -> tuple[str, ...]:
-        """`base`, and `tuned` where the run is fine-tuned."""
+        """Return a run's phases: `base`, and `tuned` where the run is fine-tuned."""
         return ("base", "tuned") if run in self.finetuned else ("base",)
+
+    def stage(self, name: str, run: str) -> str:
+        """Return the name of a run's stage: train, finetune, evaluate or export."""
+        kind = f"{name}-pretrained" if run in self.pretrained and name in ("train", "evaluate") else name
+        return f"{kind}@{run}"
+
+    def runs_of(self, study: str) -> list[str]:
+        """Return a study's runs."""
+        return [name for name, run in self.all_runs.items() if run.study == study]

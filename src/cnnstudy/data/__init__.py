@@ -1,1 +1,1 @@
-"""From sources to images, samples, splits and augmentation plans."""
+"""Data sets: sources, images, samples, splits and augmentation policies."""

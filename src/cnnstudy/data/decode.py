@@ -1,7 +1,8 @@
-"""From an image file to a square of pixels, or to the reason why not."""
+"""Decoding of image files to square images, with a reason where a file can't be read."""
 
 import hashlib
 import math
+import os
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,27 +11,31 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from cnnstudy.data import dicom, kinds
+from cnnstudy.data.kinds import UnreadableError
 from cnnstudy.data.sources import Box
 
-# Pixels; a film of 8000 x 8000 passes. The header tells the size before anything is decoded.
+# The most pixels of an image: 8000 x 8000 pass. The header tells the size before anything is decoded.
 LARGEST = 64_000_000
 
-# Of deep grey values, in percent: what lies outside is cut off.
+# The default for the most bytes of a file: more than an image of `LARGEST` pixels has.
+LARGEST_FILE = 1 << 28
+
+# Percentiles of deep grey values; values outside are clipped.
 TAILS = (0.1, 99.9)
-# TIFF's tag of what a grey value means, and its value where 0 is white.
+# TIFF's tag for the meaning of grey values (PhotometricInterpretation), and its value where 0 is white.
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 
-# What cameras, scanners and the web write; others, such as EPS, would start another program to be drawn.
+# Formats of cameras, scanners and the web; others, such as EPS, would start another program to be rendered.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
-
-
-class UnreadableError(Exception):
-    """Why a file is not an image that can be used, in a few words."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image at its new size, uint8 [size, size, 3], and facts of the file it came from."""
+    """An image at its new size, uint8 [size, size, 3], and properties of its file.
+
+    `group` is the patient, where the file itself names one.
+    """
 
     pixels: np.ndarray
     sha256: str
@@ -38,53 +43,106 @@ class Decoded:
     height: int
     mode: str
     bytes: int
+    group: str = ""
 
 
-def read_image(path: Path, size: int, box: Box | None = None) -> Decoded:
-    """Read an image file, as `read_content` does its bytes.
+def read_image(path: Path, size: int, box: Box | None = None, most: int = LARGEST_FILE) -> Decoded:
+    """Read and decode an image file of at most `most` bytes, as `read_content` does.
 
     Raises:
-        UnreadableError: no such file, and what `read_content` raises it for.
+        UnreadableError: the file is missing or larger, or `read_content` refuses its content.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            content = file.read(length) if length <= most else b""
     except OSError as error:
         raise UnreadableError(error.strerror or "unreadable") from None
+    if length > most:
+        raise UnreadableError(f"{length} bytes, more than {most}")
     return read_content(content, size, box)
 
 
-def read_content(content: bytes, size: int, box: Box | None = None) -> Decoded:
-    """The first frame of an image file, upright, over black, as RGB, resized without keeping its ratio.
-
-    `box` (left, top, right, bottom, in pixels of the upright image) is the part to take.
+def read_size(path: Path) -> tuple[int, int]:
+    """Return the width and the height of an image file, from its header.
 
     Raises:
-        UnreadableError: empty, no image, truncated, too large, or nothing of it in `box`.
+        UnreadableError: no such file, no image, or one that is too large.
+    """
+    try:
+        with warnings.catch_warnings(), path.open("rb") as file:
+            warnings.simplefilter("ignore")
+            if dicom.is_dicom(file.read(dicom.AT + len(dicom.MARK))):
+                width, height = dicom.read_size(path)
+            else:
+                file.seek(0)
+                with Image.open(file, formats=FORMATS) as image:
+                    width, height = image.size
+    except UnidentifiedImageError:
+        raise UnreadableError("not an image") from None
+    except (UnreadableError, MemoryError):
+        raise
+    except Exception as error:  # as in read_content
+        raise UnreadableError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
+    _refuse_large(width, height)
+    return width, height
+
+
+def read_content(content: bytes, size: int, box: Box | None = None) -> Decoded:
+    """Decode the first frame of an image file: upright, over black, as RGB, resized without keeping the aspect ratio.
+
+    `box` (left, top, right, bottom, in pixels of the upright image) is the part to crop.
+
+    Raises:
+        UnreadableError: the file is empty, no image, truncated or too large, or `box` lies outside the image.
     """
     if not content:
         raise UnreadableError("empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(BytesIO(content), formats=FORMATS) as image:
+            if dicom.is_dicom(content):
+                return _read_dicom(content, size, box)
+            with _opened(content) as image:
                 facts = (hashlib.sha256(content).hexdigest(), *image.size, image.mode, len(content))
-                if image.width * image.height > LARGEST:
-                    raise UnreadableError(f"{image.width} x {image.height} pixels, more than {LARGEST}")
+                _refuse_large(image.width, image.height)
                 return Decoded(_pixels(image, size, box), *facts)
     except UnidentifiedImageError:
-        raise UnreadableError("not an image") from None
+        raise UnreadableError(kinds.kind_of(content) or "not an image") from None
     except Image.DecompressionBombError:
         raise UnreadableError(f"more than {LARGEST} pixels") from None
     except (UnreadableError, MemoryError):
         raise
-    # Pillow's decoders raise almost any error on broken files (struct.error on EXIF, RuntimeError on AVIF); each is
-    # the file's fault and goes to the rejects.
+    # Pillow's decoders raise almost any error on broken files (struct.error on EXIF, RuntimeError on AVIF); such files
+    # go to the rejects.
     except Exception as error:
         raise UnreadableError(f"broken image: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(content), formats=FORMATS)
+    except ValueError:  # a text chunk of a PNG, such as an editor's history, is longer than Pillow allows
+        without = kinds.without_texts(content)
+        if without == content:
+            raise
+        return Image.open(BytesIO(without), formats=FORMATS)
+
+
+def _refuse_large(width: int, height: int) -> None:
+    if width * height > LARGEST:
+        raise UnreadableError(f"{width} x {height} pixels, more than {LARGEST}")
+
+
+def _read_dicom(content: bytes, size: int, box: Box | None) -> Decoded:
+    """Decode the first frame of a DICOM file; the patient's hash is the group, and no other tag is kept."""
+    frame = dicom.read(content, _refuse_large)
+    facts = (hashlib.sha256(content).hexdigest(), *frame.image.size, frame.image.mode, len(content))
+    return Decoded(_pixels(frame.image, size, box), *facts, group=frame.patient)
+
+
 def read_grey(grey: bytes, size: int) -> Decoded:
-    """The square grey image whose pixels are `grey`, row by row, resized, as RGB; the hash is that of the pixels."""
+    """Decode a square grey image from its pixels, row by row: resized, as RGB, with a hash of the pixels."""
     side = math.isqrt(len(grey))
     image = Image.frombytes("L", (side, side), grey)
     return Decoded(_pixels(image, size, None), hashlib.sha256(grey).hexdigest(), side, side, "L", len(grey))
@@ -94,12 +152,14 @@ def _pixels(image: Image.Image, size: int, box: Box | None) -> np.ndarray:
     is_negative = _is_negative(image)
     if box is None:
         image.draft("RGB", (size, size))
-    upright = ImageOps.exif_transpose(image)
+    # Computed in place, because a copy of a large image takes hundreds of megabytes.
+    ImageOps.exif_transpose(image, in_place=True)
+    upright = image
     if box is not None:
         left, top, right, bottom = box
         part = (max(left, 0), max(top, 0), min(right, upright.width), min(bottom, upright.height))
         if part[2] - part[0] < 1 or part[3] - part[1] < 1:
-            raise UnreadableError("its face box lies outside the image")
+            raise UnreadableError("the face box lies outside the image")
         upright = upright.crop(part)
     return np.asarray(_rgb(upright, is_negative).resize((size, size), Image.Resampling.LANCZOS), np.uint8)
 
@@ -108,19 +168,19 @@ def _rgb(image: Image.Image, is_negative: bool) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         return _scaled(np.asarray(image), is_negative).convert("RGB")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = image if image.mode == "RGBA" else image.convert("RGBA")
         black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _is_negative(image: Image.Image) -> bool:
-    """Whether 0 is white, as TIFF says of many films; of deep grey ones Pillow leaves that to others."""
+    """Return whether 0 is white, as in many X-rays in TIFF files; Pillow does not invert deep grey values."""
     return getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
 def _scaled(values: np.ndarray, is_negative: bool) -> Image.Image:
-    """Deep grey values by their own range, since cameras fill 10, 12 or 16 bits; few broken pixels don't count."""
+    """Scale deep grey values by their own range, since cameras fill 10, 12 or 16 bits; broken pixels are ignored."""
     if not np.isfinite(values).all():
         raise UnreadableError("pixels that are not numbers")
     low, high = np.percentile(values, TAILS)

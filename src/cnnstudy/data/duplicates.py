@@ -1,8 +1,8 @@
-"""Images that are the same picture: re-saved, resized or lightly retouched copies.
+"""Detection of copies: the same image re-saved, resized or lightly retouched.
 
 A perceptual hash (64 bits: the signs of the lowest 8 x 8 terms of the cosine transform of a grey thumbnail) finds
-candidates, and pixels confirm them, so that faces which are merely centred alike don't chain into one family. Copies
-that are turned, mirrored or cropped are not found.
+candidates, and pixels confirm them, so that images that merely look alike, such as centred portraits, don't chain into
+one family. Copies that are turned, mirrored or cropped are not found.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from scipy.sparse.csgraph import connected_components
 
 # Candidates agree on one of four bands of 16 bits, and differ in at most 8 of the 64.
 BANDS, LARGEST_DISTANCE = 4, 8
-# In a larger bucket, sorted by hash, an image is compared with this many that follow it.
+# In a larger bucket, sorted by hash, an image is compared with this many following images.
 WINDOW = 300
 # Grey levels of 255 between thumbnails of 32 x 32, contrast made equal: copies saved at fair quality differ by 1 to 5,
-# other pictures by 7 or more. Copies at half the size or quality 30 differ by up to 9, and some of them are missed.
+# different images by 7 or more. Copies at half the size or quality 30 differ by up to 9, and some of them are missed.
 SIDE, LARGEST_DIFFERENCE = 32, 6.0
 # An image with less contrast than this is blank; blank images are all alike and none is a copy.
 BLANK = 4.0
 
 
 def copies(sha256: pd.Series, images: np.ndarray) -> np.ndarray:
-    """A number an image, int [N], shared by images that are the same file or picture, directly or through others.
+    """Return a number for each image, int [N], shared by images that are copies, directly or through other copies.
 
     `images` is uint8 [N, H, W, 3], read a few at a time.
     """
@@ -40,7 +40,7 @@ def copies(sha256: pd.Series, images: np.ndarray) -> np.ndarray:
 
 
 def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Perceptual hashes uint64 [N], and the deviation of grey values [N]."""
+    """Return perceptual hashes, uint64 [N], and the standard deviation of grey values [N]."""
     hashes, contrast = np.zeros(len(images), np.uint64), np.zeros(len(images), np.float32)
     for i in range(len(images)):
         grey = _grey(images[i])
@@ -52,7 +52,7 @@ def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _candidates(hashes: np.ndarray, seen: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of `seen` images whose hashes are close, each once, the lower number first."""
+    """Return pairs of `seen` images whose hashes are close, each pair once, the lower number first."""
     found: set[tuple[int, int]] = set()
     for band in range(BANDS):
         keys = (hashes[seen] >> np.uint64(16 * band)) & np.uint64(0xFFFF)
@@ -74,7 +74,7 @@ def _same(images: np.ndarray, one: int, other: int) -> bool:
 
 
 def _standard(image: np.ndarray) -> np.ndarray:
-    """A grey thumbnail with mean 0 and deviation 50."""
+    """Return a grey thumbnail with mean 0 and standard deviation 50."""
     small = cv2.resize(_grey(image), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     return (small - small.mean()) * (50 / max(float(small.std()), 1.0))
 

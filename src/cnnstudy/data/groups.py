@@ -1,17 +1,18 @@
-"""How much images tell that come in groups, as the films of one patient do."""
+"""The effective sample size of images in groups, such as the X-rays of one patient."""
 
 import numpy as np
 
-# Groups, see `independent_images`.
+# The number of groups that `independent_images` adds.
 PRIOR = 2
 
 
 def independent_images(correct: np.ndarray, groups: np.ndarray) -> float:
-    """How many images of groups of their own would tell as much of an accuracy: n by the design effect (Kish 1965).
+    """Return the effective sample size for an accuracy under clustering: n divided by the design effect (Kish 1965).
 
-    That is the variance of the mean over groups (a patient's films are right or wrong together) by that over images,
-    at least 1. Few groups in which an answer differs from most tell little of it, so to these `PRIOR` are added whose
-    images are answered all alike; found by simulation to hold 95 % also where accuracy is high or patients are few.
+    The design effect is the variance of the mean over groups (predictions for one patient's X-rays are right or wrong
+    together) divided by the variance over images, at least 1. It is poorly estimated where few groups deviate from the
+    majority, so `PRIOR` groups are added whose predictions are all right or all wrong. In simulations the intervals
+    then hold 95 %, also where the accuracy is high or patients are few.
 
     Args:
         correct: bool [seeds, n].

@@ -1,10 +1,10 @@
-"""From a source to samples.csv, images.npy and rejects.csv."""
+"""Ingest of a source into samples.csv, images.npy and rejects.csv."""
 
 import multiprocessing
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -16,64 +16,120 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from cnnstudy.config.schema import Params, StudyName
+from cnnstudy.config.labels import folded, loosened
+from cnnstudy.config.schema import Params
 from cnnstudy.data import sources
-from cnnstudy.data.decode import Decoded, UnreadableError, read_grey, read_image
+from cnnstudy.data.decode import LARGEST_FILE, Decoded, UnreadableError, read_grey, read_image
 from cnnstudy.data.samples import COLUMNS
-from cnnstudy.data.sources import Candidate, drawn, require_source
+from cnnstudy.data.sources import Candidate, require_source, synthetic
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files
 from cnnstudy.workspace.stage import end_with_parent
 
-# Images handed to a process at once: few enough for a smooth bar, enough to keep the hand-over cheap.
+# Images handed to a process at once: few enough for a smooth progress bar, enough to keep the overhead small.
 CHUNK = 16
-# Reasons that an error lists, and characters of a path there.
+# The most reasons in an error message, and the most characters of a path there.
 REASONS, SHOWN = 3, 200
+# The most reasons, and labels, in the summary of an ingest.
+MOST_REASONS, SEVERAL = 5, 10
+# The beginning of the reason for an image whose label belongs to no class.
+UNKNOWN = "label "
 
 Reader = Callable[[Candidate], Decoded | UnreadableError]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a source holds, and how one of its images becomes pixels; the reader must go to another process."""
+    """The candidates of a source, and the function that reads one; the function must be picklable.
+
+    `labels` counts the labels of each class as the source writes them, and `unknown` counts labels of no class.
+    """
 
     candidates: list[Candidate]
     read: Reader
+    labels: dict[str, Counter[str]]
+    unknown: Counter[str]
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """The tables that go with images.npy: samples (COLUMNS), rejects (path, reason), and notes with their counts."""
+    """The tables beside images.npy: samples (COLUMNS, and the columns kept of a table) and rejects (path, reason).
+
+    `notes` counts the notes on images that are taken.
+    """
 
     samples: pd.DataFrame
     rejects: pd.DataFrame
     notes: Counter[str]
 
 
-def find(params: Params, study: StudyName) -> Found:
-    """List a study's source.
+def find(params: Params, study: str) -> Found:
+    """Return the images of a study's source.
 
     Raises:
-        UserError: there is no such folder, or it is not of the source's format.
+        UserError: the folder is missing, or not in the source's format.
     """
-    source, settings = params.source(study), params.study(study)
-    if source.format == "drawn":
-        return Found(drawn.find(params, study), drawn.reader(params, study))
-    require_source(params, study)
+    settings = params.studies[study]
+    source = settings.source
+    if source.format == "synthetic":
+        images = synthetic.find(params, study)
+        labels = {name: Counter(each.label for each in images if each.label == name) for name in settings.classes}
+        return Found(images, synthetic.reader(params, study), labels, Counter())
+    require_source(study, settings)
     root = Path(source.path)
-    names = {alias.casefold(): name for name, aliases in settings.classes.items() for alias in (name, *aliases)}
-    found = sources.find(source.format, root, set(names))
-    named = [_named(candidate, names, study) for candidate in found]
+    names = class_names(settings.classes)
+    try:
+        found = sources.find(source.format, root, set(names), source)
+    except UserError as error:  # a format does not know its study
+        raise UserError(str(error).replace("<study>", study)) from None
+    keep = _kept(found, source.columns.keep, study)
+    named = [_named(candidate, names, study, keep) for candidate in found]
     if all(candidate.reason for candidate in named):
-        where = f"params.yaml: sources.{study}.path: {source.path!r}"
+        where = f"params.yaml: studies.{study}.source.path: {source.path!r}"
         if found and all(candidate.reason for candidate in found):
-            raise UserError(f"{where} has no image that can be taken ({_reasons(found)}); allowed: at least one")
-        labels = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
+            raise UserError(f"{where} has no image that can be used ({_reasons(found)}); allowed: at least one")
+        seen = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
         raise UserError(
-            f"{where} has no image of a known class (labels found: {labels}); "
-            f"allowed: labels named in {study}.classes: {', '.join(sorted(names))}"
+            f"{where} has no image of a known class (labels found: {seen}); "
+            f"allowed: labels named in studies.{study}.classes: {', '.join(sorted(names))}"
         )
-    return Found(named, partial(_decode, root=root, size=settings.image_size))
+    labels = {name: Counter[str]() for name in settings.classes}
+    unknown: Counter[str] = Counter()
+    for written, renamed in zip(found, named, strict=True):
+        if not renamed.reason:
+            labels[renamed.label][written.label] += 1
+        elif not written.reason:
+            unknown[written.label] += 1
+    read = partial(_decode, root=root, size=settings.image_size, most=source.max_bytes)
+    return Found(named, read, labels, unknown)
+
+
+def class_names(classes: dict[str, list[str]]) -> dict[str, str]:
+    """Return the class of each folded name, and of each name with all separators alike where that is unambiguous."""
+    exact = {folded(alias): name for name, aliases in classes.items() for alias in (name, *aliases)}
+    loose: dict[str, set[str]] = defaultdict(set)
+    for alias, name in exact.items():
+        loose[loosened(alias)].add(name)
+    return {alias: min(owners) for alias, owners in loose.items() if len(owners) == 1} | exact
+
+
+def describe(found: Found, rejects: pd.DataFrame, study: str) -> Iterator[str]:
+    """Yield lines on the classes and their spellings, and on the most frequent reasons and labels of rejects."""
+    for number, (name, labels) in enumerate(found.labels.items()):
+        positive = ", the positive class" if len(found.labels) == 2 and number == 1 else ""
+        told = ", ".join(f"{label} ({count})" for label, count in labels.most_common(SEVERAL))
+        yield f"class {number} is {name}{positive}: {labels.total()} images, labels {told or 'none'}"
+    if found.unknown:
+        told = ", ".join(f"{label!r} ({count})" for label, count in found.unknown.most_common(SEVERAL))
+        more = f" and {len(found.unknown) - SEVERAL} more" if len(found.unknown) > SEVERAL else ""
+        example = min(found.labels, key=lambda name: found.labels[name].total() > 0)  # the first class without images
+        yield (
+            f"labels of no class: {told}{more}; "
+            f"`-S 'studies.{study}.classes.{example}=[{example},<label>]'` adds one to a class"
+        )
+    others = rejects["reason"][~rejects["reason"].str.startswith(UNKNOWN)]
+    for reason, count in others.value_counts().head(MOST_REASONS).items():
+        yield f"{count} rejected: {reason}"
 
 
 def write(found: Found, source: str, size: int, images: Path) -> Ingested:
@@ -87,6 +143,8 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     usable = [candidate for candidate in found.candidates if not candidate.reason]
     rejects = [(candidate.path, candidate.reason) for candidate in found.candidates if candidate.reason]
     rows: list[tuple[object, ...]] = []
+    kept: list[Mapping[str, str]] = []
+    patients: dict[str, str] = {}
     notes: Counter[str] = Counter()
     with files.replacing(images) as path, path.open("wb") as file:
         _write_header(file, size, len(usable))
@@ -95,7 +153,12 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
                 rejects.append((candidate.path, str(decoded)))
                 continue
             file.write(np.ascontiguousarray(decoded.pixels).tobytes())
+            # A patient named by a file gets a number unrelated to the one in the clinic.
+            own = patients.setdefault(decoded.group, f"patient {len(patients) + 1}") if decoded.group else ""
+            if own and not candidate.group:
+                candidate = replace(candidate, group=own)
             rows.append(_row(len(rows), candidate.source or source, candidate, decoded))
+            kept.append(candidate.row)
             notes.update([candidate.note] if candidate.note else [])
         file.seek(0)
         _write_header(file, size, len(rows))
@@ -105,35 +168,54 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
                 f"{source}: none of {len(found.candidates)} files is a usable image (labels found: {labels}; "
                 f"the last file: {rejects[-1][0]}: {rejects[-1][1]}); allowed: at least one that can be read"
             )
-    return Ingested(
-        pd.DataFrame(rows, columns=list(COLUMNS)), pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes
-    )
+    samples = pd.DataFrame(rows, columns=list(COLUMNS))
+    for column in kept[0]:
+        samples[f"kept_{column}"] = [row[column] for row in kept]
+    return Ingested(samples, pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes)
 
 
-def _decode(candidate: Candidate, root: Path, size: int) -> Decoded | UnreadableError:
+def _kept(found: list[Candidate], columns: list[str], study: str) -> list[str]:
+    """Return the columns to keep, as spelled in the tables.
+
+    Raises:
+        UserError: an image's table has no such column.
+    """
+    for name in columns:
+        for candidate in found:
+            if not candidate.reason and folded(name) not in candidate.row:
+                key = f"studies.{study}.source.columns.keep"
+                present = ", ".join(candidate.row) or "none: this format has no table"
+                raise UserError(f"params.yaml: {key}: {name!r} found; allowed: columns of the table: {present}")
+    return [folded(name) for name in columns]
+
+
+def _decode(candidate: Candidate, root: Path, size: int, most: int = LARGEST_FILE) -> Decoded | UnreadableError:
     try:
         if candidate.grey:
             return read_grey(candidate.grey, size)
-        return read_image(root / candidate.path, size, candidate.box)
+        return read_image(root / candidate.path, size, candidate.box, most)
     except UnreadableError as reason:
         return reason
 
 
 def _reasons(candidates: list[Candidate]) -> str:
-    """The most frequent reasons, each with how many files it concerns and one of them."""
+    """Return the most frequent reasons, each with the number of files and one example."""
     counts = Counter(candidate.reason for candidate in candidates)
     examples = {candidate.reason: candidate.path for candidate in reversed(candidates)}
     return "; ".join(f"{reason}: {n}, such as {examples[reason][:SHOWN]}" for reason, n in counts.most_common(REASONS))
 
 
-def _named(candidate: Candidate, names: dict[str, str], study: str) -> Candidate:
-    """The candidate under its class's own name."""
-    if candidate.reason:
+def _named(candidate: Candidate, names: dict[str, str], study: str, keep: list[str]) -> Candidate:
+    """Return the candidate with its class's own name, and with the kept columns of its table row."""
+    row = {column: candidate.row.get(column, "") for column in keep}
+    name, reason = candidate.label, candidate.reason
+    if not reason:
+        name = names.get(folded(name)) or names.get(loosened(name)) or ""
+        if not name:
+            name, reason = candidate.label, f"{UNKNOWN}{candidate.label!r} is not in studies.{study}.classes"
+    if (name, reason, row) == (candidate.label, candidate.reason, candidate.row):
         return candidate
-    name = names.get(candidate.label.casefold())
-    if name is None:
-        return replace(candidate, reason=f"label {candidate.label!r} is not in {study}.classes")
-    return replace(candidate, label=name)
+    return replace(candidate, label=name, reason=reason, row=row)
 
 
 def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | UnreadableError]:
@@ -142,12 +224,12 @@ def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | U
         with ProcessPoolExecutor(mp_context=context, initializer=_start_worker) as pool:
             results: Iterable[Decoded | UnreadableError] = _bounded_map(pool, read, candidates)
             yield from tqdm(results, total=len(candidates), unit="image", disable=not sys.stderr.isatty())
-    except BrokenProcessPool:  # what a system does to a process that takes the last memory
+    except BrokenProcessPool:  # the system has killed a process that took too much memory
         raise MemoryError("a process that reads images was killed") from None
 
 
 def _start_worker() -> None:
-    """One thread a process; and it ends when the one that started it is killed, where it would wait for ever."""
+    """Set a worker process to one thread, and to end with the parent process instead of waiting for ever."""
     cv2.setNumThreads(1)
     end_with_parent()
 
@@ -155,18 +237,18 @@ def _start_worker() -> None:
 def _bounded_map(
     pool: ProcessPoolExecutor, read: Reader, candidates: list[Candidate]
 ) -> Iterator[Decoded | UnreadableError]:
-    """`pool.map` that keeps only a few chunks in memory, however many images there are."""
+    """Read candidates as by `pool.map`, but with only a few chunks in memory, however many images there are."""
     ahead = CHUNK * 4 * (os.cpu_count() or 1)
     for start in range(0, len(candidates), ahead):
         yield from pool.map(read, candidates[start : start + ahead], chunksize=CHUNK)
 
 
 def _write_header(file: object, size: int, count: int) -> None:
-    """An .npy header (version 1.0) whose length does not depend on the count."""
+    """Write an .npy header (version 1.0) whose length does not depend on the count."""
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
     np.lib.format.write_array_header_1_0(file, header)  # type: ignore[arg-type]
 
 
 def _row(number: int, source: str, candidate: Candidate, decoded: Decoded) -> tuple[object, ...]:
     facts = (decoded.sha256, decoded.width, decoded.height, decoded.mode, decoded.bytes)
-    return (number, candidate.label, candidate.group, candidate.hint, source, candidate.path, *facts)
+    return (number, candidate.label, candidate.group, candidate.source_split, source, candidate.path, *facts)

@@ -1,4 +1,4 @@
-"""The two files every source becomes, and what is read from them."""
+"""Reading of samples.csv and images.npy, the two files into which every source is ingested."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from cnnstudy.workspace import paths
 
-COLUMNS = ("id", "label", "group", "hint", "source", "path", "sha256", "width", "height", "mode", "bytes")
+COLUMNS = ("id", "label", "group", "source_split", "source", "path", "sha256", "width", "height", "mode", "bytes")
 SPLITS = ("train", "val", "tune", "test")
 
 
@@ -25,32 +25,32 @@ class Dataset:
     classes: tuple[str, ...]
 
     def ids(self, split: str) -> np.ndarray:
-        """Ids of a split's samples, ascending, int64 [n]."""
+        """Return the ids of a split's samples, ascending, int64 [n]."""
         return np.flatnonzero(self.splits == split)
 
     @property
     def present_splits(self) -> tuple[str, ...]:
-        """The splits that have samples, in the order train, val, tune, test."""
+        """Return the splits that have samples, in the order train, val, tune, test."""
         return tuple(split for split in SPLITS if (self.splits == split).any())
 
 
 def read_samples(study: str) -> pd.DataFrame:
-    """samples.csv, with text columns as text (an empty cell is '')."""
-    text = dict.fromkeys(("label", "group", "hint", "source", "path", "sha256", "mode"), str)
+    """Read samples.csv, with text columns as text (an empty cell is '')."""
+    text = dict.fromkeys(("label", "group", "source_split", "source", "path", "sha256", "mode"), str)
     return pd.read_csv(paths.samples(study), dtype=text, keep_default_na=False)
 
 
 def numbered(samples: pd.DataFrame, order: dict[str, list[str]]) -> pd.DataFrame:
-    """With the column `class`, the number of a sample's label in the order of the parameter `classes`.
+    """Return samples with the column `class`: the number of a sample's label in the order of the parameter `classes`.
 
-    So samples.csv, which every stage reads, says in which order they are: which class is the positive one hangs on it,
-    and DVC takes a parameter whose names are in another order for the same.
+    The positive class depends on the order, but DVC sees no change where only the order of a parameter's names changes;
+    with the column in samples.csv, which every stage reads, a new order makes DVC rerun the stages.
     """
     return samples.assign(**{"class": samples["label"].map({name: number for number, name in enumerate(order)})})
 
 
 def read_table(study: str) -> pd.DataFrame:
-    """samples.csv with the columns of splits.csv and families.csv beside it."""
+    """Read samples.csv with the columns of splits.csv and families.csv."""
     table = read_samples(study)
     splits = pd.read_csv(paths.splits(study), dtype={"split": str})
     families = pd.read_csv(paths.families(study), dtype={"reason": str}, keep_default_na=False)
@@ -60,7 +60,7 @@ def read_table(study: str) -> pd.DataFrame:
 
 
 def groups(table: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
-    """A number an image of `ids` [n], the same for images of one group (a person, a patient) and for one taken twice.
+    """Return a number for each of `ids` [n], the same for images of one group (a person, a patient) and for equal ids.
 
     `table` has the columns of samples.csv.
     """
@@ -69,7 +69,7 @@ def groups(table: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
 
 
 def present_classes(order: dict[str, list[str]], samples: pd.DataFrame) -> tuple[str, ...]:
-    """The classes that have samples, in the order of the parameter `classes`."""
+    """Return the classes that have samples, in the order of the parameter `classes`."""
     found = set(samples["label"])
     return tuple(name for name in order if name in found)
 

@@ -1,17 +1,19 @@
-"""Contact sheets: labelled rows of pictures."""
+"""Contact sheets: labelled rows of images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
-from cnnstudy.config.schema import Plan
-from cnnstudy.data import plans, specifications
+from cnnstudy.config.schema import Policy
+from cnnstudy.data import augment
 from cnnstudy.data.samples import Dataset
 
 CELL = 96
+
+Captioned = Callable[[Collection[int]], dict[int, str]]
 
 
 def save_sheet(
@@ -21,7 +23,7 @@ def save_sheet(
     titles: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Save a PNG of pictures, uint8 [H, W, 3], a row a name; titles over the columns, captions below the pictures."""
+    """Save a PNG with named rows of images, uint8 [H, W, 3], titles above the columns and captions below the images."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -47,16 +49,16 @@ def save_sheet(
     figure.savefig(path, metadata={"Software": None})
 
 
-def save_classes(path: Path, dataset: Dataset, file: Path) -> None:
-    """Eight pictures of each class; where they were drawn, what `file`, their specifications, says of them below."""
+def save_classes(path: Path, dataset: Dataset, captioned: Captioned | None) -> None:
+    """Save eight images of each class, with captions below where `captioned` gives them for some ids."""
     ids = class_samples(dataset, columns=8)
-    words = specifications.captions(file, {i for row in ids for i in row})
+    words = captioned({i for row in ids for i in row}) if captioned else {}
     captions = [[words[i] for i in row] for row in ids] if words else ()
     save_sheet(path, [[dataset.images[i] for i in row] for row in ids], dataset.classes, captions=captions)
 
 
 def save_copies(path: Path, dataset: Dataset, table: pd.DataFrame, rows: list[list[int]]) -> None:
-    """Pictures that are there more than once, a row a picture, with class and split below; no file where none is."""
+    """Save the copies of each image in a row, with class and split below; without copies there is no file."""
     if not rows:
         return
     shown = [row[:8] for row in rows]
@@ -67,7 +69,7 @@ def save_copies(path: Path, dataset: Dataset, table: pd.DataFrame, rows: list[li
 
 
 def class_samples(dataset: Dataset, columns: int) -> list[list[int]]:
-    """Ids of some samples of each class, spread evenly over them."""
+    """Return ids of some samples of each class, spread evenly over the class."""
     rows = []
     for label in range(len(dataset.classes)):
         ids = np.flatnonzero(dataset.labels == label)
@@ -76,27 +78,37 @@ def class_samples(dataset: Dataset, columns: int) -> list[list[int]]:
     return rows
 
 
-def plan_rows(dataset: Dataset, plan: Plan, draws: int) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
-    """(pictures, row names, column titles) of one training image a class: the original, then what the plan makes."""
+def policy_rows(dataset: Dataset, policy: Policy, draws: int) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
+    """Return (images, row names, column titles): a training image of each class, the original and augmented ones."""
     ids = [
         dataset.ids("train")[dataset.labels[dataset.ids("train")] == label][0] for label in range(len(dataset.classes))
     ]
-    copies = plans.operations(plan.level)
-    is_random = bool(plan.rotation or plan.shift or plan.flip)
+    copies = augment.operations(policy.level)
+    ranges = {name: np.full(len(ids), float(getattr(policy, name))) for name in augment.RANGES}
+    is_random = any(each.any() for each in ranges.values())
     titles = [*copies, *(f"epoch {epoch + 1}" for epoch in range(draws if is_random else 0))]
-    rows = []
-    for row, sample in enumerate(ids):
-        image = dataset.images[sample]
-        pictures = [plans.apply_exact(image, operation) for operation in copies]
-        if is_random:
-            pictures += [_drawn(image, plan, epoch, row) for epoch in range(draws)]
-        rows.append(pictures)
+    originals = np.stack([dataset.images[each] for each in ids])
+    epochs = [_augmented(originals, ranges, epoch) for epoch in range(draws if is_random else 0)]
+    rows = [
+        [*(augment.apply_exact(image, operation) for operation in copies), *(epoch[row] for epoch in epochs)]
+        for row, image in enumerate(originals)
+    ]
     return rows, list(dataset.classes), titles
 
 
-def _drawn(image: np.ndarray, plan: Plan, epoch: int, row: int) -> np.ndarray:
-    """The picture that training row `row` becomes in an epoch."""
-    ranges = (np.full(row + 1, plan.rotation), np.full(row + 1, plan.shift), np.full(row + 1, plan.flip))
-    matrix = np.append(plans.random_transforms((0, epoch), ranges, len(image))[row], 1).reshape(3, 3)
+def _augmented(images: np.ndarray, ranges: dict[str, np.ndarray], epoch: int) -> list[np.ndarray]:
+    """Return images as they are augmented in an epoch, if they are the first training rows."""
+    key, rows, size = (0, epoch), np.arange(len(images)), images.shape[1]
+    changed = augment.change_pixels(images, key, rows, ranges).astype(np.float32)
+    partner, share = augment.mixing(key, ranges["mixing"])
+    share = share[:, None, None, None]
+    mixed = np.rint(share * changed + (1 - share) * changed[partner]).astype(np.uint8)
+    transforms = augment.random_transforms(key, (ranges["rotation"], ranges["shift"], ranges["flip"]), size)
+    transforms = augment.crop(transforms, key, ranges["crop"], size)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(image, matrix, image.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return [
+        cv2.warpPerspective(
+            image, np.append(each, 1).reshape(3, 3), (size, size), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
+        for image, each in zip(mixed, transforms, strict=True)
+    ]

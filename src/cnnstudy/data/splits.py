@@ -1,4 +1,4 @@
-"""Which sample trains, validates, tunes or tests, and which does none of it."""
+"""Assignment of samples to the splits train, val, tune and test, and the samples that are dropped."""
 
 from itertools import islice
 
@@ -11,45 +11,45 @@ from cnnstudy.config.schema import Split
 from cnnstudy.data.samples import SPLITS
 from cnnstudy.errors import UserError
 
-# A family that the source has put into several splits stays whole in the first of these.
+# A family that the source has put into several splits is kept in the first of these alone.
 PROTECTED = ("test", "val", "tune", "train")
 DROPPED = "dropped"
 ELSEWHERE = -1
-# What a source may lack, in the order in which it is taken.
+# Splits that a source may lack, in the order in which they are carved out of train.
 CARVED = ("tune", "test", "val")
 
 
 def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Split, seed: int) -> pd.DataFrame:
-    """One row a sample: id, split, copy, family, reason.
+    """Assign a split to each sample, and return a row for each: id, split, copy, family, reason.
 
-    `copies` [N] is a number shared by images that are the same picture, see cnnstudy.data.duplicates; it comes back as
-    `copy`. A family is what must stay on one side: copies, and images of one group (patient, person), directly or in a
+    `copies` [N] is a number shared by copies of one image, see cnnstudy.data.duplicates; it becomes the column `copy`.
+    A family must stay on one side of every split: copies, and images of one group (patient, person), directly or in a
     chain.
 
-    A split that a source hints at is exactly its hinted samples. Where it has none, `tune` and `test` are their shares
-    of the rest of its samples and `val` is its share of what is then left for training; source by source, class by
-    class, never with a family on two sides. With `settings.conflicts` "drop", all copies of a picture under two classes
-    get the split "dropped", and with `settings.leaks` "drop" all members of a family that the source has also put into
-    a more protected split, training copies first; `reason` says why.
+    A split that a source names consists of exactly the samples that the source puts there. Where the source does not
+    name them, `tune` and `test` are shares of the rest of its samples and `val` is a share of the samples then left for
+    training; source by source, class by class, never with a family on two sides. With `settings.conflicts` "drop", all
+    copies of an image under two classes get the split "dropped". With `settings.leaks` "drop", so do the members of a
+    family that the source has also put into a more protected split, training copies first. `reason` says why.
 
     Raises:
-        UserError: fewer than two classes have images, or one has none left or can't put one image into each split.
+        UserError: fewer than two classes have images, or a class has too few for one image in each split.
     """
     families = _families(samples["group"], copies)
-    split = samples["hint"].replace("", "train").to_numpy(dtype=object)
+    split = samples["source_split"].replace("", "train").to_numpy(dtype=object)
     reason = np.full(len(samples), "", dtype=object)
     if settings.conflicts == "drop":
-        reason[_conflicting(samples["label"], copies)] = "the same picture is under another class too"
+        reason[_conflicting(samples["label"], copies)] = "the same image is under another class too"
     if settings.leaks == "drop":
         _drop_leaks(split, families, reason)
     kept = reason == ""
     split[~kept] = DROPPED
     needed = [name for name in SPLITS if name == "train" or name in set(split) or getattr(settings, name)]
-    # A family of two sources is of the first: it must go one way.
+    # A family of two sources belongs to the first, so that it stays whole.
     own, rng = samples["source"].groupby(families).transform("first").to_numpy(), np.random.default_rng(seed)
     for source in np.unique(own):
-        hinted = set(samples["hint"][samples["source"] == source])
-        shares = {name: getattr(settings, name) for name in CARVED if name not in hinted}
+        given = set(samples["source_split"][samples["source"] == source])
+        shares = {name: getattr(settings, name) for name in CARVED if name not in given}
         _carve(split, samples["label"].to_numpy(), np.where(own == source, families, ELSEWHERE), shares, rng)
     _require_all_classes(study, samples["label"], pd.Series(split), needed)
     return pd.DataFrame({"id": samples["id"], "split": split, "copy": copies, "family": families, "reason": reason})
@@ -67,13 +67,13 @@ def _carve(
     left = 1.0
     for number, (name, share) in enumerate(carved.items()):
         others = len(carved) - number  # the splits still to be carved, and train
-        # Shares of the whole, of which the splits before this one have taken theirs; val's is one of the rest.
+        # tune and test are shares of all samples, of which earlier splits have taken some; val is a share of the rest.
         taken = _take(labels, families, pool, (share if name == "val" else share / left, others), rng)
         split[taken], pool, left = name, pool & ~taken, left - share
 
 
 def _families(group: pd.Series, copies: np.ndarray) -> np.ndarray:
-    """A number a sample, int [N], shared by samples of one group and by copies, directly or in a chain."""
+    """Return a number for each sample, int [N], shared within a group and by copies, directly or in a chain."""
     count = len(group)
     own = np.where(group == "", "sample " + pd.Series(range(count)).astype(str), "group " + group)
     keys = np.concatenate([pd.factorize(own)[0], copies + count])
@@ -83,12 +83,12 @@ def _families(group: pd.Series, copies: np.ndarray) -> np.ndarray:
 
 
 def _conflicting(labels: pd.Series, copies: np.ndarray) -> np.ndarray:
-    """A mask of all copies of every picture that is under more than one class."""
+    """Return a mask of all copies of every image that is under more than one class."""
     return (labels.groupby(copies).transform("nunique") > 1).to_numpy()
 
 
 def _drop_leaks(split: np.ndarray, families: np.ndarray, reason: np.ndarray) -> None:
-    """Give a reason, in place, to the samples of every family that is in a more protected split too."""
+    """Set a reason, in place, for samples of families that are in a more protected split too."""
     rank = pd.Series(split).map({name: number for number, name in enumerate(PROTECTED)}).where(reason == "")
     first = rank.groupby(families).transform("min")
     for number, name in enumerate(PROTECTED):
@@ -98,9 +98,9 @@ def _drop_leaks(split: np.ndarray, families: np.ndarray, reason: np.ndarray) -> 
 def _take(
     labels: np.ndarray, groups: np.ndarray, pool: np.ndarray, amount: tuple[float, int], rng: np.random.Generator
 ) -> np.ndarray:
-    """A mask of a share of the pool, class by class as nearly as whole groups allow, at least one of each.
+    """Return a mask of a share of the pool, class by class as nearly as whole groups allow, at least one of each.
 
-    `amount` is the share, and how many groups of each class must stay in the pool.
+    `amount` is the share, and the number of groups of each class that must stay in the pool.
     """
     share, others = amount
     taken = np.zeros(len(labels), bool)
@@ -109,23 +109,23 @@ def _take(
     several = pairs[pairs.duplicated("group", keep=False)].groupby("group")["label"].agg(list).to_dict()
 
     def goes(group: int, label: str) -> bool:
-        """Whether a group can go and leave enough of each class that it has images of; then it does."""
-        its = several.get(group, [label])
-        if any(left[each] <= others for each in its):
+        """Take a group out of the pool if enough groups of each of its classes are left; return whether it is taken."""
+        present = several.get(group, [label])
+        if any(left[name] <= others for name in present):
             return False
-        left.update({each: left[each] - 1 for each in its})
+        left.update({name: left[name] - 1 for name in present})
         return True
 
     for label in np.unique(labels[pool]):
         own = pool & (labels == label)
-        wanted = max(1, round(share * own.sum())) - (taken & own).sum()
+        missing = max(1, round(share * own.sum())) - (taken & own).sum()
         numbers, sizes = np.unique(groups[own & ~taken], return_counts=True)
         order = rng.permutation(len(numbers))
         chosen: list[int] = []
         for row in order:
-            if sizes[row] <= wanted and goes(numbers[row], label):
+            if sizes[row] <= missing and goes(numbers[row], label):
                 chosen.append(row)
-                wanted -= sizes[row]
+                missing -= sizes[row]
         if not chosen and not (taken & own).any():
             smallest_first = order[np.argsort(sizes[order], kind="stable")]
             chosen = list(islice((row for row in smallest_first if goes(numbers[row], label)), 1))
@@ -140,13 +140,13 @@ def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed
     for label in counts.index[counts.sum(axis=1) == 0]:
         raise UserError(
             f"{study}: class {label!r} has {(labels == label).sum()} images and all are dropped, as copies of images "
-            f"of another class or split; allowed: at least one left; {study}.split.conflicts: keep and "
-            f"{study}.split.leaks: keep drop none"
+            f"of another class or split; allowed: at least one left; studies.{study}.split.conflicts: keep and "
+            f"studies.{study}.split.leaks: keep drop none"
         )
     for label, row in counts.iterrows():
         for name in counts.columns[row == 0]:
             raise UserError(
                 f"{study}: class {label!r} has {row.sum()} images and none in the split {name!r}; "
                 f"allowed: at least one image (or group) of each class in each of {', '.join(counts.columns)}; "
-                f"{study}.classes can name {label!r} under another class"
+                f"studies.{study}.classes can name {label!r} under another class"
             )

@@ -1,1 +1,1 @@
-"""From predictions to metrics, tables and figures. No TensorFlow."""
+"""Metrics, tables and figures from predictions, without TensorFlow."""

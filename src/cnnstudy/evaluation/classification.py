@@ -1,13 +1,14 @@
-"""Classification reports and confusion matrices, laid out as scikit-learn's."""
+"""Classification reports in scikit-learn's layout, and confusion matrices."""
 
 import numpy as np
 import pandas as pd
 
-from cnnstudy.evaluation.metrics import Metrics, per_class
-from cnnstudy.evaluation.predictions import Answers
+from cnnstudy.evaluation.classes import per_class
+from cnnstudy.evaluation.metrics import Metrics
+from cnnstudy.evaluation.predictions import Predictions
 
 COLUMNS = ("precision", "recall", "f1-score", "support")
-# Below the table, by their names in the metrics.
+# Labels of the metrics below the table, by the metrics' names.
 BELOW = {
     "kappa": "Cohen's kappa",
     "alpha": "Krippendorff's alpha",
@@ -16,13 +17,14 @@ BELOW = {
 }
 
 
-def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
-    """One row a class, then `accuracy`, `macro avg` and `weighted avg`; the means over seeds.
+def report_table(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Return a classification report with the means over seeds.
 
-    Of a class without images nothing but the support is a number, and the averages are of the others. Columns
-    `COLUMNS`, the class as index. The accuracy stands in the column f1-score, as scikit-learn prints it.
+    The table has the columns `COLUMNS` and one row per class, which is the index, then `accuracy`, `macro avg` and
+    `weighted avg`. The scores of a class without images are NaN, and the averages are over the other classes. The
+    accuracy is in the column f1-score, as scikit-learn prints it.
     """
-    tables = [per_class(seed.labels, seed.probabilities[mode].argmax(axis=1), len(classes)) for seed in seeds]
+    tables = [per_class(seed.labels, seed.probabilities[mode]) for seed in seeds]
     support = tables[0]["support"]
     values = np.mean([[table["precision"], table["recall"], table["f1"]] for table in tables], axis=0)  # [3, classes]
     accuracy = np.mean([(seed.probabilities[mode].argmax(axis=1) == seed.labels).mean() for seed in seeds])
@@ -38,9 +40,9 @@ def report_table(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> p
 
 
 def report_text(table: pd.DataFrame, title: str, metrics: Metrics) -> str:
-    """A report as text, with what of `BELOW` is defined.
+    """Return a report as text, with the metrics of `BELOW` that are defined.
 
-    For a binary task also sensitivity and specificity, and the positive class named.
+    For a binary task the text also has sensitivity and specificity, and names the positive class.
     """
     width = max(len(str(name)) for name in table.index) + 2
     lines = [title, "", " " * width + "".join(f"{column:>11}" for column in COLUMNS), ""]
@@ -61,32 +63,32 @@ def report_text(table: pd.DataFrame, title: str, metrics: Metrics) -> str:
 
 
 def one_class(metrics: Metrics) -> str:
-    """That every image got the same answer, and from how many of several seeds."""
+    """Return the text that one class is predicted for every image, and in how many of several seeds."""
     seeds = metrics.get("accuracy_seeds", [0])
     assert isinstance(seeds, list)
     part = f" in {metrics['constant_seeds']} of {len(seeds)} seeds" if len(seeds) > 1 else ""
     return f"one class for every image{part}"
 
 
-def confusion(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Counts int64, a row an actual and a column a predicted class, summed over seeds."""
+def confusion(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
+    """Return the confusion matrix summed over seeds, int64, with actual classes as rows and predicted as columns."""
     matrix = np.zeros((len(classes), len(classes)), np.int64)
     for seed in seeds:
         np.add.at(matrix, (seed.labels, seed.probabilities[mode].argmax(axis=1)), 1)
     return pd.DataFrame(matrix, pd.Index(classes, name="actual"), pd.Index(classes, name="predicted"))
 
 
-def examples(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> np.ndarray:
-    """The id of one image for each cell of the confusion matrix, int64 [actual, predicted]; -1 where there is none.
+def examples(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> np.ndarray:
+    """Return the id of one image for each cell of the confusion matrix, int64 [actual, predicted]; -1 for empty cells.
 
-    Of several it is the one answered with the highest probability by any seed, of equals the first.
+    The image is the one with the highest predicted probability of any seed; of equal ones it is the first.
     """
     chosen = np.full((len(classes), len(classes)), -1, np.int64)
     probabilities = np.concatenate([seed.probabilities[mode] for seed in seeds])
     labels, ids = (np.concatenate([getattr(seed, name) for seed in seeds]) for name in ("labels", "ids"))
-    answered, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    likeliest, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
     for actual, predicted in np.ndindex(chosen.shape):
-        here = np.flatnonzero((labels == actual) & (answered == predicted))
+        here = np.flatnonzero((labels == actual) & (likeliest == predicted))
         if len(here):
             chosen[actual, predicted] = ids[here[certainty[here].argmax()]]
     return chosen

@@ -7,24 +7,24 @@ import numpy as np
 
 
 def mean_curve(curves: list[np.ndarray]) -> np.ndarray:
-    """The vertical mean, exact at every step, so that its area is the mean of the areas."""
+    """Return the vertical mean of curves, exact at every step, so that its area is the mean of their areas."""
     if len(curves) == 1:
         return curves[0]
     grid = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
     after = np.mean([np.interp(grid, curve[:, 0], curve[:, 1]) for curve in curves], axis=0)
-    # np.interp answers the upper end of a vertical step; mirrored, the lower one.
+    # np.interp returns the upper end of a vertical step, and on mirrored curves the lower end.
     before = np.mean([np.interp(-grid, -curve[::-1, 0], curve[::-1, 1]) for curve in curves], axis=0)
     steps = np.column_stack([np.repeat(grid, 2), np.column_stack([before, after]).ravel()])
     return steps[np.append(True, (np.diff(steps, axis=0) != 0).any(axis=1))]
 
 
 def area(curve: np.ndarray) -> float:
-    """The area under a curve."""
+    """Return the area under a curve."""
     return float(np.trapezoid(curve[:, 1], curve[:, 0]))
 
 
 def thin(curve: np.ndarray, points: int = 200) -> np.ndarray:
-    """At most `points` of a curve, evenly along its length, ends included: for files and figures."""
+    """Return at most `points` points of a curve, evenly along its length and with its ends, for files and figures."""
     if len(curve) <= points:
         return curve
     length = np.cumsum(np.append(0, np.abs(np.diff(curve, axis=0)).sum(axis=1)))

@@ -1,7 +1,7 @@
 """95 % intervals of accuracies, and of differences between runs on the same images.
 
-Two things make an accuracy uncertain: which images were drawn, and which weights and order a training began with. The
-parts are added as squares around the mean (Zou and Donner 2008); with one seed only the first is known.
+An accuracy is uncertain for two reasons: the sample of images, and the initial weights and order of a training. The two
+parts are added as squares around the mean (Zou and Donner 2008); with one seed only the first part is known.
 """
 
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from scipy import special
 
 LEVEL = 0.95
 DRAWS = 10_000
-# Resampled images are held this many at a time, 32 MB of counts.
-HELD = 4_000_000
+# The number of resampled counts in memory at a time, which take 32 MB.
+COUNTS = 4_000_000
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of `first` minus that of `second`; `real` where it is more than chance among all compared pairs."""
+    """The accuracy of `first` minus that of `second`, with its interval; `significant` is corrected for all pairs."""
 
     first: str
     second: str
     difference: float
     low: float
     high: float
-    real: bool
+    significant: bool
 
 
 def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
-    """Bounds of the mean accuracy of one training a seed on `n` images: Wilson's (1927) and Student's over seeds.
+    """Return the bounds of the mean accuracy over seeds on `n` images: Wilson's (1927), and Student's over seeds.
 
-    Images of one group say less than others: then `n` is that of `independent_images`.
+    Images of one group are not independent: for these `n` is the effective number from `independent_images`.
     """
     mean = float(np.mean(accuracies))
     centre = special.ndtri((1 + LEVEL) / 2) ** 2
@@ -43,32 +43,32 @@ def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
 
 
 def differences(correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[tuple[str, str]]) -> list[Difference]:
-    """Pairs of trainings compared on the images they share, the first minus the second.
+    """Return the differences in accuracy of pairs of trainings on the same images, the first minus the second.
 
-    The images' part is a paired bootstrap (Efron and Tibshirani 1993) of the mean over the seeds, in which images of a
-    group (a patient's films) stay together; the seeds' part is Welch's. A difference is real where the interval
-    excludes 0 at the level 1 - 0.05 / pairs (Bonferroni), and the exact sign test (McNemar's, of two trainings) agrees:
-    of few images on which they differ a bootstrap knows too little.
+    The part of the interval from the images is a paired bootstrap (Efron and Tibshirani 1993) of the mean over the
+    seeds, which keeps the images of a group (a patient's X-rays) together; the part from the seeds is Welch's. A
+    difference is significant if the interval excludes 0 at the level 1 - 0.05 / pairs (Bonferroni), and the exact sign
+    test (McNemar's, of two trainings) agrees, since a bootstrap is unreliable if few images differ.
 
     Args:
-        correct: bool [seeds, n] by training, the same images in the same order.
-        groups: int [n], images of the same group have the same number.
+        correct: whether predictions are correct, bool [seeds, n] by training, for the same images in the same order.
+        groups: int [n], the same number for images of the same group.
         pairs: (first, second), names in `correct`.
     """
     means = np.array([values.mean(axis=0) for values in correct.values()])
-    drawn = dict(zip(correct, _bootstrap(means, groups), strict=True))
+    bootstrapped = dict(zip(correct, _bootstrap(means, groups), strict=True))
     result = []
     for first, second in pairs:
         seeds = [correct[name].mean(axis=1).tolist() for name in (first, second)]
         difference = float(np.mean(seeds[0]) - np.mean(seeds[1]))
-        resampled = drawn[first] - drawn[second]
+        resampled = bootstrapped[first] - bootstrapped[second]
         low, high = _bounds(difference, resampled, seeds, LEVEL)
         strict = 1 - (1 - LEVEL) / len(pairs)
         strict_low, strict_high = _bounds(difference, resampled, seeds, strict)
-        is_real = (strict_low > 0 or strict_high < 0) and _sign_test(
+        is_significant = (strict_low > 0 or strict_high < 0) and _sign_test(
             correct[first], correct[second], groups
         ) < 1 - strict
-        result.append(Difference(first, second, difference, low, high, is_real))
+        result.append(Difference(first, second, difference, low, high, is_significant))
     return result
 
 
@@ -82,7 +82,7 @@ def _bounds(difference: float, resampled: np.ndarray, seeds: list[list[float]], 
 
 
 def _sign_test(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> float:
-    """The p of as many groups doing better with the one, by its mean over seeds, among those that differ."""
+    """Return the p-value of the exact sign test on groups, by the mean over seeds, among the groups that differ."""
     _, group = np.unique(groups, return_inverse=True)
     sums = np.bincount(group, first.mean(axis=0)) - np.bincount(group, second.mean(axis=0))
     better, differing = int((sums > 1e-12).sum()), int((np.abs(sums) > 1e-12).sum())
@@ -92,22 +92,22 @@ def _sign_test(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> flo
 
 
 def _bootstrap(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Means [k, DRAWS] of the rows of float [k, n] over resampled groups, the same ones for every row."""
+    """Return means [k, DRAWS] of the rows of `values` [k, n] over resampled groups, which all rows share."""
     _, group = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group)
     sums = np.array([np.bincount(group, row) for row in values])  # [k, groups]
     rng = np.random.default_rng(0)
-    at_once = max(1, HELD // len(sizes))
+    batch = max(1, COUNTS // len(sizes))
     parts = []
-    for start in range(0, DRAWS, at_once):
-        draws = min(at_once, DRAWS - start)
+    for start in range(0, DRAWS, batch):
+        draws = min(batch, DRAWS - start)
         counts = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)
         parts.append(sums @ counts.T / (counts @ sizes))
     return np.concatenate(parts, axis=1)
 
 
 def _seed_half(accuracies: list[float], level: float) -> float:
-    """Half of Student's interval of the mean over seeds; 0 for one seed, which says nothing about others."""
+    """Return half of Student's interval of the mean over seeds; 0 for one seed, whose variance is unknown."""
     k = len(accuracies)
     if k == 1:
         return 0.0
@@ -115,7 +115,7 @@ def _seed_half(accuracies: list[float], level: float) -> float:
 
 
 def _welch_half(first: list[float], second: list[float], level: float) -> float:
-    """Half of Welch's interval of the difference of two means over seeds."""
+    """Return half of Welch's interval of the difference of two means over seeds; 0 if one of them has one seed."""
     if min(len(first), len(second)) == 1:
         return 0.0
     shares = [np.var(values, ddof=1) / len(values) for values in (first, second)]

@@ -3,15 +3,16 @@
 import numpy as np
 from sklearn.metrics import roc_curve
 
+from cnnstudy.evaluation.classes import scored_classes
 from cnnstudy.evaluation.curve import mean_curve
-from cnnstudy.evaluation.metrics import scored_classes
-from cnnstudy.evaluation.predictions import Answers
+from cnnstudy.evaluation.predictions import Predictions
 
 
-def split_curves(seeds: list[Answers], mode: str, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The curves of a split by name: each class against the rest, then `micro` and `macro`; each the mean over seeds.
+def split_curves(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Return the ROC curves of a split by name: each class against the rest, then `micro` and `macro`.
 
-    A binary task has one curve, of the positive (second) class. A class that is absent, or alone, has none.
+    Each curve is the mean over seeds. A binary task has one curve, of the positive (second) class. A class that is
+    absent, or alone, has no curve.
     """
     by_seed = [_curves(seed.labels, seed.probabilities[mode], classes) for seed in seeds]
     return {name: mean_curve([curves[name] for curves in by_seed]) for name in by_seed[0]}

@@ -1,31 +1,36 @@
-"""Everything that is made of a run's predictions and histories."""
+"""Evaluation of a run: metrics, tables and figures from its predictions and histories."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from cnnstudy.config.schema import HEADLINE, Params
+from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
-from cnnstudy.evaluation import attention, classification, figures, roc
+from cnnstudy.data.specifications import generator_of, read_areas
+from cnnstudy.evaluation import classification, roc
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
-from cnnstudy.evaluation.predictions import Answers, read_predictions, require_classes
-from cnnstudy.nets import specs
+from cnnstudy.evaluation.predictions import Predictions, read_predictions, require_classes
+from cnnstudy.explain.overlap import by_class, overlap, shares
+from cnnstudy.plots import gradcam
+from cnnstudy.plots import run as figures
+from cnnstudy.plots.style import Title
 from cnnstudy.workspace import files, paths
 
 FLOATS = "%.9g"
-# Splits whose answers are kept image by image; those of train would be the data set over again.
-ANSWERED = ("val", "tune", "test")
-# The answers of every seed, by split.
-Splits = dict[str, list[Answers]]
+# Splits whose predictions are listed image by image; a list for train would be as long as the data set.
+LISTED_SPLITS = ("val", "tune", "test")
+# The predictions of every seed, by split.
+Splits = dict[str, list[Predictions]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One phase of a run on one split, and its metrics."""
+    """One phase of a run on one split, with its metrics."""
 
     run: str
     phase: str
@@ -34,93 +39,146 @@ class Part:
 
     @property
     def stem(self) -> str:
-        """What the names of its files begin with."""
+        """The beginning of the names of the part's files."""
         return f"{self.phase}-{self.split}"
 
     @property
-    def title(self) -> figures.Title:
-        """What stands over its figures."""
+    def title(self) -> Title:
+        """The title of the part's figures."""
         alarm = classification.one_class(self.metrics) if self.metrics["constant"] else ""
-        return figures.Title(f"{self.run}, {self.phase}, {self.split}", alarm)
+        return Title(f"{self.run}, {self.phase}, {self.split}", alarm)
 
     @property
-    def counts_title(self) -> figures.Title:
-        """The same over counts, which are sums over seeds."""
+    def counts_title(self) -> Title:
+        """The title of the part's figures of counts, which are sums over seeds."""
         seeds = self.metrics["accuracy_seeds"]
         assert isinstance(seeds, list)
         several = f", {len(seeds)} seeds added up" if len(seeds) > 1 else ""
-        return figures.Title(self.title.text + several, self.title.alarm)
+        return Title(self.title.text + several, self.title.alarm)
 
 
 def evaluate_run(params: Params, run: str) -> None:
-    """Write a run's metrics, its answers and, in plots/runs/<run>, CSV for `dvc plots` and figures/.
+    """Write a run's metrics, its predictions and, in plots/runs/<run>, CSV files for `dvc plots` and figures/.
 
-    The metrics are {phase: {split: those of `split_metrics`}}; of drawn data the last phase's headline split also has
-    those of `attention.write_attention`.
+    The metrics are {phase: {split: metrics}} from `split_metrics`; with synthetic data the last phase's primary split
+    also has the metrics from `saliency_overlap`.
     """
-    settings, mode = params.runs[run], params.batchnorm
+    settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
     table = samples.read_samples(settings.study)
-    classes = samples.present_classes(params.study(settings.study).classes, table)
+    classes = samples.present_classes(params.studies[settings.study].classes, table)
     images = np.load(paths.images(settings.study), mmap_mode="r", allow_pickle=False)
     histories = {phase: read_histories(params, run, phase) for phase in params.phases(run)}
-    answers = {phase: read_answers(params, run, phase) for phase in params.phases(run)}
-    for splits in answers.values():
+    predictions = {phase: read_phase(params, run, phase) for phase in params.phases(run)}
+    for splits in predictions.values():
         require_classes(
-            {split: its[0] for split, its in splits.items()}, classes, table["label"].to_numpy(), settings.study
+            {split: seeds[0] for split, seeds in splits.items()}, classes, table["label"].to_numpy(), settings.study
         )
-    layers = specs.of_run(params, run, len(classes))
 
     content: dict[str, dict[str, Metrics]] = {
         phase: {
             split: split_metrics(seeds, mode, samples.groups(table, seeds[0].ids)) for split, seeds in splits.items()
         }
-        for phase, splits in answers.items()
+        for phase, splits in predictions.items()
     }
-    with files.replacing(paths.answers(run)) as aside:
-        answers_table(params.seeds, answers, mode, classes, table).to_csv(aside, index=False, float_format="%.6f")
+    with files.replacing(paths.run_predictions(run)) as aside:
+        listed = predictions_table(params.seeds, predictions, mode, classes, table)
+        listed.to_csv(aside, index=False, float_format="%.6f")
     with files.replacing_folder(paths.run_plots(run)) as folder:
-        pictures = folder / "figures"
-        pictures.mkdir()
-        layers_table(layers, specs.REPORT_SIZE[settings.net]).to_csv(pictures / "layers.csv", index=False)
+        figure_folder = folder / "figures"
+        figure_folder.mkdir()
+        shutil.copyfile(paths.layers(run), figure_folder / "layers.csv")
         curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
         for phase, history in histories.items():
-            colour = figures.NET_COLOURS[settings.net]
-            figures.draw_curves(history, f"{run}, {phase}", colour, pictures / f"{phase}-curves.png")
+            figures.draw_curves(history, f"{run}, {phase}", figure_folder / f"{phase}-curves.png")
         rocs, matrices = [], []
-        for phase, splits in answers.items():
+        for phase, splits in predictions.items():
             for split, seeds in splits.items():
                 part = Part(run, phase, split, content[phase][split])
-                rocs.append(write_roc(pictures, part, roc.split_curves(seeds, mode, classes)))
+                rocs.append(write_roc(figure_folder, part, roc.split_curves(seeds, mode, classes)))
                 matrix = classification.confusion(seeds, mode, classes)
-                matrices.append(write_confusion(pictures, part, matrix))
-                write_report(pictures, part, classification.report_table(seeds, mode, classes))
+                matrices.append(write_confusion(figure_folder, part, matrix))
+                write_report(figure_folder, part, classification.report_table(seeds, mode, classes))
                 if split in samples.SPLITS:
                     ids = classification.examples(seeds, mode, classes)
-                    title = part.counts_title
-                    figures.draw_examples(images, ids, matrix, title, pictures / f"{part.stem}-examples.png")
+                    file = figure_folder / f"{part.stem}-examples.png"
+                    figures.draw_examples(images, ids, matrix, part.counts_title, file)
         pd.concat(rocs).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
         pd.concat(matrices).to_csv(folder / "confusion.csv", index=False)
-        content[params.phases(run)[-1]][HEADLINE[settings.study]] |= attention.write_attention(params, run, pictures)
+        write_saliency(params, run, classes, images, figure_folder)
+        write_attention(params, run, table, images, figure_folder)
+    last = content[params.phases(run)[-1]][study.primary_split]
+    last |= saliency_overlap(params, run)
     files.write_text(paths.run_metrics(run), json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_answers(params: Params, run: str, phase: str) -> Splits:
-    """The answers of a phase by split, one entry a seed in the order of the parameter `seeds`."""
+def write_saliency(params: Params, run: str, classes: tuple[str, ...], images: np.ndarray, folder: Path) -> None:
+    """Draw the saliency of a run's last phase and first seed as gradcam.png and mistakes.png in `folder`."""
+    arrays = _read_maps(params, run)
+    where = f"{run}, {params.phases(run)[-1]}, {params.study_of(run).primary_split}"
+    right = f"{where}: the surest right predictions and their saliency"
+    gradcam.draw_correct(images, classes, arrays, right, folder / "gradcam.png")
+    wrong = f"{where}: the surest wrong predictions and their saliency"
+    gradcam.draw_mistakes(images, classes, arrays, wrong, folder / "mistakes.png")
+
+
+def write_attention(params: Params, run: str, table: pd.DataFrame, images: np.ndarray, folder: Path) -> None:
+    """Write attention.csv, how much of the maps lies on the evidence by class, and draw gallery.png into `folder`.
+
+    Only of synthetic images, where it is known what lies where.
+    """
+    settings, study = params.all_runs[run], params.study_of(run)
+    generator = generator_of(study)
+    if generator is None:
+        return
+    arrays, specifications = _read_maps(params, run), paths.specifications(settings.study)
+    names = dict(zip(table["id"], table["label"], strict=True))
+    measured = shares(arrays["measured/id"], arrays["measured/map"], specifications, generator)
+    attention = by_class(measured, names)
+    attention.to_csv(folder / "attention.csv", index=False, float_format="%.6g")
+    maps = dict(zip(arrays["correct/id"].tolist(), arrays["correct/map"], strict=True))
+    surest = shares(arrays["correct/id"], arrays["correct/map"], specifications, generator)
+    # Of each class as many, from the surest down.
+    order = surest.set_index("id").reindex([i for i in maps if i in set(surest["id"])])
+    each = max(1, gradcam.GALLERY // max(1, len(attention)))
+    chosen = order.groupby(order.index.map(names), sort=False).head(each)[: gradcam.GALLERY]
+    evidence = dict(read_areas(specifications, generator, set(chosen.index), gradcam.OUTLINE))
+    shown = [
+        gradcam.Shown(images[i], maps[i], evidence[i], names[i], row.share / row.area)
+        for i, row in zip(chosen.index, chosen.itertuples(index=False), strict=True)
+    ]
+    gradcam.draw_gallery(shown, folder / "gallery.png")
+
+
+def saliency_overlap(params: Params, run: str) -> dict[str, float]:
+    """Return the overlap of a run's saliency with the evidence (see cnnstudy.explain.overlap); {} unless synthetic."""
+    generator = generator_of(params.study_of(run))
+    if generator is None:
+        return {}
+    return overlap(_read_maps(params, run), paths.specifications(params.all_runs[run].study), generator)
+
+
+def _read_maps(params: Params, run: str) -> dict[str, np.ndarray]:
+    with np.load(paths.gradcam(paths.seed(run, params.phases(run)[-1], params.seeds[0])), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def read_phase(params: Params, run: str, phase: str) -> Splits:
+    """Return the predictions of a phase by split, one entry per seed in the order of the parameter `seeds`."""
     seeds = [read_predictions(paths.predictions(paths.seed(run, phase, seed))) for seed in params.seeds]
-    return {split: [answers[split] for answers in seeds] for split in seeds[0]}
+    return {split: [predictions[split] for predictions in seeds] for split in seeds[0]}
 
 
 def read_histories(params: Params, run: str, phase: str) -> list[pd.DataFrame]:
-    """The histories of a phase, one a seed: epoch, accuracy, loss, val_accuracy, val_loss."""
+    """Return the histories of a phase, one per seed, with epoch, accuracy, loss, val_accuracy and val_loss."""
     return [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds]
 
 
-def answers_table(
-    seeds: list[int], answers: dict[str, Splits], mode: str, classes: tuple[str, ...], table: pd.DataFrame
+def predictions_table(
+    seeds: list[int], predictions: dict[str, Splits], mode: str, classes: tuple[str, ...], table: pd.DataFrame
 ) -> pd.DataFrame:
-    """What each training answered to each image of the splits in `ANSWERED`.
+    """Return the predictions of each training for each image of the splits in `LISTED_SPLITS`.
 
-    Columns phase, split, seed, id, path, actual, predicted, probability (of the predicted class).
+    The columns are phase, split, seed, id, path, actual, predicted and probability (of the predicted class).
     """
     names = np.array(classes)
     parts = [
@@ -129,26 +187,29 @@ def answers_table(
                 "phase": phase,
                 "split": split,
                 "seed": seed,
-                "id": its.ids,
-                "path": table["path"].to_numpy()[its.ids],
-                "actual": names[its.labels],
-                "predicted": names[its.probabilities[mode].argmax(axis=1)],
-                "probability": its.probabilities[mode].max(axis=1),
+                "id": part.ids,
+                "path": table["path"].to_numpy()[part.ids],
+                "actual": names[part.labels],
+                "predicted": names[part.probabilities[mode].argmax(axis=1)],
+                "probability": part.probabilities[mode].max(axis=1),
             }
         )
-        for phase, splits in answers.items()
-        for split in ANSWERED
+        for phase, splits in predictions.items()
+        for split in LISTED_SPLITS
         if split in splits
-        for seed, its in zip(seeds, splits[split], strict=True)
+        for seed, part in zip(seeds, splits[split], strict=True)
     ]
     return pd.concat(parts, ignore_index=True)
 
 
 def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Columns epoch, series, accuracy, loss: series `train`, `val`, `tuned train`, `tuned val`; means over seeds."""
+    """Return the means of histories over seeds, with the columns epoch, series, accuracy and loss.
+
+    The series are `train`, `val`, `tuned train` and `tuned val`.
+    """
     tables = []
     for phase, seeds in histories.items():
-        # Of the seeds that got there: a training may stop early.
+        # The mean is over the seeds that reached the epoch, since a training may stop early.
         mean = pd.concat(seeds).groupby("epoch", as_index=False).mean()
         for series, prefix in (("train", ""), ("val", "val_")):
             name = series if phase == "base" else f"{phase} {series}"
@@ -158,7 +219,7 @@ def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
 
 
 def roc_table(curves: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Columns series, auc, fpr, tpr; thinned, the area is that of the whole curve."""
+    """Return ROC curves as a table, with the columns series, auc (of the whole curve), fpr and tpr (thinned)."""
     tables = [
         pd.DataFrame({"series": name, "auc": area(curve), "fpr": points[:, 0], "tpr": points[:, 1]})
         for name, curve in curves.items()
@@ -167,16 +228,10 @@ def roc_table(curves: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.concat(tables) if tables else pd.DataFrame(columns=["series", "auc", "fpr", "tpr"])
 
 
-def layers_table(layers: tuple[specs.Layer, ...], size: int) -> pd.DataFrame:
-    """Columns type, shape (such as 128x128x16), parameters, trainable: the table the report prints."""
-    rows = specs.layer_table(layers, size)
-    cells = [(row.type, "x".join(map(str, row.shape)), row.parameters, row.trainable) for row in rows]
-    return pd.DataFrame(cells, columns=["type", "shape", "parameters", "trainable"])
-
-
 def write_roc(folder: Path, part: Part, curves: dict[str, np.ndarray]) -> pd.DataFrame:
     """Write the ROC curves of a part as figure and table; return the table with the column part."""
-    figures.draw_roc(curves, part.title, folder / f"{part.stem}-roc.png")
+    thinned = {name: (thin(curve), area(curve)) for name, curve in curves.items()}
+    figures.draw_roc(thinned, part.title, folder / f"{part.stem}-roc.png")
     table = roc_table(curves)
     table.to_csv(folder / f"{part.stem}-roc.csv", index=False, float_format=FLOATS)
     return table.assign(part=f"{part.phase}, {part.split}")

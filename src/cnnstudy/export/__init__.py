@@ -1,1 +1,1 @@
-"""Nets for phones: LiteRT files, how they answer, and how long they take."""
+"""LiteRT files: conversion, comparison of their predictions with Keras's, and latency."""

@@ -1,6 +1,7 @@
-"""From a Keras model to LiteRT files."""
+"""Conversion of Keras models to LiteRT files."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,69 +14,91 @@ if TYPE_CHECKING:
     import keras
 
 
-# Of a channel that is always 0, and what a channel is multiplied by at most.
+# The smallest range of a channel, for those that are always 0, and the largest factor of a channel.
 TINY, LARGEST_FACTOR = 1e-6, 8.0
 
 
-def convert(model: "keras.Sequential", images: np.ndarray) -> dict[str, bytes]:
-    """A net that takes pixels in [0, 1] as LiteRT files, by precision (see cnnstudy.export.litert).
+def convert(model: "keras.Model", images: np.ndarray) -> dict[str, bytes]:
+    """Return a model as LiteRT files, by precision (see cnnstudy.export.litert).
 
-    Each takes one picture, [1, side, side, 3], of pixels from 0 to 255, and gives probabilities, [1, classes]: float32,
-    or uint8 where it computes in int8, with probabilities in steps of 1/256. There weights have a scale a channel
-    (Jacob et al. 2018, Krishnamoorthi 2018).
+    The model takes pixels in [0, 1]. Each file takes one image, [1, side, side, 3], of pixels from 0 to 255, and gives
+    probabilities, [1, classes]. In int8 the input and the output are uint8, with probabilities in steps of 1/256, and
+    weights have one scale per channel (Jacob et al. 2018, Krishnamoorthi 2018).
 
     Args:
-        model: in float32, softmax last.
-        images: what the ranges of the activations are measured on, uint8 [n, side, side, 3].
+        model: a model in float32 with softmax last.
+        images: the images on which the ranges of activations are measured, uint8 [n, side, side, 3].
     """
-    import keras
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    picture = keras.Input(model.input_shape[1:], batch_size=1)
-    layers = _equalized(model, images.astype(np.float32) / 255).layers
-    whole = keras.Sequential([picture, keras.layers.Rescaling(1 / 255), *layers])
-    signature = [tf.TensorSpec(picture.shape, tf.float32)]
-    answer = tf.function(lambda pixels: whole(pixels, training=False), input_signature=signature, autograph=False)
-    frozen = convert_variables_to_constants_v2(answer.get_concrete_function())
+    equalized = _equalized(model, images.astype(np.float32) / 255)
+    signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]
+    predict = tf.function(
+        lambda pixels: equalized(pixels / 255, training=False), input_signature=signature, autograph=False
+    )
+    frozen = convert_variables_to_constants_v2(predict.get_concrete_function())
     return {precision: _convert(frozen, precision, images) for precision in PRECISIONS}
 
 
-def _equalized(model: "keras.Sequential", images: np.ndarray) -> "keras.Sequential":
-    """The same net, whose channels reach equally far before each depthwise convolution (Nagel et al. 2019, 4.1).
+def _equalized(model: "keras.Model", images: np.ndarray) -> "keras.Model":
+    """Return the same net with channels of equal ranges before depthwise convolutions (Nagel et al. 2019, 4.1).
 
-    All channels of an activation have one scale in int8, so those that stay small would be told apart by few steps.
-    ReLU lets a factor through: BatchNorm before it multiplies a channel, the depthwise filter behind it divides, and
-    these weights have a scale a channel.
+    In int8 all channels of an activation share one scale, so that channels with small values would have few steps. A
+    factor passes through ReLU: the BatchNorm before ReLU multiplies a channel by it, and the depthwise filter after
+    ReLU, whose weights have one scale per channel, divides by it. If another step uses the output of the BatchNorm or
+    of the ReLU as well, as a residual connection does, the channels are unchanged.
     """
     import keras
 
+    from cnnstudy.models import graph
+
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    places = [
-        i
-        for i, (norm, relu, depthwise) in enumerate(zip(copy.layers, copy.layers[1:], copy.layers[2:], strict=False))
-        if isinstance(norm, keras.layers.BatchNormalization)
-        and getattr(relu, "activation", None) is keras.activations.relu
-        and isinstance(depthwise, keras.layers.DepthwiseConv2D)
-    ]
-    values = images
-    for i, layer in enumerate(model.layers[: max(places, default=-2) + 2]):
-        values = layer(values, training=False)
-        if i - 1 not in places:
+    for layer in copy.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # the layer computes with a copy of its weights
+    net, layers = graph.trace(model), {layer.name: layer for layer in copy.layers}
+    consumers = Counter(number for step in net.steps for number in set(step.inputs))
+    producers = {step.output: step for step in net.steps}
+    values, start = {net.input: images}, 0
+    for index, depthwise in enumerate(net.steps):
+        if not isinstance(depthwise.operation, keras.layers.DepthwiseConv2D):
             continue
-        reach = np.asarray(values).max(axis=(0, 1, 2))
+        relu = producers.get(depthwise.inputs[0])
+        norm = producers.get(relu.inputs[0]) if relu and relu.inputs else None
+        if not relu or not norm or not _is_unbounded_relu(relu.operation) or not _is_scaling_norm(norm.operation):
+            continue
+        if consumers[norm.output] + consumers[relu.output] > 2:
+            continue
+        values, start = graph.run(net.steps[start:index], values, net.needed(index)), index
+        reach = np.asarray(values[relu.output]).max(axis=(0, 1, 2))
         factors = np.minimum(reach.max() / np.maximum(reach, TINY), LARGEST_FACTOR)
-        norm, depthwise = copy.layers[i - 1], copy.layers[i + 1]
-        gamma, beta, *statistics = norm.get_weights()
-        norm.set_weights([gamma * factors, beta * factors, *statistics])
-        kernel, *bias = depthwise.get_weights()
-        depthwise.set_weights([kernel / factors[:, None], *bias])
+        gamma, beta, *statistics = layers[norm.operation.name].get_weights()
+        layers[norm.operation.name].set_weights([gamma * factors, beta * factors, *statistics])
+        kernel, *bias = layers[depthwise.operation.name].get_weights()
+        layers[depthwise.operation.name].set_weights([kernel / factors[:, None], *bias])
     return copy
 
 
+def _is_scaling_norm(operation: Any) -> bool:
+    """Return whether an operation is a BatchNorm with a scale and a shift of its own."""
+    import keras
+
+    return isinstance(operation, keras.layers.BatchNormalization) and operation.scale and operation.center
+
+
+def _is_unbounded_relu(operation: Any) -> bool:
+    """Return whether an operation is a ReLU without an upper bound, through which a positive factor passes."""
+    import keras
+
+    if isinstance(operation, keras.layers.ReLU):
+        return operation.max_value is None and not operation.negative_slope and not operation.threshold
+    return getattr(operation, "activation", None) is keras.activations.relu
+
+
 def _convert(frozen: Any, precision: str, images: np.ndarray) -> bytes:
-    """A function of pictures, its weights constants, in a precision."""
+    """Return the LiteRT file of a function of images, with weights as constants, in a precision."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module())
@@ -88,14 +111,14 @@ def _convert(frozen: Any, precision: str, images: np.ndarray) -> bytes:
         converter.inference_input_type = converter.inference_output_type = tf.uint8
         converter.representative_dataset = lambda: _one_by_one(images)
     with silenced(), warnings.catch_warnings():
-        # The ranges of inputs that it misses are measured next.
+        # The ranges that the warning misses are measured by the conversion.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
         content: bytes = converter.convert()
     return content
 
 
 def _one_by_one(images: np.ndarray) -> Iterator[list[Any]]:
-    """Each image as the net takes it; the first with a black and a white pixel, so that 0 to 255 mean themselves."""
+    """Yield each image as input of the net; a black and a white pixel in the first fix the input range to 0 to 255."""
     for number, image in enumerate(images.astype(np.float32)):
         if number == 0:
             image[0, :2] = [[0], [255]]

@@ -1,4 +1,4 @@
-"""How long a net in a LiteRT file takes for a picture, on one thread of this machine."""
+"""The latency of LiteRT files for one image, on one thread of this machine."""
 
 import json
 import platform
@@ -14,28 +14,31 @@ from cnnstudy.errors import UserError
 from cnnstudy.export.litert import PRECISIONS, Net, open_net
 from cnnstudy.workspace import files, paths
 
-# Pictures before the clock counts, and those that it counts.
+# The numbers of images before the measurement and in the measurement.
 WARM_UP, TIMED = 50, 500
 
 
 def write_latency(params: Params) -> dict[str, Any]:
-    """Measure every file of the fine-tuned runs, and write metrics/export/latency.json, which git holds.
+    """Measure every LiteRT file, and write metrics/export/latency.json, which git tracks.
 
-    It is no output of DVC, since it says how long something took, and where.
+    The file is no output of DVC, since latencies depend on the machine and differ from one measurement to the next.
 
     Returns:
-        Its content: `machine`, and by run `side` (of the input, in pixels) and by precision `median_ms` and `p95_ms`.
+        The file's content: `machine`, and by run `side` (of the input, in pixels) and by precision `median_ms` and
+        `p95_ms`.
 
     Raises:
-        UserError: there is no run for phones, or it has no file.
+        UserError: no run is exported, or a LiteRT file is missing.
     """
-    if not params.finetuned:
-        raise UserError("params.yaml: finetuned: {} found; allowed: a run of the study faces, for nets on a phone")
-    runs = {run: {each: open_net(paths.lite(run, each)) for each in PRECISIONS} for run in params.finetuned}
+    if not params.exported:
+        raise UserError("params.yaml: exported: {} found; allowed: at least one run")
+    runs = {
+        run: {precision: open_net(paths.lite(run, precision)) for precision in PRECISIONS} for run in params.exported
+    }
     content = {
         "machine": machine(),
         "runs": {
-            run: {"side": nets["float32"].side} | {each: summary(timed(net)) for each, net in nets.items()}
+            run: {"side": nets["float32"].side} | {precision: summary(timed(net)) for precision, net in nets.items()}
             for run, nets in runs.items()
         },
     }
@@ -44,24 +47,24 @@ def write_latency(params: Params) -> dict[str, Any]:
 
 
 def timed(net: Net) -> np.ndarray:
-    """Seconds of each of `TIMED` pictures, from pixels to probabilities: float64 [TIMED]."""
-    picture = np.random.default_rng(0).integers(0, 256, (1, net.side, net.side, 3), np.uint8)
+    """Return the seconds for each of `TIMED` images, from pixels to probabilities: float64 [TIMED]."""
+    image = np.random.default_rng(0).integers(0, 256, (1, net.side, net.side, 3), np.uint8)
     seconds = np.empty(WARM_UP + TIMED)
     for i in range(len(seconds)):
         start = time.perf_counter()
-        net.probabilities(picture)
+        net.probabilities(image)
         seconds[i] = time.perf_counter() - start
     return seconds[WARM_UP:]
 
 
 def summary(seconds: np.ndarray) -> dict[str, float]:
-    """The median and the 95th percentile in milliseconds, to the microsecond."""
+    """Return the median and the 95th percentile in milliseconds, rounded to microseconds."""
     median, high = 1000 * np.quantile(seconds, [0.5, 0.95])
     return {"median_ms": round(float(median), 3), "p95_ms": round(float(high), 3)}
 
 
 def machine() -> dict[str, str]:
-    """What times depend on."""
+    """Return the facts of this machine that latencies depend on."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
@@ -71,7 +74,7 @@ def machine() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """The processor's name, as Linux or else Python has it."""
+    """Return the name of the processor, from Linux or otherwise from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A net in a LiteRT file, run without TensorFlow."""
+"""Predictions of LiteRT files, without TensorFlow."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,21 +9,21 @@ import numpy as np
 from cnnstudy.errors import UserError
 from cnnstudy.workspace.stage import silenced
 
-# What is stored and computed: all in float32; weights stored in float16, computed in float32 or what the phone has;
-# weights and activations as integers of 8 bits.
+# float32 stores and computes all numbers in float32. float16 stores weights in float16 and computes in float32 or in
+# what the device supports. int8 stores and computes weights and activations as integers of 8 bits.
 PRECISIONS = ("float32", "float16", "int8")
 
 
 @dataclass(frozen=True)
 class Net:
-    """An opened file: pictures of `side` x `side` pixels in, probabilities of `classes` classes out."""
+    """An open LiteRT file, from images of `side` x `side` pixels to probabilities of `classes` classes."""
 
     interpreter: Any
     side: int
     classes: int
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Answers to images, uint8 [n, side, side, 3], one after the other: float32 [n, classes]."""
+        """Return the predictions for images, uint8 [n, side, side, 3], one image at a time: float32 [n, classes]."""
         assert images.shape[1:] == (self.side, self.side, 3), images.shape
         source, target = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
         outputs = np.empty((len(images), self.classes), target["dtype"])
@@ -31,15 +31,15 @@ class Net:
             self.interpreter.set_tensor(source["index"], image[None].astype(source["dtype"]))
             self.interpreter.invoke()
             output[:] = self.interpreter.get_tensor(target["index"])[0]
-        scale, zero = target["quantization"]  # 0 where the output is no integer
+        scale, zero = target["quantization"]  # 0 if the output is no integer
         return np.float32(scale) * (outputs.astype(np.float32) - zero) if scale else outputs
 
 
 def open_net(path: Path, threads: int = 1) -> Net:
-    """Open a file of the stage `export`.
+    """Open a LiteRT file of the stage `export`.
 
     Raises:
-        UserError: there is no such file, or it is none of LiteRT.
+        UserError: there is no such file, or it is no LiteRT file.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -51,6 +51,6 @@ def open_net(path: Path, threads: int = 1) -> Net:
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path}: no LiteRT file: {' '.join(str(error).split())}") from None
-    assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer is a pixel
+    assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer input is a pixel
     side, classes = interpreter.get_input_details()[0]["shape"][1], interpreter.get_output_details()[0]["shape"][1]
     return Net(interpreter, int(side), int(classes))

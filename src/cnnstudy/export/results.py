@@ -1,4 +1,4 @@
-"""What the stage `export` and `cnnstudy latency` found, together."""
+"""The results of the stage `export` and of `cnnstudy latency`."""
 
 import json
 from typing import Any
@@ -6,39 +6,40 @@ from typing import Any
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.workspace import paths
 
-# Bytes of what phones and shops call a megabyte.
+# Bytes of a decimal megabyte.
 MB = 1_000_000
 
 
 def read_numbers(run: str) -> dict[str, dict[str, float]]:
-    """By precision `size_mb`, `accuracy` on val, `accuracy_change` from Keras's, `agreement`, `largest_difference`.
+    """Return the numbers of a run's LiteRT files by precision.
 
-    And `latency_ms` and `latency_p95_ms`, where the run was timed with pictures of the same size.
+    These are `size_mb`, `accuracy` on val, `accuracy_change` from Keras's, `agreement` and `largest_difference`, and
+    `latency_ms` and `latency_p95_ms` if the run was timed with images of the same size.
     """
     content = json.loads(paths.export_metrics(run).read_text(encoding="utf-8"))
     times = _read_latency()["runs"].get(run, {})
     is_timed = times.get("side") == content["side"]
     return {
-        each: _numbers(content[each], content["keras"]["accuracy"], times[each] if is_timed else {})
-        for each in PRECISIONS
+        precision: _numbers(content[precision], content["keras"]["accuracy"], times[precision] if is_timed else {})
+        for precision in PRECISIONS
     }
 
 
 def read_machine() -> dict[str, str]:
-    """What the nets were timed on: `cpu` and others; {} where they were not."""
+    """Return the facts of the machine on which latencies were measured, such as `cpu`; {} if none were measured."""
     machine: dict[str, str] = _read_latency()["machine"]
     return machine
 
 
 def _numbers(measured: dict[str, Any], keras: float, times: dict[str, float]) -> dict[str, float]:
-    found = {
+    numbers = {
         "size_mb": measured["bytes"] / MB,
         "accuracy": measured["accuracy"],
         "accuracy_change": measured["accuracy"] - keras,
         "agreement": measured["agreement"],
         "largest_difference": measured["largest_difference"],
     }
-    return found | ({"latency_ms": times["median_ms"], "latency_p95_ms": times["p95_ms"]} if times else {})
+    return numbers | ({"latency_ms": times["median_ms"], "latency_p95_ms": times["p95_ms"]} if times else {})
 
 
 def _read_latency() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A run's net as LiteRT files, and how far their answers are those of Keras."""
+"""Export of a run's net as LiteRT files, and comparison of their predictions with Keras's."""
 
 import json
 from pathlib import Path
@@ -7,33 +7,34 @@ from typing import Any
 import numpy as np
 
 from cnnstudy import trained
-from cnnstudy.config.schema import HEADLINE, Params
+from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
-from cnnstudy.evaluation.predictions import Answers, read_predictions
+from cnnstudy.evaluation.predictions import Predictions, read_predictions
 from cnnstudy.export.convert import convert
 from cnnstudy.export.litert import open_net
 from cnnstudy.workspace import files, paths
 
-# Images that the ranges of activations are measured on.
+# The number of images on which the ranges of activations are measured.
 CALIBRATION = 128
 
 
 def export_run(params: Params, run: str) -> None:
-    """Write exports/<run> and, in metrics/export/runs/<run>.json, what the files are worth.
+    """Write a run's LiteRT files to exports/<run>, and their metrics to metrics/export/runs/<run>.json.
 
-    The metrics are `side` of the input, in pixels, `calibration` and `images`, how many there are on the splits train
-    and val, `keras` with its `accuracy` on val, and those of `measure` by precision.
+    The metrics are `side` of the input in pixels, `calibration` and `images` (the numbers of images from train for
+    calibration and from the primary split for the metrics), `keras` with its `accuracy`, and those of `measure` by
+    precision.
     """
-    study, model = params.runs[run].study, trained.load(params, run)
-    dataset = samples.load(study, params.study(study).classes)
+    study, model = params.all_runs[run].study, trained.load(params, run)
+    dataset = samples.load(study, params.studies[study].classes)
     chosen = calibration(dataset.ids("train"))
-    answers = read_predictions(paths.predictions(trained.folder(params, run)))[HEADLINE[study]]
-    keras = answers.probabilities[params.batchnorm]
+    predictions = read_predictions(paths.predictions(trained.folder(params, run)))[params.studies[study].primary_split]
+    keras = predictions.probabilities[params.batchnorm]
     content: dict[str, Any] = {
-        "side": params.study(study).image_size,
+        "side": params.studies[study].image_size,
         "calibration": len(chosen),
-        "images": len(answers.ids),
-        "keras": {"accuracy": _accuracy(answers.labels, keras)},
+        "images": len(predictions.ids),
+        "keras": {"accuracy": _accuracy(predictions.labels, keras)},
     }
     with files.replacing_folder(paths.exported(run)) as folder:
         labels = "".join(f"{name}\n" for name in dataset.classes)
@@ -41,33 +42,33 @@ def export_run(params: Params, run: str) -> None:
         for precision, data in convert(model, dataset.images[chosen]).items():
             file = folder / paths.lite(run, precision).name
             file.write_bytes(data)
-            content[precision] = measure(file, dataset.images, answers, keras)
+            content[precision] = measure(file, dataset.images, predictions, keras)
     files.write_text(paths.export_metrics(run), json.dumps(content, indent=2) + "\n")
 
 
 def calibration(ids: np.ndarray) -> np.ndarray:
-    """`CALIBRATION` of some ids, or all if there are fewer, evenly spaced: they are in order of their classes."""
+    """Return `CALIBRATION` ids, or all if there are fewer; evenly spaced, since ids are in the order of classes."""
     return ids[np.linspace(0, len(ids) - 1, min(CALIBRATION, len(ids))).round().astype(int)]
 
 
-def measure(file: Path, images: np.ndarray, answers: Answers, keras: np.ndarray) -> dict[str, float | int]:
-    """What a LiteRT file takes and how it answers.
+def measure(file: Path, images: np.ndarray, predictions: Predictions, keras: np.ndarray) -> dict[str, float | int]:
+    """Return the size of a LiteRT file and the quality of its predictions.
 
-    `bytes`, `accuracy`; `agreement`, the share of images to which it gives the same class as Keras; and
-    `largest_difference` of a probability to Keras's.
+    The metrics are `bytes`; `accuracy`; `agreement`, the share of images for which it predicts the same class as Keras;
+    and `largest_difference` between a probability and that of Keras.
 
     Args:
-        file: of LiteRT.
-        images: of all samples, uint8 [N, side, side, 3].
-        answers: Keras's, of n samples.
-        keras: those that count, float32 [n, classes].
+        file: the LiteRT file.
+        images: the images of all samples, uint8 [N, side, side, 3].
+        predictions: Keras's predictions of n samples.
+        keras: Keras's probabilities in the primary mode, float32 [n, classes].
     """
-    found = open_net(file).probabilities(images[answers.ids])
+    probabilities = open_net(file).probabilities(images[predictions.ids])
     return {
         "bytes": file.stat().st_size,
-        "accuracy": _accuracy(answers.labels, found),
-        "agreement": float((found.argmax(axis=1) == keras.argmax(axis=1)).mean()),
-        "largest_difference": float(np.abs(found - keras).max()),
+        "accuracy": _accuracy(predictions.labels, probabilities),
+        "agreement": float((probabilities.argmax(axis=1) == keras.argmax(axis=1)).mean()),
+        "largest_difference": float(np.abs(probabilities - keras).max()),
     }
 
 

@@ -4,23 +4,14 @@ from typing import Any
 
 import pandas as pd
 
-from cnnstudy.config.schema import Params
-from cnnstudy.report import results
-from cnnstudy.report.reference import find
-from cnnstudy.report.results import RunMetrics
+from cnnstudy.evaluation import results
+from cnnstudy.evaluation.results import RunMetrics
+from cnnstudy.published.paper import Paper
+from cnnstudy.published.reference import find
 from cnnstudy.report.tables import NONE, Cell, Table, number
 
 # Of a classification report: our column, the published metric, its heading.
 COLUMNS = (("precision", "precision", "precision"), ("recall", "recall", "recall"), ("f1-score", "f1", "F1"))
-# What Hewitt and Gunes print of each net (their table of categorical results), by our names.
-PAPER_METRICS = {
-    "accuracy": ("accuracy", "accuracy"),
-    "macro F1": ("macro_f1", "f1"),
-    "Cohen's kappa": ("kappa", "kappa"),
-    "Krippendorff's alpha": ("alpha", "krippendorff_alpha"),
-    "AUCPR": ("average_precision", "average_precision"),
-    "AUC": ("auc", "auc"),
-}
 
 
 # What the logs print.
@@ -29,21 +20,18 @@ LOGGED = ("accuracy", "loss")
 RunSplits = dict[str, dict[str, Any]]
 
 
-def paper_table(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table | None:
-    """Every metric that Hewitt and Gunes print, on validation after the base phase; None where no net is there."""
-    runs = [run for run in metrics if params.runs[run].study == "faces"]
-    if not runs or numbers[numbers["source"] == "hewitt_gunes_2018"].empty:
+def paper_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table | None:
+    """Return every metric that a paper prints of each net, after the base phase; None where it prints none."""
+    if not runs or not paper.metrics or numbers[numbers["source"] == paper.source].empty:
         return None
-    head = ["metric", *(name for run in runs for name in (run, "paper", "difference"))]
     rows = []
-    for label, (ours, theirs) in PAPER_METRICS.items():
-        cells = [Cell(label)]
-        for run in runs:
-            value = metrics[run]["base"]["val"].get(ours)
-            published = find(numbers, source="hewitt_gunes_2018", run=run, split="val", metric=theirs)
-            cells += _beside(value, published.value if published else None)
-        rows.append(cells)
-    return Table(head, rows)
+    for run in runs:
+        for label, (ours, theirs) in paper.metrics.items():
+            value = metrics[run]["base"][paper.split].get(ours)
+            published = find(numbers, source=paper.source, run=run, split=paper.split, metric=theirs)
+            rows.append([Cell(run), Cell(label, "text"), *_beside(value, published.value if published else None)])
+    caption = f"Every metric of {paper.title}, on {paper.split}, base phase"
+    return Table(["net", "metric", "ours", paper.title, "difference"], rows, caption)
 
 
 def published_parts(run: str, phase: str, splits: RunSplits, numbers: pd.DataFrame) -> list[tuple[str, Table]]:
@@ -63,18 +51,15 @@ def published_parts(run: str, phase: str, splits: RunSplits, numbers: pd.DataFra
 
 
 def _log(splits: RunSplits, printed: pd.DataFrame) -> Table:
-    head = ["split", *(name for metric in LOGGED for name in (metric, "report", "difference"))]
     rows = []
     for split in dict.fromkeys(printed["split"]):
         values = printed[printed["split"] == split].set_index("metric")["value"]
         ours = splits.get(split, {})
-        beside = [cell for metric in LOGGED for cell in _beside(ours.get(metric), float(values[metric]))]
-        rows.append([Cell(split), *beside])
-    return Table(head, rows)
+        rows.append([Cell(split), *(_over(ours.get(metric), float(values[metric])) for metric in LOGGED)])
+    return Table(["split", *LOGGED], rows)
 
 
 def _report(ours: pd.DataFrame, theirs: pd.DataFrame) -> Table:
-    head = ["class", *(name for _, _, label in COLUMNS for name in (label, "report", "difference")), "images", "report"]
     coded = {name: str(i) for i, name in enumerate(ours.index[:2])} if len(ours) == 5 else {}
     printed = theirs.set_index(["class", "metric"])["value"]
     rows = []
@@ -84,14 +69,23 @@ def _report(ours: pd.DataFrame, theirs: pd.DataFrame) -> Table:
         for column, metric, _ in COLUMNS:
             if name == "accuracy":
                 metric = "accuracy" if column == "f1-score" else ""
-            cells += _beside(values[column], printed.get((key, metric)))
-        rows.append([*cells, number(int(values["support"])), number(_whole(printed.get((key, "support"))))])
+            cells.append(_over(values[column], printed.get((key, metric))))
+        theirs_of = printed.get((key, "support"))
+        images = Cell(number(int(values["support"])).text, note="" if theirs_of is None else f"report {theirs_of:.0f}")
+        rows.append([*cells, images])
     if ("", "specificity") in printed.index:
-        low = ours["recall"].iloc[0]
-        blank = [Cell("")] * 3
-        cells = [Cell("specificity"), *blank, *_beside(low, printed["", "specificity"]), *blank, Cell(""), Cell("")]
-        rows.append(cells)
-    return Table(head, rows)
+        low = _over(ours["recall"].iloc[0], printed["", "specificity"])
+        rows.append([Cell("specificity"), Cell(""), low, Cell(""), Cell("")])
+    return Table(["class", *(label for _, _, label in COLUMNS), "images"], rows)
+
+
+def _over(ours: float | None, theirs: float | None) -> Cell:
+    """Return ours, with the report's and the difference below."""
+    first, published, difference = _beside(ours, theirs)
+    if theirs is None:
+        return Cell(first.text)
+    gap = f", {difference.text}" if difference.text else ""
+    return Cell(first.text, note=f"report {published.text}{gap}")
 
 
 def _beside(ours: float | None, theirs: float | None) -> list[Cell]:
@@ -105,7 +99,3 @@ def _beside(ours: float | None, theirs: float | None) -> list[Cell]:
 
 def _two(value: float | None) -> Cell:
     return Cell("" if value is None else f"{value:.2f}")
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)

@@ -3,114 +3,178 @@
 import hashlib
 import json
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cnnstudy.config.schema import HEADLINE, Params, Plan, StudyName
-from cnnstudy.data import synth
+from cnnstudy.config.compose import choices
+from cnnstudy.config.schema import Params, Policy
+from cnnstudy.data import sources, specifications
+from cnnstudy.evaluation import results
+from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.export import results as export
-from cnnstudy.report import claims, compared, contents, reference, results, summary, tables
-from cnnstudy.report.claims import Findings
-from cnnstudy.report.results import RunMetrics
+from cnnstudy.published import contents, reference
+from cnnstudy.published.paper import Paper, paper_of
+from cnnstudy.published.verdicts import Findings
+from cnnstudy.report import compared, dots, story, summary, tables
+from cnnstudy.report.story import Chapter, Figure, Picture
 from cnnstudy.workspace import files, locked, paths
 
-STUDY_TITLES = {"faces": "Facial expressions", "xray": "Chest films"}
 # How many of the most frequent confusions are shown.
 CONFUSIONS = 5
 COPIES = ("rotated by 90°", "rotated by 180°", "rotated by 270°", "flipped left to right")
-CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion matrix in pictures"}
+CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion matrix in images"}
 # What the numbers and figures depend on most.
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pandas", "opencv-python-headless", "pillow",
             "matplotlib", "dvc", "mlflow")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture with the id it is linked by and the words for who can't see it."""
-
-    id: str
-    text: str
-    uri: str
-
-
 def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], folder: Path, lock: Path) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
-    `settings` is what `dvc exp run -S` takes for it, `folder` holds the published numbers (see
-    cnnstudy.report.reference), `lock` the versions.
+    `settings` are the overrides for `dvc exp run -S` that give it, `folder` holds the published numbers (see
+    cnnstudy.published.reference), `lock` the versions.
     """
-    foreign = {study: note for study in params.studies if (note := _not_comparable(study))}
-    published = reference.read(folder)
+    papers = {name: paper for name, study in params.studies.items() if (paper := paper_of(study))}
+    audits = {study: _audit(study) for study in params.studies}
+    foreign = {study: note for study, paper in papers.items() if (note := _not_comparable(audits[study], paper))}
+    published = reference.read(folder, dict.fromkeys(file for paper in papers.values() for file in paper.files))
     numbers = published[~published["study"].isin(list(foreign))]
     findings = Findings(params, metrics, numbers, reference.read_layers(folder), results.read_differences(params))
-    judged = {study: claims.claims(findings, study) for study in params.studies if study not in foreign}
+    synthetic = [name for name, study in params.studies.items() if specifications.generator_of(study)]
+    chapters = _chapters(findings, papers, foreign, published, audits)
+    baselines = {study: audit["baselines"] for study, audit in audits.items()}
     runs = [_run(findings, run) for run in metrics]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    return environment.get_template("page.html").render(
-        params=params,
-        drawn=[study for study in params.studies if params.source(study).format == "drawn"],
-        foreign=foreign,
-        summary=summary.lines(findings, judged, {study: _severe(study) for study in params.studies}),
-        constant=tables.constant_answers(metrics),
-        studies=[_study(findings, study) for study in params.studies],
-        ablations=[_ablation(findings, name) for name in params.ablations],
-        claims={STUDY_TITLES[study]: tables.claims_table(found) for study, found in judged.items()},
-        contents=contents.entries(params, reference.read_contents(folder)),
-        batchnorm=tables.batchnorm_table(params, metrics),
-        phone=tables.phone_table(
-            {run: export.read_numbers(run) for run in metrics if run in params.finetuned}, published
-        ),
-        recipes=[found for study in params.studies if (found := _recipes(params, study))],
-        timed_on=export.read_machine().get("cpu", ""),
-        runs=runs,
-        nets=[(run["name"], run["parameters"]) for run in runs],
-        settings=[shlex.quote(each) for each in settings],
-        hashes=_hashes(params, lock),
-        versions={name: version for name, version in locked.versions(lock).items() if name in PACKAGES},
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            params=params,
+            choices=choices(params),
+            papers=papers,
+            synthetic=synthetic,
+            foreign=foreign,
+            severe=[line for study, audit in audits.items() for line in summary.severe(study, _severe(audit))],
+            title=summary.title(findings, papers),
+            paragraph=summary.paragraph(findings, papers, synthetic, [each.headline for each in chapters]),
+            numbers=summary.numbers(findings, baselines),
+            overview=dots.overview(findings, papers, _chances(findings, baselines)),
+            constant=tables.constant_answers(metrics),
+            chapters=chapters,
+            studies=[_study(findings, study, papers.get(study), audits[study]) for study in params.studies],
+            contents=contents.entries(params, reference.read_contents(folder)) if papers else [],
+            batchnorm=tables.batchnorm_table(params, metrics),
+            runs=runs,
+            nets=[(run["name"], run["parameters"]) for run in runs],
+            settings=[shlex.quote(each) for each in settings],
+            hashes=_hashes(params, lock),
+            versions={name: version for name, version in locked.versions(lock).items() if name in PACKAGES},
+        )
     )
 
 
-def policy(plan: Plan, share: float = 1) -> str:
-    """An augmentation plan in words, with a share of its ranges, as a recipe may take."""
-    angle, way = plan.rotation * share, 100 * plan.shift * share
-    copies = [f"exact copies {', '.join(COPIES[: plan.level])}"] if plan.level else []
+def _chapters(
+    its: Findings, papers: dict[str, Paper], foreign: dict[str, str], published: pd.DataFrame,
+    audits: dict[str, dict[str, Any]],
+) -> list[Chapter]:  # fmt: skip
+    """Return the findings in the order of the page."""
+    params = its.params
+    chances = _chances(its, {study: audit["baselines"] for study, audit in audits.items()})
+    judged = {study: paper.claims(its) for study, paper in papers.items() if study not in foreign}
+    files_ = {study: f"{params.studies[study].paper}.html" for study in papers}
+    points = sum(_read_template(file).count("<li>") for file in files_.values())
+    measured = {run: export.read_numbers(run) for run in its.metrics if run in params.exported}
+    exported = tables.export_table(papers.values(), measured, published)
+    found = [
+        story.batchnorm(its),
+        *(
+            story.ablation(its, name, papers.get(ablation.study), chances[ablation.study])
+            for name, ablation in params.ablations.items()
+        ),
+        story.claims(its, judged),
+        story.contradictions(its, papers, files_, points),
+        story.gallery(its) if its.metrics else None,
+        story.exported(measured, exported, _timing(its)),
+        story.recipes([found for study in params.studies if (found := _recipes(params, study))]),
+    ]
+    return [chapter for chapter in found if chapter]
+
+
+def _chances(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) -> dict[str, float | None]:
+    """Return by study the accuracy of always predicting the largest class, on the primary split."""
+    return {
+        study: baselines[study].get("largest_class", {}).get(settings.primary_split)
+        for study, settings in its.params.studies.items()
+    }
+
+
+def _timing(its: Findings) -> str:
+    """Return what the files' times were measured on."""
+    exported = {its.params.exported[run].study for run in its.metrics if run in its.params.exported}
+    sides = {f"{side}×{side}" for study in sorted(exported) for side in [its.params.studies[study].image_size]}
+    machine = export.read_machine().get("cpu", "")
+    size = f"The nets take images of {summary.joined(sorted(sides))} pixels"
+    if not machine:
+        return f"{size}; `cnnstudy latency` adds how long an image takes."
+    return (
+        f"{size}; times are the median for one image on one thread of {machine}, which is no phone, and a dash is a "
+        "net that was not timed with images of this size."
+    )
+
+
+def _read_template(name: str) -> str:
+    return (Path(__file__).parent.parent / "published" / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    """Return where templates are found: beside this file, and those of the papers."""
+    here = Path(__file__).parent
+    return Environment(
+        loader=FileSystemLoader([here, here.parent / "published"]), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+
+
+def in_words(policy: Policy, share: float = 1) -> str:
+    """Return an augmentation policy in words, with a share of its ranges, as a recipe may take."""
+    angle, way = policy.rotation * share, 100 * policy.shift * share
+    copies = [f"exact copies {', '.join(COPIES[: policy.level])}"] if policy.level else []
     rotation = [f"rotation up to {angle:g}°"] if angle else []
     shift = [f"shift up to {way:g} % of the side"] if way else []
-    flip = ["flip left to right"] if plan.flip else []
-    random = [f"anew in every epoch: {', '.join(rotation + shift + flip)}"] if rotation or shift or flip else []
+    flip = ["flip left to right"] if policy.flip else []
+    others = ("crop", "brightness", "contrast", "cutout", "mixing")
+    more = [f"{name} {getattr(policy, name):g}" for name in others if getattr(policy, name)]
+    changes = rotation + shift + flip + more
+    random = [f"anew in every epoch: {', '.join(changes)}"] if changes else []
     return "; ".join(["the originals", *copies, *random])
 
 
-def _not_comparable(study: str) -> str:
-    """Why the published numbers say nothing about this data; '' where they can be set beside ours."""
-    published = synth.FACES if study == "faces" else synth.FILMS
-    balance = _audit(study)["balance"]
+def _not_comparable(audit: dict[str, Any], paper: Paper) -> str:
+    """Return why the published numbers say nothing about this data; '' where they compare with ours."""
+    balance = audit["balance"]
     present = sorted({name for counts in balance.values() for name, count in counts.items() if count})
-    if set(present) == set(published):
+    if set(present) == set(paper.classes):
         return ""
-    return f"{len(published)} classes ({', '.join(published)}), this data has {len(present)} ({', '.join(present)})"
+    theirs = f"{len(paper.classes)} classes ({', '.join(paper.classes)})"
+    return f"{theirs}, this data has {len(present)} ({', '.join(present)})"
 
 
 def _recipes(params: Params, study: str) -> dict[str, Any]:
-    """What `cnnstudy recipes` found on data of this kind and size for the nets of this page; {} where it found none."""
-    name = f"{study}-{params.faces_data if study == 'faces' else params.xray_data}"
+    """Return what `cnnstudy recipes` wrote about data of this kind and size for the nets of this page, or {}."""
+    name = f"{study}-{params.studies[study].data or params.studies[study].source.format}"
     if not paths.recipes(name).exists():
         return {}
     content = json.loads(paths.recipes(name).read_text(encoding="utf-8"))
-    runs = {run: its for run, its in content["runs"].items() if run in params.runs}
+    runs = {run: its for run, its in content["runs"].items() if run in params.all_runs}
     if not runs or content["profile"] != params.profile:
         return {}
-    drawn = [paths.recipes_figure(name)] if paths.recipes_figure(name).exists() else []
-    text = f"Accuracy by images seen, {study}"
-    pictures = [Picture(f"recipes-{study}", text, results.picture(path)) for path in drawn]
-    return content | {"title": STUDY_TITLES[study], "table": tables.recipes_table(runs), "pictures": pictures}
+    title, figure = params.studies[study].title, paths.recipes_figure(name)
+    text = f"Accuracy by images seen, {title}"
+    picture = Picture(f"recipes-{study}", text, results.picture(figure)) if figure.exists() else None
+    table = tables.recipes_table(runs, f"{title}, {content['split']}, {content['epochs']} epochs")
+    return content | {"runs": runs, "title": title, "table": table, "picture": picture}
 
 
 def _audit(study: str) -> dict[str, Any]:
@@ -118,90 +182,99 @@ def _audit(study: str) -> dict[str, Any]:
     return content
 
 
-def _severe(study: str) -> list[dict[str, Any]]:
-    """What the audit found severe in the data as it is used."""
-    return [finding for finding in _audit(study)["findings"]["as it is used"] if finding["severity"] == "severe"]
+def _severe(audit: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the severe findings of the audit in the data as used."""
+    return [finding for finding in audit["findings"]["used"] if finding["severity"] == "severe"]
 
 
-def _study(its: Findings, study: StudyName) -> dict[str, Any]:
+def _to_show(audit: dict[str, Any]) -> dict[str, Any]:
+    """Return what an audit found but what stands elsewhere, and what there is nothing to do about."""
+    rest = {key: its for key, its in audit.items() if key not in ("baselines", "files", "findings")}
+    findings = {
+        name: [each for each in found if each["severity"] != "info"] for name, found in audit["findings"].items()
+    }
+    return rest | {"findings": findings}
+
+
+def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any]) -> dict[str, Any]:
+    """Return a study's data card, tables and sheets, and what its audit found amiss."""
     params = its.params
-    audit = _audit(study)
-    baselines, hashes = audit.pop("baselines"), audit.pop("files")
+    study, runs = params.studies[name], [run for run in params.runs_of(name) if run in its.metrics]
     balance = list(audit["balance"].values())
-    plans = params.plans[study].items()
-    is_faces = study == "faces"
-    confusions = results.confusions(params, study).head(CONFUSIONS) if is_faces else pd.DataFrame()
-    return {
-        "name": study,
-        "title": STUDY_TITLES[study],
-        "settings": params.faces if is_faces else params.xray,
-        "format": (params.sources.faces if is_faces else params.sources.xray).format,
-        "images": audit["images"],
-        "classes": [name for name in params.study(study).classes if any(counts.get(name) for counts in balance)],
-        "rejected": audit.get("rejected", 0),
-        "hashes": hashes,
-        "table": tables.faces_table(params, its.metrics, its.numbers) if is_faces else None,
-        "paper": compared.paper_table(params, its.metrics, its.numbers) if is_faces else None,
-        "baselines": tables.baselines_table(baselines),
-        "confusions": None if confusions.empty else tables.confusions_table(confusions),
-        "audit": tables.audit_tables(audit),
-        "sheets": [(path.stem, results.picture(path)) for path in sorted(paths.audit_plots(study).glob("*.png"))],
-        "plans": [(name, policy(plan), results.picture(paths.plan_figure(study, name))) for name, plan in plans],
-    }
-
-
-def _ablation(its: Findings, name: str) -> dict[str, Any]:
-    ablation, folder = its.params.ablations[name], paths.ablation_plots(name)
-    table = results.read_ablation(name)
-    texts = {
-        "curve": f"Accuracy by {ablation.axis}",
-        "differences": f"Differences in accuracy by {ablation.axis}",
-        "training": f"Training by {ablation.axis}",
-    }
-    pictures = {kind: Picture(f"ablation-{name}-{kind}", text, results.picture(folder / f"{kind}.png"))
-                for kind, text in texts.items() if (folder / f"{kind}.png").exists()}  # fmt: skip
+    confusions = results.confusions(params, name).head(CONFUSIONS) if len(study.classes) > 2 else pd.DataFrame()
+    generator = specifications.generator_of(study)
+    used = audit["findings"]["used"]
+    sheets = {path.stem: path for path in sorted(paths.audit_plots(name).glob("*.png"))}
+    samples = sheets.pop("samples", None)
+    chosen = "; below each, what its generator chose for it" if generator else ""
+    text = f"{study.title}: some images of each class{chosen}."
+    shown = Figure(text, picture=Picture(f"samples-{name}", text, results.picture(samples))) if samples else None
     return {
         "name": name,
-        "study": ablation.study,
-        "axis": ablation.axis,
-        "table": None if ablation.has_words else tables.ablation_table(name, ablation.axis, table, its.numbers),
-        "pictures": list(pictures.values()),
-        "real": tables.real_differences(results.read_ablation_differences(name)),
+        "settings": study,
+        "paper": paper,
+        "about": sources.about(study.source.format),
+        "limits": generator.LIMITS if generator else "",
+        "images": audit["images"],
+        "classes": [each for each in study.classes if any(counts.get(each) for counts in balance)],
+        "rejected": audit.get("rejected", 0),
+        "without_person": audit.get("persons", {}).get("images_without", 0),
+        "hashes": audit["files"],
+        "clean": [each["kind"] for each in used if each["severity"] == "info"],
+        "amiss": tables.findings_table([each for each in used if each["severity"] != "info"]),
+        "table": tables.study_table(params, name, its.metrics),
+        "beside_report": tables.report_table(paper, runs, its.metrics, its.numbers) if paper else None,
+        "beside_paper": compared.paper_table(paper, runs, its.metrics, its.numbers) if paper else None,
+        "baselines": tables.baselines_table(audit["baselines"]),
+        "confusions": None if confusions.empty else tables.confusions_table(confusions),
+        "audit": tables.audit_tables(_to_show(audit)),
+        "samples": shown,
+        "sheets": [(stem, results.picture(path)) for stem, path in sheets.items()],
+        "policies": [
+            (each, in_words(policy), results.picture(paths.policy_figure(name, each)))
+            for each, policy in study.policies.items()
+        ],
     }
 
 
 def _run(its: Findings, run: str) -> dict[str, Any]:
     """A run's settings, tables and pictures; each phase shows the split that counts, `more` has the others'."""
     params, phases = its.params, its.metrics[run]
-    settings = params.runs[run]
+    settings = params.all_runs[run]
     table = results.read_layers(run)
-    headline = HEADLINE[settings.study]
+    headline = params.study_of(run).primary_split
+    last = phases[list(phases)[-1]][headline]
     others = [(phase, split) for phase, splits in phases.items() for split in splits if split != headline]
     return {
         "name": run,
         "settings": settings,
-        "policy": policy(params.plan_of(run), params.run_recipe(run).augmentation),
+        "options": params.options_of(run),
+        "policy": in_words(params.policy_of(run), params.run_recipe(run).augmentation),
         "parameters": int(table["parameters"].sum()),
+        "accuracy": f"{last['accuracy']:.3f}",
+        "bounds": tables.interval(last),
+        "split": headline,
         "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
-        "table": tables.run_table(phases),
         "phases": [_phase(its, run, phase, headline) for phase in phases],
-        "looks": _looks(run, list(phases)[-1]),
+        "saliency": _saliency(run, list(phases)[-1]),
         "more": [picture for phase, split in others for picture in _charts(run, phase, split, f"-{split}")],
         "texts": [_text(run, phase, split) for phase, splits in phases.items() for split in splits],
         "layers": tables.layer_table(table),
-        "layers_as": tables.layers_as_printed(run, table, its.layers),
+        "layers_as": tables.layers_as_printed(run, table, its.layers) if params.study_of(run).paper else "",
         "report_size": table["shape"][0],
     }
 
 
 def _phase(its: Findings, run: str, phase: str, headline: str) -> dict[str, Any]:
     curves = results.picture(paths.run_plots(run) / "figures" / f"{phase}-curves.png")
+    splits = its.metrics[run][phase]
     return {
         "name": phase,
+        "tables": tables.phase_tables(phase, splits),
         "curves": Picture(contents.figure_id(run, phase, "curves"), f"Curves of {run}, {phase}", curves),
         "charts": _charts(run, phase, headline),
         "reports_id": contents.figure_id(run, phase, "report"),
-        "reports": compared.published_parts(run, phase, its.metrics[run][phase], its.numbers),
+        "reports": compared.published_parts(run, phase, splits, its.numbers),
     }
 
 
@@ -215,9 +288,9 @@ def _charts(run: str, phase: str, split: str, end: str = "") -> list[Picture]:
     ]
 
 
-def _looks(run: str, phase: str) -> list[Picture]:
+def _saliency(run: str, phase: str) -> list[Picture]:
     figures = paths.run_plots(run) / "figures"
-    texts = {"gradcam": "What speaks for the surest right answers", "mistakes": "The surest wrong answers"}
+    texts = {"gradcam": "What speaks for the surest right predictions", "mistakes": "The surest wrong predictions"}
     return [
         Picture(
             contents.figure_id(run, "", kind), f"{text} of {run}, {phase}", results.picture(figures / f"{kind}.png")
@@ -232,7 +305,7 @@ def _text(run: str, phase: str, split: str) -> str:
 
 def _hashes(params: Params, lock: Path) -> dict[str, str]:
     """MD5 of the parameters that this page depends on, in a fixed order, and of the lock file."""
-    content = json.dumps(params.model_dump(exclude={"compute", "audit", "tracking", "promotion"}), sort_keys=True)
+    content = json.dumps(params.model_dump(exclude={"compute", "audit", "tracking"}), sort_keys=True)
     return {
         "parameters": hashlib.md5(content.encode(), usedforsecurity=False).hexdigest(),
         lock.name: files.md5(lock),

@@ -1,70 +1,119 @@
-"""What the page says first, in a few lines."""
+"""What the page says first: its title, a paragraph, three numbers, and what makes them worthless."""
 
-from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
-from cnnstudy.config.schema import HEADLINE, StudyName
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.report.claims import Claim, Findings
+from cnnstudy.published.paper import Paper
+from cnnstudy.published.verdicts import Findings
+from cnnstudy.report.tables import interval, named
+
+NUMBERS = 3
 
 
-def lines(
-    its: Findings, judged: dict[StudyName, list[Claim]], severe: dict[StudyName, list[dict[str, Any]]]
-) -> list[str]:
-    """The best of each study, the differences that are real, one-class answers, and how many claims hold.
+@dataclass(frozen=True)
+class Number:
+    """A large number, its 95 % interval in words, and what it is."""
 
-    And what makes all that worthless: of each study what its audit found `severe`.
-    """
-    found = []
-    for study in its.params.studies:
-        found += _study_lines(its, study)
-        found += [
-            f"{study}, severe: {finding['kind']}, {finding['count']} images. {finding['advice']}"
-            for finding in severe[study]
-        ]
-    constant = [run for run, phases in its.metrics.items() if any(_any_constant(splits) for splits in phases.values())]
-    if constant:
-        found.append(
-            f"One class for every image of some split: {', '.join(constant)}. Their accuracy there is no skill."
-        )
-    claims = [claim for each in judged.values() for claim in each]
-    if claims:
-        counts = Counter(claim.verdict for claim in claims)
-        found.append(
-            f"Of {len(claims)} claims of the report and the papers, on this data {counts['holds']} hold, "
-            f"{counts['does not hold']} do not, and {counts['cannot tell']} can't be told."
-        )
-    return found
+    value: str
+    bounds: str
+    text: str
 
 
-def _study_lines(its: Findings, study: StudyName) -> list[str]:
-    split = HEADLINE[study]
-    runs = [run for run in its.metrics if its.params.runs[run].study == study]
-    if not runs:
-        return []
-    named = {(run, phase): f"{run}, {phase}" for run in runs for phase in its.metrics[run]}
-    best = max(named, key=lambda key: float(its.metrics[key[0]][key[1]][split]["accuracy"]))
-    line = f"{study}: the highest {split} accuracy is {its.accuracy(best[0], best[1], split)}, {named[best]}."
-    if study == "xray":
-        stuck = [run for run in runs if its.split(run, "base", split)["constant_moving"]]
-        line += (
-            f" With BatchNorm's moving statistics {len(stuck)} of {len(runs)} nets give every film the same answer;"
-            " re-estimated, the same weights don't."
-            if stuck and not any(its.split(run, "base", split)["constant_recalibrated"] for run in stuck)
-            else ""
-        )
-    pairs = [pair for pair in its.differences.values() if pair.first.split(",")[0] in runs]
-    return [line, *_real(pairs)]
+def title(its: Findings, papers: dict[str, Paper]) -> str:
+    """Return the titles of the studies, and whether they rebuild published ones."""
+    names = [study.title for study in its.params.studies.values()]
+    words = joined([names[0], *(name[:1].lower() + name[1:] if name[1:2].islower() else name for name in names[1:])])
+    return f"{words}, rebuilt" if len(papers) == len(names) else words
 
 
-def _real(pairs: list[Difference]) -> list[str]:
-    if not pairs:
-        return []
-    real = [pair for pair in pairs if pair.real]
-    words = "; ".join(f"{pair.first} − {pair.second} {pair.difference:+.3f}".replace("-0", "−0") for pair in real[:4])
-    more = f" and {len(real) - 4} more" if len(real) > 4 else ""
-    return [f"Differences that are more than chance: {len(real)} of {len(pairs)}{': ' + words + more if real else ''}."]
+def paragraph(its: Findings, papers: dict[str, Paper], synthetic: list[str], headlines: list[str]) -> str:
+    """Return what was done, on what data, and the first of the findings."""
+    trainings = sum(len(phases) for phases in its.metrics.values())
+    seeds = len(its.params.seeds)
+    nets = f"{len(its.metrics)} nets" if len(its.metrics) != 1 else "One net"
+    several = f", each from {seeds} seeds" if seeds > 1 else ", each from one seed"
+    were = "were" if len(its.metrics) != 1 else "was"
+    data = "synthetic images" if len(synthetic) == len(its.params.studies) else "the same splits"
+    more = f" ({trainings} trainings with fine-tuning)" if trainings > len(its.metrics) else ""
+    text = f"{nets}{more} {were} trained on {data}{several if len(its.metrics) != 1 else ''}"
+    text += ", and set beside the numbers of a course report and of the papers it rebuilds." if papers else "."
+    if headlines:
+        text += f" {headlines[0]}."
+    return text
 
 
-def _any_constant(splits: dict[str, dict[str, object]]) -> bool:
-    return any(bool(its["constant"]) for its in splits.values())
+def numbers(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) -> list[Number]:
+    """Return the highest accuracy of each study, then what else is large, `NUMBERS` in all at most."""
+    found = [number for study in its.params.studies if (number := _best(its, study, baselines.get(study, {})))]
+    more = [_hidden(its), _largest(list(its.differences.values()))]
+    return [*found[: NUMBERS - 1], *(number for number in more if number), *found[NUMBERS - 1 :]][:NUMBERS]
+
+
+def best(its: Findings, study: str) -> tuple[str, str] | None:
+    """Return the run and phase with the highest accuracy on a study's primary split; None where it has no run."""
+    split = its.params.studies[study].primary_split
+    trainings = [(run, phase) for run in its.params.runs_of(study) for phase in its.metrics.get(run, {})]
+    return max(trainings, key=lambda key: float(its.split(key[0], key[1], split)["accuracy"])) if trainings else None
+
+
+def hidden(its: Findings) -> list[tuple[str, str]]:
+    """Return the trainings that predict one class with BatchNorm's moving averages, and not once re-estimated."""
+    return [
+        (run, phase)
+        for run, phases in its.metrics.items()
+        for phase, splits in phases.items()
+        for split in [splits[its.params.study_of(run).primary_split]]
+        if split["constant_moving"] and not split["constant_recalibrated"]
+    ]
+
+
+def joined(words: list[str], last: str = "and") -> str:
+    """Return words in a row: a, b and c."""
+    return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+def severe(study: str, found: list[dict[str, Any]]) -> list[str]:
+    """Return in words what an audit found severe."""
+    return [f"{study}, severe: {each['kind']}, {each['count']} images. {each['advice']}" for each in found]
+
+
+def _best(its: Findings, study: str, baselines: dict[str, dict[str, float]]) -> Number | None:
+    found = best(its, study)
+    if found is None:
+        return None
+    settings = its.params.studies[study]
+    split = its.split(*found, settings.primary_split)
+    chance = baselines.get("largest_class", {}).get(settings.primary_split)
+    floor = f"; the largest class alone gives {chance:.3f}" if chance is not None else ""
+    if split["constant"]:
+        floor += "; it predicts one class for every image"
+    trainings = sum(len(its.metrics.get(run, {})) for run in its.params.runs_of(study))
+    of = f", of {trainings} trainings" if trainings > 1 else ""
+    text = f"{settings.title}: the highest accuracy on {settings.primary_split}{of}, by {named(*found)}{floor}"
+    return Number(f"{split['accuracy']:.3f}", interval(split), text)
+
+
+def _hidden(its: Findings) -> Number | None:
+    """Return the training whose accuracy BatchNorm's moving averages hide most."""
+    found = hidden(its) if its.params.batchnorm == "recalibrated" else []
+    if not found:
+        return None
+    parts = {key: its.split(*key, its.params.study_of(key[0]).primary_split) for key in found}
+    key = max(parts, key=lambda each: parts[each]["accuracy_recalibrated"] - parts[each]["accuracy_moving"])
+    split = parts[key]
+    text = (
+        f"{named(*key)} with re-estimated BatchNorm; with its moving averages the same weights predict one class for "
+        f"every image, and give {split['accuracy_moving']:.3f}"
+    )
+    return Number(f"{split['accuracy']:.3f}", interval(split), text)
+
+
+def _largest(pairs: list[Difference]) -> Number | None:
+    found = [pair for pair in pairs if pair.significant]
+    if not found:
+        return None
+    pair = max(found, key=lambda each: abs(each.difference))
+    bounds = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
+    text = f"the largest significant difference in accuracy: {pair.first} minus {pair.second}"
+    return Number(f"{pair.difference:+.3f}".replace("-", "−"), bounds, text)

@@ -1,121 +1,146 @@
 """Tables of the page: text in cells, with a mark where a reader must look twice."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from cnnstudy.config.schema import HEADLINE, Params
+from cnnstudy.config.schema import Params
 from cnnstudy.evaluation.intervals import Difference
-from cnnstudy.report.claims import Claim
-from cnnstudy.report.reference import Published, find
-from cnnstudy.report.results import RunMetrics
+from cnnstudy.evaluation.results import RunMetrics
+from cnnstudy.published.paper import Paper, paper_of
+from cnnstudy.published.reference import Published, find
+from cnnstudy.published.verdicts import Claim, significance
 
 NONE = "–"
-# Where the report prints the accuracies of an ablation, by the value on its axis.
-REPORT_TABLES = {
-    "augmentation": {level: str(8 + level) for level in range(1, 5)},
-    "depth": {layers: f"log under table {12 + layers}" for layers in range(1, 6)},
-}
-# Tables whose numbers the report itself contradicts (see contradictions.html).
-DOUBTFUL = ("9", "10", "11", "12", "log under table 17", "log under figure 15")
+VERDICTS = {"holds": "holds", "does not hold": "fails", "cannot tell": "open"}
 MODES = ("batch", "moving", "recalibrated")
-COMPARED = ("accuracy", "95 % interval", "report", "difference")
-METRICS = {
+# Headings of metrics that read otherwise than their names; and metrics that stand elsewhere, or nowhere.
+HEADINGS = {
     "n": "images",
-    "loss": "loss",
-    "macro_precision": "macro precision",
-    "macro_recall": "macro recall",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "kappa": "kappa",
-    "alpha": "alpha",
     "auc": "AUC",
     "average_precision": "AUCPR",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "attention_ratio": "map on what was drawn, times chance",
+    "attention_ratio": "map on the evidence, times chance",
 }
+APART = {"accuracy", "attention_share", "attention_area", "constant", "constant_seeds"}
+# More columns than a page of one measure holds.
+MOST = 5
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`mark` is the cell's class.
+    """`mark` is the cell's class, `note` stands below its text.
 
     Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `holds`, `fails`, `open`: what a claim came to;
-    `constant`: one class for every image; `inside`: the report's number lies in our interval; `doubtful`: the report
-    contradicts this number.
+    `constant`: one class for every image; `beside`: a net looks beside the evidence; `inside`: the report's number lies
+    in our interval; `doubtful`: the report contradicts this number.
     """
 
     text: str
     mark: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of as many cells; the first cell of a row names it."""
+    """A head of `MOST` names at most, and rows of as many cells; the first cell of a row names it."""
 
     head: list[str]
     rows: list[list[Cell]]
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        """Hold to the page's measure."""
+        assert len(self.head) <= MOST, self.head
 
 
-def faces_table(params: Params, metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table:
-    """Validation accuracy of every phase of the faces runs beside the report's and Hewitt and Gunes'."""
-    head = ["run", "phase", *COMPARED, "Hewitt & Gunes", "macro F1", "AUC"]
+def study_table(params: Params, study: str, metrics: dict[str, RunMetrics]) -> Table:
+    """Return the results of every phase of a study's runs on the primary split."""
+    split = params.studies[study].primary_split
+    rows = [
+        [
+            Cell(named(run, phase)), _accuracy(splits[split]), Cell(interval(splits[split])),
+            *(number(splits[split].get(name)) for name in ("macro_f1", "auc")),
+        ]
+        for run in params.runs_of(study)
+        for phase, splits in metrics[run].items()
+    ]  # fmt: skip
+    title = params.studies[study].title
+    return Table(["net", "accuracy", "95 % interval", "macro F1", "AUC"], rows, f"{title}: every net on {split}")
+
+
+def report_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table | None:
+    """Return the accuracy of every phase beside the report's and the paper's; None where no run has one number."""
     rows = []
-    for run, phases in metrics.items():
-        if params.runs[run].study != "faces":
-            continue
-        for phase, splits in phases.items():
-            ours = splits["val"]
-            report = find(numbers, source="report", run=run, phase=phase, split="val")
-            paper = find(numbers, source="hewitt_gunes_2018", run=run, split="val") if phase == "base" else None
-            others = [_printed(paper), number(ours["macro_f1"]), number(ours.get("auc"))]
-            rows.append([Cell(run), Cell(phase, "text"), *_compared(ours, report), *others])
-    return Table(head, rows)
+    for run in runs:
+        for phase, splits in metrics[run].items():
+            cells = {"run": run, "phase": phase, "split": paper.split}
+            if paper.ablations:  # the report's accuracies are those of an ablation, which has several of a run
+                return None
+            ours, report = splits[paper.split], find(numbers, source="report", **cells)
+            theirs = find(numbers, source=paper.source, run=run, split=paper.split) if phase == "base" else None
+            compared = [_accuracy(ours, interval(ours)), _printed(report, paper), _difference(ours, report)]
+            rows.append([Cell(named(run, phase)), *compared, _printed(theirs, paper)])
+    caption = f"Accuracy on {paper.split}, beside the course report and {paper.title}"
+    return Table(["net", "accuracy", "report", "difference", paper.title], rows, caption) if rows else None
 
 
-def ablation_table(name: str, axis: str, rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
-    """The accuracies along an axis beside the report's, and Reshi et al.'s where the axis is depth."""
-    split = "test" if "test_accuracy_low" in rows else "val"
-    papers = {"Reshi et al.": "reshi_2021"} if name == "depth" else {}
-    head = [axis, "run", *COMPARED, *papers, "train", "train, augmented", "report's train"]
+def ablation_table(params: Params, name: str, rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
+    """Return the accuracies along an axis; beside the report's, and the paper's, where they print these."""
+    ablation = params.ablations[name]
+    study = params.studies[ablation.study]
+    split, paper = study.primary_split, paper_of(study)
+    tables = paper.ablations.get(name, {}) if paper else {}
+    sources = {paper.title: paper.source} if paper and name in paper.beside_ablations else {}
+    head = [ablation.axis, "accuracy", *(["report"] if tables else []), *sources, "train"]
     table = []
     for row in rows.to_dict("records"):
-        printed = REPORT_TABLES.get(name, {}).get(row["x"], NONE)
+        printed = tables.get(row["x"], NONE)
         report = find(numbers, source="report", run=row["run"], split=split, table=printed)
-        others = [_printed(find(numbers, source=source, run=row["run"], split=split)) for source in papers.values()]
+        others = [
+            _printed(find(numbers, source=source, run=row["run"], split=split), paper) for source in sources.values()
+        ]
         train = find(numbers, source="report", run=row["run"], split="train_augmented", table=printed)
         ours = {key: row[f"{split}_{key}"] for key in ("accuracy", "accuracy_low", "accuracy_high")}
-        trained = [number(row.get(f"{each}_accuracy")) for each in ("train", "train_augmented")]
-        cells = [*_compared(ours | {"constant": row["constant"]}, report), *others, *trained, _printed(train)]
-        table.append([Cell(str(row["x"])), Cell(row["run"], "text"), *cells])
-    return Table(head, table)
+        ours["constant"] = row["constant"]
+        gap = _difference(ours, report)
+        beside = _printed(report, paper)
+        compared = [Cell(beside.text, beside.mark, f"{gap.text} ours" if report else "")] if tables else []
+        augmented = number(row.get("train_augmented_accuracy")).text
+        notes = [f"augmented {augmented}"] if augmented != NONE else []
+        notes += [f"report {_printed(train, paper).text}"] if train else []
+        trained = Cell(number(row.get("train_accuracy")).text, note=", ".join(notes))
+        first = Cell(str(row["x"]), note=named(row["run"], row["phase"]))
+        table.append([first, _accuracy(ours, interval(ours)), *compared, *others, trained])
+    return Table(head, table, f"Accuracy on {split} by {ablation.axis}")
 
 
-def run_table(phases: RunMetrics) -> Table:
-    """Every metric of a run, a row a phase and split."""
-    found = {name for splits in phases.values() for its in splits.values() for name in its}
-    names = {name: label for name, label in METRICS.items() if name in found}
-    head = ["phase", "split", "accuracy", "95 % interval", *names.values()]
-    rows = [
-        [Cell(phase), Cell(split, "text"), _accuracy(its), _interval(its), *(number(its.get(name)) for name in names)]
-        for phase, splits in phases.items()
-        for split, its in splits.items()
-    ]
-    return Table(head, rows)
+def phase_tables(phase: str, splits: dict[str, dict[str, Any]]) -> list[Table]:
+    """Return every metric of a phase, a column a split."""
+    found = dict.fromkeys(name for its in splits.values() for name in its)
+    shown = [name for name in found if name not in APART and not name.startswith(("accuracy_", "constant_"))]
+    tables = []
+    for start in range(0, len(splits), MOST - 1):
+        some = list(splits)[start : start + MOST - 1]
+        rows = [[Cell("accuracy"), *(_accuracy(splits[split], interval(splits[split])) for split in some)]]
+        for name in shown:
+            heading = HEADINGS.get(name, name.replace("_", " ").replace("f1", "F1"))
+            rows.append([Cell(heading), *(number(splits[split].get(name)) for split in some)])
+        tables.append(Table([phase, *some], rows))
+    return tables
 
 
 def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:
-    """Accuracy under each way of taking BatchNorm's statistics, held out (val of faces, test of xray); on train one."""
-    head = ["run", "phase", f"train, {params.batchnorm}", *(f"held out, {mode}" for mode in MODES)]
+    """Return the accuracy on the primary split under each way of taking BatchNorm's statistics, and on train."""
     rows = []
     for run, phases in metrics.items():
         for phase, splits in phases.items():
-            held_out = splits[HEADLINE[params.runs[run].study]]
-            cells = _accuracy(splits["train"]), *(_mode(held_out, mode) for mode in MODES)
-            rows.append([Cell(run), Cell(phase, "text"), *cells])
-    return Table(head, rows)
+            held_out = splits[params.study_of(run).primary_split]
+            modes = [_mode(held_out, mode) for mode in MODES]
+            rows.append([Cell(named(run, phase)), *modes, _accuracy(splits["train"])])
+    head = ["net", *MODES, f"train, {params.batchnorm}"]
+    return Table(head, rows, "Accuracy on the primary split under three ways of taking BatchNorm's statistics")
 
 
 def constant_answers(metrics: dict[str, RunMetrics]) -> list[str]:
@@ -133,48 +158,88 @@ def _share_of_seeds(its: dict[str, Any]) -> str:
     return f" ({its['constant_seeds']} of {seeds} seeds)" if seeds > 1 else ""
 
 
-def phone_table(numbers: dict[str, dict[str, dict[str, float]]], published: pd.DataFrame) -> Table:
-    """What each run's nets for phones take and answer, by run and precision, beside Hewitt and Gunes'."""
-    head = ["run", "precision", "MB", "Hewitt & Gunes, at most", "accuracy on val", "difference to Keras",
-            "share of Keras's answers", "largest difference of a probability", "ms, median", "ms, 95 % within",
-            "Hewitt & Gunes, on an iPhone 6S"]  # fmt: skip
-    paper = {"source": "hewitt_gunes_2018", "split": ""}
-    time = _printed(find(published, run="", metric="milliseconds_an_image", **paper), least=1)
-    rows = []
-    for run, precisions in numbers.items():
-        storage = _printed(find(published, run=run, metric="storage_mb_at_most", **paper), least=0)
-        for precision, its in precisions.items():
-            taken = [Cell(f"{its['size_mb']:.2f}"), storage]
-            answers = [number(its["accuracy"]), Cell(f"{its['accuracy_change']:+.3f}".replace("-", "−")),
-                       number(its["agreement"]), number(its["largest_difference"])]  # fmt: skip
-            times = [Cell(f"{its[name]:.2f}" if name in its else NONE) for name in ("latency_ms", "latency_p95_ms")]
-            rows.append([Cell(run), Cell(precision, "text"), *taken, *answers, *times, time])
+def export_table(
+    papers: Iterable[Paper], numbers: dict[str, dict[str, dict[str, float]]], published: pd.DataFrame
+) -> Table:
+    """Return size, accuracy and time of each run's LiteRT files, a column a precision, beside those of the papers."""
+    rows, precisions = [], list(next(iter(numbers.values()), {}))
+    for run, its in numbers.items():
+        theirs = [words for paper in papers if (words := _on_a_phone(paper, run, published))]
+        row = [Cell(run), *(_file(its[precision]) for precision in precisions)]
+        rows.append([*row, Cell("; ".join(theirs) or NONE, "long")])
+    has_published = any(row[-1].text != NONE for row in rows)
+    end = None if has_published else -1
+    return Table(["net", *precisions, "published"][:end], [row[:end] for row in rows], "Nets as LiteRT files")
+
+
+def _file(its: dict[str, float]) -> Cell:
+    """Return the size of a LiteRT file, with its accuracy and time below."""
+    time = f", {its['latency_ms']:.2f}\u00a0ms" if "latency_ms" in its else f", {NONE}\u00a0ms"
+    return Cell(f"{its['size_mb']:.2f} MB", note=f"{its['accuracy']:.3f}{time}")
+
+
+def _on_a_phone(paper: Paper, run: str, published: pd.DataFrame) -> str:
+    """Return what a paper says of the size and the time of a net on a phone; '' where it says nothing."""
+    cells = {"source": paper.source, "split": ""}
+    size = find(published, run=run, metric="storage_mb_at_most", **cells)
+    time = find(published, run="", metric="milliseconds_an_image", **cells)
+    parts = [f"at most {as_printed(size.value, 0)} MB"] if size else []
+    parts += [f"{as_printed(time.value, 1)} ms on a phone"] if time else []
+    return f"{paper.title}: {', '.join(parts)}" if parts else ""
+
+
+def agreement_table(numbers: dict[str, dict[str, dict[str, float]]]) -> Table:
+    """Return how the LiteRT files' predictions differ from Keras's, and how long 95 % of the images take at most."""
+    rows = [
+        [
+            Cell(f"{run}, {precision}"), Cell(f"{its['accuracy_change']:+.3f}".replace("-", "−")),
+            number(its["agreement"]), number(its["largest_difference"]),
+            Cell(f"{its['latency_p95_ms']:.2f}" if "latency_p95_ms" in its else NONE),
+        ]
+        for run, precisions in numbers.items()
+        for precision, its in precisions.items()
+    ]  # fmt: skip
+    head = ["net", "accuracy minus Keras’s", "same class", "largest difference of a probability", "ms, 95 % within"]
     return Table(head, rows)
 
 
-def recipes_table(runs: dict[str, dict[str, Any]]) -> Table:
+def recipes_table(runs: dict[str, dict[str, Any]], caption: str = "") -> Table:
     """Where two recipes end, by run, as cnnstudy.commands.recipes writes it."""
-    head = [
-        "run",
-        "recipe",
-        "images seen",
-        "seeds",
-        "accuracy, their mean",
-        "95 % interval",
-        "minus the report's recipe",
-        "",
-    ]
+    head = ["net", "recipe", "images seen", "accuracy", "gain"]
     rows = []
     for run, its in runs.items():
         gains = {each["first"]: each for each in its["differences"]}
         for kind in (name for name in its if name not in ("seeds", "differences")):
-            row = [Cell(run), Cell(kind, "text"), Cell(f"{its[kind]['images_seen']:,}"), Cell(f"{len(its['seeds'])}")]
-            row += [number(its[kind]["accuracy"]), Cell(f"{its[kind]['low']:.3f}–{its[kind]['high']:.3f}")]
+            bounds = f"{its[kind]['low']:.3f} to {its[kind]['high']:.3f}"
+            accuracy = Cell(number(its[kind]["accuracy"]).text, note=bounds)
+            seen = number(int(its[kind]["images_seen"]))
+            row = [Cell(run, note=f"{len(its['seeds'])} seeds"), Cell(kind, "text"), seen, accuracy]
             gain = gains.get(kind)
-            text = "" if gain is None else f"{gain['difference']:+.3f} ({gain['low']:+.3f} to {gain['high']:+.3f})"
-            verdict = "" if gain is None else "more than chance" if gain["real"] else "could be chance"
-            rows.append([*row, Cell(text.replace("-", "−")), Cell(verdict, "text")])
-    return Table(head, rows)
+            text = "" if gain is None else f"{gain['difference']:+.3f}".replace("-", "−")
+            rows.append([*row, Cell(text, note="" if gain is None else gain_in_words(gain))])
+    return Table(head, rows, caption)
+
+
+def gain_in_words(gain: dict[str, Any]) -> str:
+    """Return the interval of a gain, and whether it is significant."""
+    bounds = f"{gain['low']:+.3f} to {gain['high']:+.3f}".replace("-", "−")
+    return f"{bounds}, {significance(gain['significant'], gain['low'], gain['high'])}"
+
+
+def attention_table(runs: dict[str, float]) -> Table:
+    """Return how many times as much of each net's maps lies on the evidence as chance would put there."""
+    rows = [[Cell(run), Cell(f"{ratio:.2f}")] for run, ratio in runs.items()]
+    return Table(["net", "map on the evidence, times chance"], rows)
+
+
+def classes_table(attention: pd.DataFrame) -> Table:
+    """Return the same of each class of a net, with its interval."""
+    rows = [
+        [Cell(str(row.label)), number(int(row.images)), Cell(f"{row.ratio:.2f}", "" if row.high >= 1 else "beside"),
+         Cell(f"{row.low:.2f} to {row.high:.2f}")]
+        for row in attention.rename(columns={"class": "label"}).itertuples(index=False)
+    ]  # fmt: skip
+    return Table(["class", "images", "times chance", "95 % interval"], rows)
 
 
 def layer_table(layers: pd.DataFrame) -> Table:
@@ -201,46 +266,56 @@ def layers_as_printed(run: str, layers: pd.DataFrame, printed: pd.DataFrame) -> 
 
 
 def claims_table(claims: list[Claim]) -> Table:
-    """What the report says, its figures, ours, and what ours say about it."""
-    marks = {"holds": "holds", "does not hold": "fails", "cannot tell": "open"}
+    """What the report says, what our figures say about it, ours, and the published ones."""
     rows = [
         [
-            Cell(claim.where),
-            Cell(claim.says, "long"),
-            Cell(claim.verdict, marks[claim.verdict]),
+            Cell(claim.says, "long", claim.where),
+            Cell(claim.verdict, VERDICTS[claim.verdict]),
             Cell(claim.ours, "long"),
             Cell(claim.published, "long"),
         ]
         for claim in claims
     ]
-    return Table(["in the report", "it says", "here it", "our figures", "the published figures"], rows)
+    return Table(["claim", "here it", "our figures", "the published figures"], rows)
 
 
-def real_differences(pairs: list[Difference]) -> Table:
-    """Differences in accuracy with their intervals, and whether they are more than chance."""
+def differences_table(pairs: list[Difference]) -> Table:
+    """Return differences in accuracy with their intervals, and whether they are significant."""
     rows = []
     for pair in pairs:
-        interval = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
-        real = Cell("yes", "holds") if pair.real else Cell("could be chance", "open")
+        bounds = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
+        excludes = pair.low > 0 or pair.high < 0
+        why = f"not after correction for {len(pairs)} pairs" if excludes else ""
+        verdict = Cell("yes", "holds") if pair.significant else Cell("no", "open", why)
         value = Cell(f"{pair.difference:+.3f}".replace("-", "−"))
-        rows.append([Cell(f"{pair.first} − {pair.second}"), value, Cell(interval), real])
-    return Table(["difference in accuracy", "", "95 % interval", "more than chance"], rows)
+        rows.append([Cell(f"{pair.first} − {pair.second}"), value, Cell(bounds), verdict])
+    return Table(["difference in accuracy", "", "95 % interval", "significant"], rows)
 
 
 def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:
-    """Accuracy per split of what needs no net, see cnnstudy.data.baselines."""
+    """Accuracy per split of what needs no net, see cnnstudy.data.audit.baselines."""
     splits = list(next(iter(baselines.values())))
     rows = [[Cell(name), *(number(its[split]) for split in splits)] for name, its in baselines.items()]
     return Table(["", *splits], rows)
 
 
 def confusions_table(pairs: pd.DataFrame) -> Table:
-    """The most frequent confusions, see cnnstudy.report.results.confusions."""
+    """The most frequent confusions, see cnnstudy.evaluation.results.confusions."""
     rows = [
         [Cell(row.actual), Cell(row.predicted, "text"), number(int(row.count)), number(row.share)]
         for row in pairs.itertuples(index=False)
     ]
-    return Table(["class", "taken for", "answers", "share of the class"], rows)
+    return Table(["class", "taken for", "predictions", "share of the class"], rows)
+
+
+def findings_table(found: list[dict[str, Any]]) -> Table | None:
+    """Return what an audit found amiss, with what to do about it; None where that is nothing."""
+    rows = [
+        [Cell(each["kind"]), Cell(each["severity"], each["severity"]), number(int(each["count"])),
+         Cell(each["advice"], "long")]
+        for each in found
+    ]  # fmt: skip
+    return Table(["finding", "severity", "images", "what to do"], rows) if rows else None
 
 
 def audit_tables(content: dict[str, Any], title: str = "") -> list[tuple[str, Table]]:
@@ -267,26 +342,32 @@ def number(value: float | None) -> Cell:
     return Cell(f"{value:,}" if isinstance(value, int) else f"{value:.3f}")
 
 
-def _compared(its: dict[str, Any], report: Published | None) -> list[Cell]:
-    """The cells under `COMPARED`."""
-    return [_accuracy(its), _interval(its), _printed(report), _difference(its, report)]
+def named(run: str, phase: str) -> str:
+    """Return what a training is called, as differences name it."""
+    return run if phase == "base" else f"{run}, {phase}"
 
 
-def _printed(published: Published | None, least: int = 2) -> Cell:
-    """A published number with the decimals it has, but at least some."""
+def interval(its: dict[str, Any]) -> str:
+    """Return the interval of an accuracy in words."""
+    return f"{its['accuracy_low']:.3f} to {its['accuracy_high']:.3f}"
+
+
+def _printed(published: Published | None, paper: Paper | None, least: int = 2) -> Cell:
+    """Return a published number with the decimals it has, but at least some."""
     if published is None:
         return Cell(NONE)
-    whole, decimals = f"{published.value:.4f}".split(".")
-    text = f"{whole}.{decimals.rstrip('0'):0<{least}}".rstrip(".")
-    return Cell(text, "doubtful" if published.table in DOUBTFUL else "")
+    text = as_printed(published.value, least)
+    return Cell(text, "doubtful" if paper and published.table in paper.doubtful else "")
 
 
-def _accuracy(its: dict[str, Any]) -> Cell:
-    return Cell(f"{its['accuracy']:.3f}", "constant" if its["constant"] else "")
+def as_printed(value: float, least: int = 2) -> str:
+    """Return a published number with the decimals it has, but at least some."""
+    whole, decimals = f"{value:.4f}".split(".")
+    return f"{whole}.{decimals.rstrip('0'):0<{least}}".rstrip(".")
 
 
-def _interval(its: dict[str, Any]) -> Cell:
-    return Cell(f"{its['accuracy_low']:.3f} to {its['accuracy_high']:.3f}")
+def _accuracy(its: dict[str, Any], note: str = "") -> Cell:
+    return Cell(f"{its['accuracy']:.3f}", "constant" if its["constant"] else "", note)
 
 
 def _difference(its: dict[str, Any], published: Published | None) -> Cell:
@@ -302,8 +383,16 @@ def _mode(its: dict[str, Any], mode: str) -> Cell:
 
 def _records(records: list[Any]) -> Table:
     rows = [record if isinstance(record, dict) else {"": record} for record in records]
-    head = list(dict.fromkeys(key for row in rows for key in row))
-    return Table([_words(key) for key in head], [[_free(row.get(key, "")) for key in head] for row in rows])
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    if len(keys) <= MOST:
+        return Table([_words(key) for key in keys], [[_free(row.get(key, "")) for key in keys] for row in rows])
+    kept, others = keys[: MOST - 1], keys[MOST - 1 :]
+    more = [{key: row[key] for key in others if key in row} for row in rows]
+    cells = [
+        [*(_free(row.get(key, "")) for key in kept), Cell(_plain(its), "long")]
+        for row, its in zip(rows, more, strict=True)
+    ]
+    return Table([*(_words(key) for key in kept), "more"], cells)
 
 
 def _free(value: Any) -> Cell:

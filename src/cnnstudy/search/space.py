@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from cnnstudy.config.schema import SIZES, Params, Section, StudyName, Training
+from cnnstudy.config.schema import SIZES, Params, Section, Training
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files, paths
 
@@ -63,13 +63,14 @@ class Choices:
         return ", ".join(map(str, self.values))
 
 
-# Each with its key in params.yaml, such as training.faces.learning_rate.
+# Each with its key in params.yaml, such as studies.<study>.training.learning_rate.
 Space = tuple[Range | Choices, ...]
 
 
-def default_file(study: StudyName) -> Path:
-    """The space that ships for a study's runs."""
-    return paths.CONF / "search" / f"{study}.yaml"
+def default_file(study: str) -> Path:
+    """Return the search space of a study's runs, or the default one where the study has none of its own."""
+    own = paths.CONF / "search" / f"{study}.yaml"
+    return own if own.exists() else own.with_name("default.yaml")
 
 
 def read_space(path: Path, params: Params, run: str) -> Space:
@@ -86,7 +87,7 @@ def read_space(path: Path, params: Params, run: str) -> Space:
         raise UserError(f"{path}: {(error.strerror or 'unreadable').lower()}; allowed: a YAML file") from None
     except (files.SettingsError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    study = params.runs[run].study
+    study = params.all_runs[run].study
     keys = (*Training.model_fields, *SIZES)
     if not isinstance(content, dict) or not content:
         raise UserError(f"{path}: {content!r} found; allowed: some of the keys {', '.join(keys)}")
@@ -98,17 +99,15 @@ def read_space(path: Path, params: Params, run: str) -> Space:
 
 def current(params: Params, space: Space) -> dict[str, Value]:
     """What params.yaml itself has for the keys of a space."""
+    content = files.flat(params.model_dump())
     values: dict[str, Value] = {}
     for dimension in space:
-        found: Any = params
-        for name in dimension.key.split("."):
-            found = getattr(found, name)
-        values[dimension.key] = found
+        values[dimension.key] = content[dimension.key]
     return values
 
 
 def with_values(params: Params, values: Mapping[str, Value]) -> Params:
-    """The parameters with other values for some keys, such as training.faces.learning_rate."""
+    """The parameters with other values for some keys, such as studies.<study>.training.learning_rate."""
     content = params.model_dump()
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -119,14 +118,14 @@ def with_values(params: Params, values: Mapping[str, Value]) -> Params:
     return Params.model_validate(content)
 
 
-def _dimension(params: Params, study: StudyName, run: str, key: str, entry: object) -> Range | Choices:
+def _dimension(params: Params, study: str, run: str, key: str, entry: object) -> Range | Choices:
     is_recipe = key in Training.model_fields
-    section: Section = params.study_recipe(study) if is_recipe else params.study(study)
-    name = f"training.{study}.{key}" if is_recipe else f"{study}.{key}"
+    section: Section = params.studies[study].training if is_recipe else params.studies[study]
+    name = f"studies.{study}.training.{key}" if is_recipe else f"studies.{study}.{key}"
     if not is_recipe and key not in SIZES:
         allowed = ", ".join((*Training.model_fields, *SIZES))
         raise UserError(f"{key}: {entry!r} found, an unknown key; allowed: {allowed}")
-    if key in params.runs[run].training:
+    if key in (params.all_runs[run].training or {}):
         raise UserError(f"{key}: {entry!r} found; allowed: nothing, since runs.{run}.training.{key} stands over it")
     if isinstance(entry, list):
         return _choices(section, key, name, entry)

@@ -9,7 +9,8 @@ from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.search import space, trials
 from cnnstudy.search.trials import Epoch, Report, Search
-from cnnstudy.tracking.record import without_password
+from cnnstudy.tracking import address
+from cnnstudy.workspace.terminal import say
 
 
 def checked(params: Params, arguments: argparse.Namespace) -> Search:
@@ -21,13 +22,13 @@ def checked(params: Params, arguments: argparse.Namespace) -> Search:
     if find_spec("optuna") is None:
         raise UserError("no package optuna here, which a search needs; `pip install -e '.[search]'` installs it")
     run = arguments.run
-    if run not in params.runs:
-        raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.runs)}")
+    if run not in params.all_runs:
+        raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.all_runs)}")
     if arguments.trials < 1:
         raise UserError(f"--trials: {arguments.trials} found; allowed: 1 or more")
     if arguments.seed < 0:
         raise UserError(f"--seed: {arguments.seed} found; allowed: 0 or more")
-    file = arguments.space or space.default_file(params.runs[run].study)
+    file = arguments.space or space.default_file(params.all_runs[run].study)
     storage = arguments.storage or trials.default_storage()
     return Search(run, params, space.read_space(file, params, run), arguments.seed, storage)
 
@@ -39,7 +40,7 @@ def search(job: Search, count: int) -> None:
         UserError: another process makes this search, or its database can't be opened.
         MemoryError: a trial needs more than there is.
     """
-    from cnnstudy.tracking.searches import Recorder
+    from cnnstudy.search.record import Recorder
     from cnnstudy.training import environment
 
     environment.configure(job.params.compute.threads)
@@ -52,14 +53,14 @@ def search(job: Search, count: int) -> None:
     study = trials.run(job, count, objective, Recorder(job))
     ended, found = trials.finished(study), trials.best(study)
     pruned = sum(trial.state.name == "PRUNED" for trial in ended)
-    where = f"{study.study_name} in {without_password(job.storage)}"
-    print(f"trials: {len(ended)}, of these pruned: {pruned}; {where}")
+    where = f"{study.study_name} in {address.shown(job.storage)}"
+    say(f"trials: {len(ended)}, of these pruned: {pruned}; {where}")
     if found is None:
-        print("no trial was trained to its end")
+        say("no trial was trained to its end")
         return
-    print(f"best: {trials.called(found)}, {trials.outcome(found)}; {trials.shown(found.params)}")
-    print("train a run with it (an accuracy that was the best of many is too high):")
-    print(f"  {command(job, found.params)}")
+    say(f"best: {trials.called(found)}, {trials.outcome(found)}; {trials.shown(found.params)}")
+    say("train a run with it (an accuracy that was the best of many is too high):")
+    say(f"  {command(job, found.params)}")
 
 
 def command(job: Search, values: dict[str, space.Value]) -> str:

@@ -6,7 +6,7 @@ from functools import partial
 from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
 from cnnstudy.search.trials import DivergedError, Epoch, Report
-from cnnstudy.training import phases, selection
+from cnnstudy.training import fit, selection
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.workspace import paths
 
@@ -31,16 +31,16 @@ def train(params: Params, run: str, report: Report) -> Epoch:
         DivergedError: the loss is no longer a number.
         MemoryError: there is not enough of it.
     """
-    return phases.deterministically(partial(_train, params, run, report))
+    return fit.train_deterministically(partial(_train, params, run, report))
 
 
 def _train(params: Params, run: str, report: Report) -> Epoch:
-    study = params.runs[run].study
-    images = len(samples.load(study, params.study(study).classes).ids(selection.SPLIT))
-    phase, kept = phases.base(params, run), reporting(report, images)
-    with phases.user_errors(phase):
+    study = params.all_runs[run].study
+    images = len(samples.load(study, params.studies[study].classes).ids(selection.SPLIT))
+    phase, kept = fit.base(params, run), reporting(report, images)
+    with fit.user_errors(phase):
         try:
-            history = phases.fit_seed(params, run, phase, params.seeds[0], kept, compares=True).history
+            history = fit.fit_seed(params, run, phase, params.seeds[0], kept, compares=True).history
         except FloatingPointError as error:
             raise DivergedError(str(error)) from None
     best = kept.progress.best

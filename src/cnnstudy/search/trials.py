@@ -16,8 +16,9 @@ import numpy as np
 from cnnstudy.config.schema import SIZES, Params
 from cnnstudy.errors import UserError
 from cnnstudy.search.space import Space, Value, current, with_values
-from cnnstudy.tracking.record import without_password
+from cnnstudy.tracking.address import without_secrets
 from cnnstudy.workspace import paths
+from cnnstudy.workspace.terminal import say
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -43,15 +44,16 @@ class Search:
     @property
     def name(self) -> str:
         """The run and 12 hexadecimal digits of all that the trials' results have in common: parameters and data."""
-        study = self.params.runs[self.run].study
+        study = self.params.all_runs[self.run].study
         searched = {dimension.key for dimension in self.space}
-        own = {f"training.{study}.{key}": value for key, value in self.params.study_recipe(study)}
-        own |= {f"{study}.{key}": getattr(self.params.study(study), key) for key in SIZES}
+        own = {f"studies.{study}.training.{key}": value for key, value in self.params.studies[study].training}
+        own |= {f"studies.{study}.{key}": getattr(self.params.studies[study], key) for key in SIZES}
         settings = {
             "fixed": {key: value for key, value in own.items() if key not in searched},
-            "run": self.params.runs[self.run].model_dump(),
-            "plan": self.params.plan_of(self.run).model_dump(),
-            "classes": list(self.params.study(study).classes),
+            "run": self.params.all_runs[self.run].model_dump(),
+            "options": self.params.options_of(self.run),
+            "policy": self.params.policy_of(self.run).model_dump(),
+            "classes": list(self.params.studies[study].classes),
             "batchnorm": self.params.batchnorm,
             "compute": self.params.compute.model_dump(include={"threads", "precision"}),
             "training_seed": self.params.seeds[0],
@@ -59,8 +61,8 @@ class Search:
             "space": [[type(dimension).__name__, asdict(dimension)] for dimension in self.space],
         }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-        plan = paths.plan(study, self.params.runs[self.run].plan)
-        for path in (paths.samples(study), paths.images(study), paths.splits(study), plan):
+        policy = paths.policy(study, self.params.all_runs[self.run].policy)
+        for path in (paths.samples(study), paths.images(study), paths.splits(study), policy):
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return f"{self.run}-{digest.hexdigest()[:12]}"
@@ -121,9 +123,9 @@ def run(search: Search, trials: int, objective: Objective, record: Record) -> "S
         while (count := len(finished(study))) < trials:
             trial = _ask(study, search, count)
             name = called(trial)
-            print(f"{name}, {count + 1} of {trials}: {shown(trial.params)}", flush=True)
+            say(f"{name}, {count + 1} of {trials}: {shown(trial.params)}")
             ended = _make(study, trial, search, objective)
-            print(f"{name}: {outcome(ended)}", flush=True)
+            say(f"{name}: {outcome(ended)}")
             record(study, ended)
     return study
 
@@ -177,7 +179,7 @@ def _study(search: Search) -> "Study":
                 study_name=search.name, storage=search.storage, direction="maximize", pruner=pruner, load_if_exists=True
             )
     except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-        cause = without_password(" ".join(f"{search.storage}: {error}".split()))[:240]
+        cause = " ".join(without_secrets(f"{search.storage}: {error}", search.storage).split())[:240]
         raise UserError(f"--storage: {cause}; allowed: the address of a database, such as sqlite:///{{file}}") from None
 
 

@@ -1,1 +1,1 @@
-"""Trained nets for people: answers for their pictures, and MLflow's registry of models."""
+"""Trained nets in use: predictions for images, and MLflow's registry of models."""

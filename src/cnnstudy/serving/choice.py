@@ -1,4 +1,4 @@
-"""Which training of a run is meant."""
+"""The choice of one training of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from cnnstudy.workspace import paths
 
 @dataclass(frozen=True)
 class Choice:
-    """A run, the phase whose weights are meant, and the seed."""
+    """One training: a run, a phase and a seed."""
 
     run: str
     phase: str
@@ -21,21 +21,32 @@ class Choice:
 
     @property
     def folder(self) -> Path:
-        """Where its weights lie."""
+        """Return the folder of the training's weights."""
         return paths.seed(self.run, self.phase, self.seed)
 
 
 def choose(params: Params, run: str, phase: str | None = None, seed: int | None = None) -> Choice:
-    """A training of `run`: of its last phase and of the first seed, unless said otherwise.
+    """Return a training of `run`: by default the run's last phase with the first seed.
 
     Raises:
         UserError: there is no such run, phase or seed.
     """
-    if run not in params.runs:
-        raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.runs)}")
+    if run not in params.all_runs:
+        raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.all_runs)}")
     phases = params.phases(run)
     if phase is not None and phase not in phases:
         raise UserError(f"--phase: {phase!r} found; allowed: {', '.join(phases)}")
     if seed is not None and seed not in params.seeds:
         raise UserError(f"--seed: {seed} found; allowed: {', '.join(map(str, params.seeds))}")
     return Choice(run, phase or phases[-1], params.seeds[0] if seed is None else seed)
+
+
+def require_trained(choice: Choice) -> None:
+    """Refuse a training whose weights are not there, before anything heavy is imported.
+
+    Raises:
+        UserError: saying what to do.
+    """
+    weights = paths.weights(choice.folder)
+    if not weights.is_file():
+        raise UserError(f"{weights}: no such file; `cnnstudy repro` trains {choice.run}, `dvc pull` fetches it")

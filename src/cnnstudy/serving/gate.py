@@ -1,4 +1,4 @@
-"""What a net must be before people use it."""
+"""The conditions that a net must meet to be promoted."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnstudy import trained
-from cnnstudy.config.schema import HEADLINE, Params
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.serving.choice import Choice
 from cnnstudy.tracking import keys
@@ -14,26 +14,29 @@ from cnnstudy.workspace import files, paths
 
 
 def pass_gate(params: Params, choice: Choice) -> float:
-    """The accuracy of a training on its headline split, if it may be promoted.
+    """Return a training's accuracy on the study's primary split, if the training may be promoted.
 
     Raises:
-        UserError: an output is missing or not of what dvc.lock has, the accuracy is below `promotion.minimum`, some
-            split got one answer for every image, or the audit found something severe in the data as it is used.
+        UserError: an output is missing or not of what dvc.lock has, the accuracy is below the study's
+            `promotion.minimum`, all predictions for a split are the same class, or the audit has a severe finding on
+            the data as used that `promotion.accepted` does not name.
     """
-    run, study = choice.run, params.runs[choice.run].study
-    _check_there(paths.weights(choice.folder), f"evaluate@{run}")
+    run, study = choice.run, params.all_runs[choice.run].study
+    _check_there(paths.weights(choice.folder), params.stage("evaluate", run))
     trained.classes(params, run)
-    _check_there(paths.run_metrics(run), f"evaluate@{run}")
+    _check_there(paths.run_metrics(run), params.stage("evaluate", run))
     _check_there(paths.audit(study), f"audit@{study}")
     for problem in _stale(params, run):
         allowed = f"what `cnnstudy repro evaluate@{run} audit@{study}` leaves"
         raise UserError(f"{problem}{', or ' if 'allowed: ' in problem else '; allowed: '}{allowed}")
     splits = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))[choice.phase]
     accuracy = _accuracy(params, choice, splits)
-    findings = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["as it is used"]
-    severe = [f"{each['check']}: {each['kind']}" for each in findings if each["severity"] == "severe"]
-    if severe:
-        raise UserError(f"{paths.audit(study)}: {'; '.join(severe)} found; allowed: nothing severe")
+    findings = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]
+    severe = [each for each in findings if each["severity"] == "severe"]
+    accepted = params.studies[study].promotion.accepted
+    if told := [f"{each['check']}: {each['kind']}" for each in severe if each["check"] not in accepted]:
+        allowed = f"nothing severe, but what was looked at and is in studies.{study}.promotion.accepted"
+        raise UserError(f"{paths.audit(study)}: {'; '.join(told)} found; allowed: {allowed}")
     return accuracy
 
 
@@ -43,27 +46,28 @@ def _check_there(path: Path, stage: str) -> None:
 
 
 def _accuracy(params: Params, choice: Choice, splits: dict[str, dict[str, Any]]) -> float:
-    study = params.runs[choice.run].study
-    file, split = paths.run_metrics(choice.run), HEADLINE[study]
+    study = params.all_runs[choice.run].study
+    file, split = paths.run_metrics(choice.run), params.studies[study].primary_split
     accuracy = float(splits[split]["accuracy_seeds"][params.seeds.index(choice.seed)])
-    minimum = getattr(params.promotion.minimum, study)
+    minimum = params.studies[study].promotion.minimum
     if accuracy < minimum:
         key = f"{choice.phase}.{split}.accuracy_seeds"
-        allowed = f"at least {minimum} (promotion.minimum.{study} in {paths.PARAMS})"
+        allowed = f"at least {minimum} (studies.{study}.promotion.minimum in {paths.PARAMS})"
         raise UserError(f"{file}: {key}: {accuracy:.3f} of seed {choice.seed} found; allowed: {allowed}")
     for name, metrics in splits.items():
         if metrics["constant"]:
-            raise UserError(f"{file}: {choice.phase}.{name}.constant: true found; allowed: more than one answer")
+            key = f"{choice.phase}.{name}.constant"
+            raise UserError(f"{file}: {key}: true found; allowed: more than one class predicted")
     return accuracy
 
 
 def _stale(params: Params, run: str) -> Iterator[str]:
-    """What of the files that are judged is not of one rebuild, by dvc.lock."""
+    """Yield a line for each judged file that dvc.lock has otherwise, or of another rebuild than the rest."""
     if problem := trained.changed(params, run):
         yield problem
-    lock, study = keys.read_lock(), params.runs[run].study
-    trainings = [f"{keys.STAGES[phase]}@{run}" for phase in params.phases(run)]
-    evaluate, audit = f"evaluate@{run}", f"audit@{study}"
+    lock, study = keys.read_lock(), params.all_runs[run].study
+    trainings = [keys.training_stage(params, run, phase) for phase in params.phases(run)]
+    evaluate, audit = params.stage("evaluate", run), f"audit@{study}"
     readers = {
         paths.images(study): (f"ingest@{study}", audit, *trainings),
         paths.splits(study): (f"split@{study}", audit, *trainings),

@@ -1,4 +1,4 @@
-"""What answers pictures: a net, the side of the images that it takes, and what its outputs mean."""
+"""A net for prediction, with the classes of its outputs and the side of its input images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Net:
-    """`probabilities` maps uint8 [n, size, size, 3], RGB, to float32 [n, classes]."""
+    """A net for RGB images; `probabilities` maps uint8 [n, size, size, 3] to float32 [n, classes]."""
 
     classes: tuple[str, ...]
     size: int
@@ -21,14 +21,14 @@ class Net:
 
 
 def keras_net(model: "keras.Model", classes: tuple[str, ...]) -> Net:
-    """A Keras model for float input [B, H, W, 3] in [0, 1] as a net; of a single sigmoid output too."""
+    """Wrap a Keras model for float input [B, H, W, 3] in [0, 1], with softmax outputs or a single sigmoid output."""
     import tensorflow as tf
 
-    from cnnstudy.nets.build import class_probabilities
+    from cnnstudy.models.assemble import class_probabilities
 
     size = model.input_shape[1]
     shape = tf.TensorSpec((None, size, size, 3), tf.float32)
-    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
+    # No AutoGraph: it has nothing to rewrite here and writes files to disk.
     infer = tf.function(lambda images: model(images, training=False), input_signature=[shape], autograph=False)
 
     def probabilities(images: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ def keras_net(model: "keras.Model", classes: tuple[str, ...]) -> Net:
 
 
 def read_keras_net(path: Path, classes: tuple[str, ...]) -> Net:
-    """The net in a .keras file, of which nothing but Keras's own layers is loaded: no code, no pickle."""
+    """Read a net from a .keras file, with Keras's own layers only: no code, no pickle."""
     import keras
 
     return keras_net(keras.models.load_model(path, compile=False, safe_mode=True), classes)

@@ -1,4 +1,4 @@
-"""`cnnstudy predict`: what a net says of pictures, a line each."""
+"""`cnnstudy predict`: a net's predictions for images, one line each."""
 
 import argparse
 import json
@@ -12,59 +12,62 @@ import numpy as np
 
 from cnnstudy import trained
 from cnnstudy.config.params import read_params
-from cnnstudy.config.schema import Params, StudyName
+from cnnstudy.config.schema import Params
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
 from cnnstudy.export import litert
-from cnnstudy.serving import choice, pictures, promote, registered
+from cnnstudy.serving import choice, images, promote, registered
 from cnnstudy.serving.net import Net, keras_net
 from cnnstudy.training import environment
 from cnnstudy.workspace import paths
 from cnnstudy.workspace.stage import end_with_parent
+from cnnstudy.workspace.terminal import say
 
-# Gives a line of a picture's name, and the classes with their probabilities or the reason why there are none.
+# A function from an image's name, and the likeliest classes with probabilities or why it can't be read, to a line.
 Writer = Callable[[str, dict[str, float] | UnreadableError], str]
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Print what a net says of each picture, in the order of the paths, as text or as a line of JSON.
+    """Print a net's prediction for each image, in the order of the paths, as text or as a line of JSON.
 
     Raises:
-        UserError: a wrong argument, a net that is not there, or no picture that can be read.
+        UserError: an argument is wrong, the net is missing, or no image can be read.
     """
     if arguments.top < 1:
         raise UserError(f"--top: {arguments.top} found; allowed: 1 or more")
-    answered = write(_net(arguments), arguments.paths, arguments.top, as_json if arguments.json else as_text)
-    if not answered:
-        raise UserError(f"{' '.join(map(str, arguments.paths))}: no picture that can be read")
+    predicted = write(_net(arguments), arguments.paths, arguments.top, as_json if arguments.json else as_text)
+    if not predicted:
+        raise UserError(f"{' '.join(map(str, arguments.paths))}: no image that can be read")
 
 
 def write(net: Net, places: Iterable[Path], top: int, line: Writer) -> int:
-    """Print the `top` classes of each picture, or why there are none; returns how many were answered."""
-    found = list(pictures.find(places))
-    answered = 0
-    for (name, _), answer in zip(found, pictures.answers(net, (picture for _, picture in found)), strict=True):
-        said = answer if isinstance(answer, UnreadableError) else likeliest(net.classes, answer, top)
-        answered += not isinstance(said, UnreadableError)
-        print(line(name, said), flush=True)
-    return answered
+    """Print the `top` classes of each image, or why it can't be read; return the number of predictions."""
+    found = list(images.find(places))
+    count = 0
+    for (name, _), prediction in zip(found, images.predictions(net, (decoder for _, decoder in found)), strict=True):
+        if isinstance(prediction, UnreadableError):
+            say(line(name, prediction))
+        else:
+            say(line(name, likeliest(net.classes, prediction, top)))
+            count += 1
+    return count
 
 
 def likeliest(classes: tuple[str, ...], probabilities: np.ndarray, top: int) -> dict[str, float]:
-    """The `top` likeliest classes with their probabilities, the likeliest first."""
+    """Return the `top` likeliest classes with their probabilities, the likeliest first."""
     order = np.argsort(-probabilities, kind="stable")[:top]
     return {classes[i]: round(float(probabilities[i]), 6) for i in order}
 
 
 def as_text(name: str, said: dict[str, float] | UnreadableError) -> str:
-    """`name: happy 0.932, surprise 0.041`."""
+    """Return a line such as `name: happy 0.932, surprise 0.041`."""
     if isinstance(said, UnreadableError):
         return f"{name}: rejected: {said}"
     return f"{name}: {', '.join(f'{label} {probability:.3f}' for label, probability in said.items())}"
 
 
 def as_json(name: str, said: dict[str, float] | UnreadableError) -> str:
-    """`{"path": name, "class": the likeliest, "probabilities": {class: float}}`, or with `rejected`, the reason."""
+    """Return a JSON object with path, class and probabilities, or with path and rejected (the reason)."""
     if isinstance(said, UnreadableError):
         return json.dumps({"path": name, "rejected": str(said)})
     return json.dumps({"path": name, "class": next(iter(said)), "probabilities": said})
@@ -77,29 +80,29 @@ def _net(arguments: argparse.Namespace) -> Net:
             if (value := getattr(arguments, name)) is not None:
                 raise UserError(f"--{name}: {value!r} found; allowed: beside --run only")
         return _champion(arguments.champion, params.compute.threads)
-    its = choice.choose(params, arguments.run, arguments.phase, arguments.seed)
+    chosen = choice.choose(params, arguments.run, arguments.phase, arguments.seed)
     if arguments.litert:
-        if its != choice.choose(params, its.run):
+        if chosen != choice.choose(params, chosen.run):
             raise UserError(
                 f"--litert: {arguments.litert!r} found beside another phase or seed; allowed: the run's own"
             )
-        return _for_phones(params, its.run, arguments.litert)
+        return _exported(params, chosen.run, arguments.litert)
     environment.configure(params.compute.threads)
-    return keras_net(trained.load(params, its.run, its.folder), trained.classes(params, its.run))
+    return keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run))
 
 
-def _for_phones(params: Params, run: str, precision: str) -> Net:
-    """A run's LiteRT file, which needs no TensorFlow."""
-    if run not in params.finetuned:
-        allowed = f"one with a net for phones: {', '.join(params.finetuned)}"
+def _exported(params: Params, run: str, precision: str) -> Net:
+    """Return the net of a run's LiteRT file, which needs no TensorFlow."""
+    if run not in params.exported:
+        allowed = f"an exported one: {', '.join(params.exported) or 'there is none'}"
         raise UserError(f"--litert: the run {run} found; allowed: {allowed}")
-    found = litert.open_net(paths.lite(run, precision))
+    interpreted = litert.open_net(paths.lite(run, precision))
     classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines()
-    return Net(tuple(classes), found.side, found.probabilities)
+    return Net(tuple(classes), interpreted.side, interpreted.probabilities)
 
 
-def _champion(study: StudyName, threads: int) -> Net:
-    """MLflow and TensorFlow take seconds each to be imported, so another process asks MLflow meanwhile."""
+def _champion(study: str, threads: int) -> Net:
+    """Return a study's champion. MLflow and TensorFlow take seconds to import, so another process asks MLflow."""
     context = multiprocessing.get_context("spawn")
     with (
         TemporaryDirectory(prefix="cnnstudy-") as folder,

@@ -9,37 +9,45 @@ from typing import TYPE_CHECKING
 
 import cnnstudy
 from cnnstudy import trained
-from cnnstudy.config.schema import HEADLINE, Params, StudyName
+from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.serving import registered
+from cnnstudy.serving import card, registered
 from cnnstudy.serving.choice import Choice
 from cnnstudy.serving.gate import pass_gate
-from cnnstudy.tracking import facts, keys, record, store, upsert
+from cnnstudy.tracking import build, keys, logged_model, store, upsert, write
 from cnnstudy.training import environment
 from cnnstudy.workspace import files, locked, paths
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.models import ModelSignature
 
 PACKAGE = Path(cnnstudy.__file__).parent
 CHAMPION, PREVIOUS = "champion", "previous"
+MODEL_KEY = f"{keys.OWN}model_key"
 # What the registered code imports, beside what these ask for; of all of it the lock has the versions.
 PACKAGES = ("keras", "mlflow", "numpy", "pandas", "pillow", "tensorflow")
+# Characters that MLflow keeps of a description.
+LONGEST = 5000
 # Seconds that a user waits for one answer of a server, which may have a large file to store.
 PATIENCE = "120"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is registered: a training of a study, its classes, and the tags of its version; `key` says which it is."""
+    """What is registered: a training of a study, its classes, the tags of its version, and its run's identity.
 
-    study: StudyName
+    `key` says which it is.
+    """
+
+    study: str
     choice: Choice
     classes: tuple[str, ...]
     requirements: list[str]
     tags: dict[str, str]
+    its: keys.Identity
 
     @property
     def key(self) -> str:
@@ -56,48 +64,51 @@ def promote(params: Params, choice: Choice) -> str:
         UserError: it does not pass the gate, or MLflow refuses.
     """
     accuracy = pass_gate(params, choice)
-    study = params.runs[choice.run].study
-    run_key = keys.run_key(choice.run, params)
-    figure = f"{HEADLINE[study]}_accuracy"
+    study = params.all_runs[choice.run].study
+    its = keys.identity(choice.run, params)
+    figure = f"{params.studies[study].primary_split}_accuracy"
     tags = {"run": choice.run, "phase": choice.phase, "seed": str(choice.seed), figure: f"{accuracy:.4f}"}
-    tags |= {"run_key": run_key} | _origin(params, choice.run)
-    entry = Entry(study, choice, trained.classes(params, choice.run), _requirements(), tags)
+    tags |= _origin(params, choice.run) | {upsert.KEY: its.key}
+    entry = Entry(study, choice, trained.classes(params, choice.run), _requirements(), tags, its)
     store.configure(PATIENCE)
-    from mlflow.exceptions import MlflowException
-
-    try:
+    with write.user_errors(""):
         version, is_new = _registered(params, entry)
-    except MlflowException as error:
-        raise UserError(f"{record.without_password(store.uri())}: {record.cause(error)}") from None
     said = f"{study} version {version} is the champion{'' if is_new else ' already'}"
-    return f"{said}: {choice}, {HEADLINE[study]} accuracy {accuracy:.3f}"
+    return f"{said}: {choice}, {params.studies[study].primary_split} accuracy {accuracy:.3f}"
 
 
-def fetch_champion(study: StudyName, folder: Path) -> Path:
+def fetch_champion(study: str, folder: Path) -> Path:
     """Bring what `registered.read_net` reads of a study's champion into a folder, and say where it lies.
 
     Raises:
         UserError: there is none, or MLflow refuses.
     """
-    where, allowed = record.without_password(store.uri()), f"what `cnnstudy promote RUN` registers as {study}"
-    if store.is_new():
-        raise UserError(f"{where}: no such store; allowed: {allowed}")
+    remedy = require_store(study)
     store.configure(PATIENCE)
     import mlflow
-    from mlflow.exceptions import MlflowException
 
-    mlflow.set_tracking_uri(store.uri())
-    try:
+    with write.user_errors(remedy):
+        mlflow.set_tracking_uri(store.uri())
         uri = f"models:/{study}@{CHAMPION}/{registered.FOLDER.as_posix()}"
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
-    except MlflowException as error:
-        raise UserError(f"{where}: no {CHAMPION} of {study} ({record.cause(error)}); allowed: {allowed}") from None
+
+
+def require_store(study: str) -> str:
+    """Refuse where there is no store; returns the end of an error about a champion that is not in it.
+
+    Raises:
+        UserError: naming it.
+    """
+    remedy = f"; allowed: what `cnnstudy promote RUN` registers as {study}"
+    if store.is_new():
+        raise UserError(f"{store.shown()}: no such store{remedy}")
+    return remedy
 
 
 def _origin(params: Params, run: str) -> dict[str, str]:
     """Where it comes from: the commit, and what DVC calls the data and the models."""
-    tags = facts.environment_tags()
-    if facts.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)):
+    tags = build.environment_tags()
+    if build.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)):
         tags["git_dirty"] = "true"
     wanted = ("git_commit", "git_branch", "git_dirty", "dvc_experiment")
     return {name: tags[name] for name in wanted if name in tags} | keys.md5_tags(keys.read_lock(), run, params)
@@ -112,37 +123,54 @@ def _registered(params: Params, entry: Entry) -> tuple[str, bool]:
     """The version that holds an entry, made where it is missing, now the champion; and whether it was not before."""
     from mlflow.exceptions import MlflowException
 
-    source = upsert.upsert(
-        facts.run_record(params, entry.choice.run, entry.tags["run_key"], facts.environment_tags()), record.USER_LIMIT
-    )
-    with store.lock(record.USER_LIMIT):
+    record = build.run_record(params, entry.choice.run, entry.its, build.environment_tags())
+    source = upsert.upsert(record, write.USER_LIMIT)
+    with store.lock(write.USER_LIMIT):
         client = store.client()
         try:
-            client.create_registered_model(entry.study, description=f"The nets of the study {entry.study}.")
+            about = (
+                f"The promoted nets of the study {entry.study}; the alias {CHAMPION} is the one to use. {record.about}"
+            )
+            client.create_registered_model(entry.study, description=about)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-    version = _find(client, entry) or _upload(params, entry, client, source.info.run_id, source.info.experiment_id)
+    version = _find(client, entry) or _upload(params, entry, client, source, record)
     return version, _crown(client, entry.study, version)
 
 
 def _find(client: "MlflowClient", entry: Entry) -> str | None:
     found = client.search_model_versions(f"name = '{entry.study}'")
-    return next((str(each.version) for each in found if each.tags.get("model_key") == entry.key), None)
+    return next((str(each.version) for each in found if each.tags.get(MODEL_KEY) == entry.key), None)
 
 
-def _upload(params: Params, entry: Entry, client: "MlflowClient", run_id: str, experiment_id: str) -> str:
+def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", record: build.Record) -> str:
     """A new version; its tags come last with it, so that one that broke off is not taken for it."""
     from mlflow.models import Model
 
-    logged = client.create_logged_model(experiment_id, name=entry.choice.run, source_run_id=run_id, tags=entry.tags)
+    its = run.info
+    settings = record.params | {"phase": entry.choice.phase, "seed": str(entry.choice.seed)}
+    logged = client.create_logged_model(
+        its.experiment_id, name=f"{record.name}-promoted", source_run_id=its.run_id, tags=entry.tags, params=settings
+    )
+    text = card.text(params, entry.choice, entry.classes, record)
     with tempfile.TemporaryDirectory(prefix="cnnstudy-") as name:
-        about = Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id)
-        client.log_model_artifacts(logged.model_id, str(_package(params, entry, about, Path(name))))
+        about = Model(artifact_path=logged.artifact_location, run_id=its.run_id, model_id=logged.model_id)
+        folder = _package(params, entry, about, Path(name))
+        files.write_text(folder / card.NAME, text)
+        client.log_model_artifacts(logged.model_id, str(folder))
+    split = params.studies[entry.study].primary_split
+    logged_model.log_metrics(client, run, logged.model_id, card.numbers(params, entry.choice), record.data_of(split))
     client.finalize_logged_model(logged.model_id, "READY")
-    tags = entry.tags | {"model_key": entry.key}
+    tags = entry.tags | {MODEL_KEY: entry.key}
+    link = f"[Metrics, data set and files](#/experiments/{its.experiment_id}/models/{logged.model_id})\n\n"
     made = client.create_model_version(
-        entry.study, logged.artifact_location, run_id, tags, description=str(entry.choice), model_id=logged.model_id
+        entry.study,
+        logged.artifact_location,
+        its.run_id,
+        tags,
+        description=(link + text)[:LONGEST],
+        model_id=logged.model_id,
     )
     return str(made.version)
 
@@ -173,14 +201,17 @@ def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
 
 
 def _signature(classes: tuple[str, ...]) -> "ModelSignature":
-    """A column of pictures to the likeliest class and the probability of each."""
+    """A column of pictures to the likeliest class and the probability of each, or why there are none."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Object, Property
 
     probabilities = Object([Property(name, DataType.double) for name in classes])
-    outputs = Schema([ColSpec(DataType.string, "class"), ColSpec(probabilities, "probabilities")])
-    return ModelSignature(Schema([ColSpec(DataType.binary, registered.COLUMN)]), outputs)
+    answers = {"class": DataType.string, "probabilities": probabilities, "rejected": DataType.string}
+    outputs = Schema([ColSpec(kind, name, required=False) for name, kind in answers.items()])
+    # A binary column MLflow decodes itself, and refuses all of a request for one that is not base64; one of texts may
+    # have bytes, too.
+    return ModelSignature(Schema([ColSpec(DataType.string, registered.COLUMN)]), outputs)
 
 
 def _example() -> "pd.DataFrame":

@@ -1,78 +1,108 @@
-"""The model that MLflow serves: pictures in, classes with their probabilities out.
+"""The model that MLflow serves: images in, classes with their probabilities out.
 
-What is registered is a Keras file, the names of its classes, and this package, by which MLflow loads it.
+A registered model is a Keras file, the names of the classes, and this package, by which MLflow loads the file.
 """
 
 import base64
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnstudy.data.decode import UnreadableError
-from cnnstudy.serving import net, pictures
+from cnnstudy.serving import images, limits, net
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# In the folder of the registered model, and in there.
+# The folder inside the registered model, and the files inside that folder.
 FOLDER = Path("data/net")
 KERAS, CLASSES = "model.keras", "classes.json"
-# The one column of the input: each a picture's file, as bytes, or in base64 where it comes as JSON.
+# The only input column: an image file per row, as bytes, or in base64 in a JSON request.
 COLUMN = "image"
+# An image in base64 may begin as a data URL, as web pages write it.
+DATA_URL = re.compile(r"data:[^,]{0,100};base64,")
 
 
 class Model:
-    """A net as MLflow calls it."""
+    """A net with the interface that MLflow expects."""
 
-    def __init__(self, its: net.Net) -> None:
-        self.net = its
+    def __init__(self, served: net.Net, limit: limits.Limits) -> None:
+        self.net = served
+        self.limits = limit
 
     def predict(self, table: "pd.DataFrame") -> list[dict[str, Any]]:
-        """For each row {class: the likeliest, probabilities: {class: float}}.
+        """Return for each row {class: the likeliest, probabilities: {class: float}}, or {rejected: the reason}.
 
         Raises:
-            MlflowException: some of it is no picture; MLflow's server answers with status 400 and the reason.
+            MlflowException: no row holds an image, or the request is too large; MLflow's server responds with
+                status 400 or 413 and the reason.
         """
         contents = table[COLUMN].tolist()
-        allowed = "the bytes of a file, or these in base64"
-        refused = [f"picture {i}: no {allowed}" for i, it in enumerate(contents) if not isinstance(it, bytes | str)]
-        found: list[np.ndarray | UnreadableError] = []
-        if not refused:
-            found = list(pictures.answers(self.net, (pictures.in_bytes(_decoded(each)) for each in contents)))
-            refused = [f"picture {i}: {each}" for i, each in enumerate(found) if isinstance(each, UnreadableError)]
-        if refused:
-            from mlflow.exceptions import MlflowException
+        size = sum(len(each) for each in contents if isinstance(each, bytes | bytearray | str))
+        try:
+            self.limits.check(len(contents), size)
+            found = list(images.predictions(self.net, (_decoder(each, self.limits.pixels) for each in contents)))
+        except limits.TooLargeError as reason:
+            raise _refusal(str(reason), 413) from None
+        finally:
+            limits.release_later()
+        if contents and all(isinstance(each, UnreadableError) for each in found):
+            raise _refusal("; ".join(f"image {i}: {each}" for i, each in enumerate(found)), 400)
+        return [self._row(each) for each in found]
 
-            raise MlflowException.invalid_parameter_value("; ".join(refused))
-        return [
-            {
-                "class": self.net.classes[each.argmax()],
-                "probabilities": dict(zip(self.net.classes, each.tolist(), strict=True)),
-            }
-            for each in found
-            if not isinstance(each, UnreadableError)
-        ]
+    def _row(self, prediction: images.Prediction) -> dict[str, Any]:
+        if isinstance(prediction, UnreadableError):
+            return {"rejected": str(prediction)}
+        probabilities = dict(zip(self.net.classes, prediction.tolist(), strict=True))
+        return {"class": self.net.classes[prediction.argmax()], "probabilities": probabilities}
 
 
-def _decoded(content: bytes | str) -> bytes:
-    """A picture's file: MLflow decodes base64 in `dataframe_split` and `dataframe_records`, not in `inputs`."""
-    whole = content.encode() if isinstance(content, str) else content
+def _refusal(reason: str, status: int) -> Exception:
+    """Return an exception to which MLflow's server responds with a status and a reason."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+    class RefusedError(MlflowException):
+        def get_http_status_code(self) -> int:
+            return status
+
+    return RefusedError(reason, INVALID_PARAMETER_VALUE)
+
+
+def _decoder(sent: object, most: int) -> images.Decoder:
+    """Return the decoder of an image as sent in a request, of at most `most` pixels."""
+
+    def pixels(size: int) -> "np.ndarray":
+        return images.in_bytes(_content(sent), most)(size)
+
+    return pixels
+
+
+def _content(sent: object) -> bytes:
+    """Return the content of an image file that was sent as bytes or in base64."""
+    if isinstance(sent, bytes | bytearray):
+        return bytes(sent)
+    if not isinstance(sent, str):
+        raise UnreadableError("neither the bytes of a file nor these in base64")
     try:
-        return base64.b64decode(whole.translate(None, b" \t\r\n"), validate=True)
-    except ValueError:  # a picture's file, which has bytes that base64 has not
-        return whole
+        start = found.end() if (found := DATA_URL.match(sent)) else 0
+        return base64.b64decode(sent[start:].encode("ascii").translate(None, b" \t\r\n"), validate=True)
+    except ValueError:
+        raise UnreadableError("not base64") from None
 
 
 def read_net(folder: Path) -> net.Net:
-    """The net in a folder with `KERAS` and `CLASSES`."""
+    """Read the net in a folder that holds the files `KERAS` and `CLASSES`."""
     return net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
 
 
 def _load_pyfunc(path: str) -> Model:
-    """What MLflow calls to load the model."""
+    """Load the model; MLflow calls this function by its name."""
     from cnnstudy.training import environment
 
+    limits.keep_memory_in_one_place()
     environment.configure(os.cpu_count() or 1)
-    return Model(read_net(Path(path)))
+    return Model(read_net(Path(path)), limits.read_limits(os.environ))

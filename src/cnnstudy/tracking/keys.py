@@ -1,9 +1,10 @@
-"""The name that a run has in every record: what its models hash to."""
+"""Which record a run has: a key of what it is trained from, and the md5 of what it was trained to."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +12,70 @@ from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, files, paths, recovery
 
-STAGES = {"base": "train", "tuned": "finetune"}
+
+def training_stage(params: Params, run: str, phase: str) -> str:
+    """Return the stage that trains a phase of a run."""
+    return params.stage({"base": "train", "tuned": "finetune"}[phase], run)
 
 
-def run_key(run: str, params: Params) -> str:
-    """A run's key from the files in models/<run>: 32 hexadecimal digits."""
-    return _key(run, [directory_md5(paths.phase(run, phase)) for phase in params.phases(run)])
+# What tags begin with that are of no use to a person who looks for a run.
+OWN = "cnnstudy."
 
 
-def lock_key(lock: dict[str, Any], run: str, params: Params) -> str | None:
-    """The same from dvc.lock's content, or None where it does not hold every phase."""
-    md5s = [locked(lock, f"{STAGES[phase]}@{run}", paths.phase(run, phase)) for phase in params.phases(run)]
-    return _key(run, [md5 for md5 in md5s if md5]) if all(md5s) else None
+@dataclass(frozen=True)
+class Identity:
+    """Which record a run has: its key, known before it is trained, and the md5s of its models by phase, after."""
+
+    key: str
+    models: dict[str, str]
+
+    @property
+    def model(self) -> str:
+        """One md5 of all phases' models: where it differs under one key, other hardware has trained the run."""
+        return text_md5(json.dumps(self.models, sort_keys=True))
+
+
+def planned_key(run: str, params: Params) -> str:
+    """The key of a run that is about to be trained, from what its stages depend on in the working directory.
+
+    Raises:
+        UserError: DVC can't read dvc.yaml.
+    """
+    return _key(run, dvc.lock_entries([training_stage(params, run, phase) for phase in params.phases(run)]))
+
+
+def identity(run: str, params: Params) -> Identity:
+    """The identity of the models that are in the working directory.
+
+    Its key is from dvc.lock where that holds these models, and else from what the stages depend on now.
+
+    Raises:
+        UserError: DVC can't read dvc.yaml.
+    """
+    models = {phase: directory_md5(paths.phase(run, phase)) for phase in params.phases(run)}
+    known = lock_identity(read_lock(), run, params)
+    return known if known and known.models == models else Identity(planned_key(run, params), models)
+
+
+def lock_identity(lock: dict[str, Any], run: str, params: Params) -> Identity | None:
+    """The identity of a run in dvc.lock's content, or None where that does not hold every phase."""
+    stages = {phase: training_stage(params, run, phase) for phase in params.phases(run)}
+    models = {phase: locked(lock, stage, paths.phase(run, phase)) for phase, stage in stages.items()}
+    whole = {phase: md5 for phase, md5 in models.items() if md5}
+    if whole != models:
+        return None
+    return Identity(_key(run, [lock["stages"][stage] for stage in stages.values()]), whole)
 
 
 def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
     """What DVC calls a run's images, its splits and the model of each phase, as far as dvc.lock's content has them."""
-    study = params.runs[run].study
+    study = params.all_runs[run].study
     found = {
-        "data_md5": locked(lock, f"ingest@{study}", paths.images(study)),
-        "splits_md5": locked(lock, f"split@{study}", paths.splits(study)),
+        f"{OWN}data_md5": locked(lock, f"ingest@{study}", paths.images(study)),
+        f"{OWN}splits_md5": locked(lock, f"split@{study}", paths.splits(study)),
     }
     for phase in params.phases(run):
-        found[f"model_md5.{phase}"] = locked(lock, f"{STAGES[phase]}@{run}", paths.phase(run, phase))
+        found[f"{OWN}model_md5.{phase}"] = locked(lock, training_stage(params, run, phase), paths.phase(run, phase))
     return {name: md5 for name, md5 in found.items() if md5}
 
 
@@ -60,7 +102,7 @@ def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: t
 
     In a line that says so. Stages that dvc.lock does not have say nothing.
     """
-    now = files.flat(params.model_dump())
+    now = files.flat(params.model_dump(exclude_unset=True))  # as params.yaml, and so dvc.lock, has it
     for stage in stages:
         its = lock.get("stages", {}).get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})
         then = files.flat(its)
@@ -75,9 +117,9 @@ def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: t
 
 def stages_of(params: Params, run: str) -> list[str]:
     """The stages that a run's numbers come from."""
-    study = params.runs[run].study
-    trainings = [f"{STAGES[phase]}@{run}" for phase in params.phases(run)]
-    return [f"ingest@{study}", f"split@{study}", f"augment@{study}", *trainings, f"evaluate@{run}"]
+    study = params.all_runs[run].study
+    trainings = [training_stage(params, run, phase) for phase in params.phases(run)]
+    return [f"ingest@{study}", f"split@{study}", f"augment@{study}", *trainings, params.stage("evaluate", run)]
 
 
 def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:
@@ -100,5 +142,18 @@ def text_md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _key(run: str, md5s: list[str]) -> str:
-    return text_md5(json.dumps([run, *md5s]))
+def _key(run: str, entries: list[dict[str, Any]]) -> str:
+    """The md5 of what a run's training stages depend on, as dvc.lock has it: parameters, code and data, by their md5s.
+
+    That is what DVC itself decides by whether to train anew, it is in dvc.lock of every commit, and no TensorFlow is
+    needed for it. Left out is what one phase hands to the next: it is not known before the training, and follows from
+    the rest and the hardware.
+    """
+    own = paths.model(run)
+
+    def used(entry: dict[str, Any]) -> dict[str, Any]:
+        deps = {each["path"]: each.get("md5") for each in entry.get("deps", [])}
+        known = {path: md5 for path, md5 in deps.items() if not Path(path).is_relative_to(own)}
+        return {"deps": known, "params": entry.get("params", {})}
+
+    return text_md5(json.dumps([run, [used(entry) for entry in entries]], sort_keys=True))

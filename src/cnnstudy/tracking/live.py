@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock, Timer
 from typing import IO, Any
 
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
+from cnnstudy.tracking import times
+from cnnstudy.workspace.terminal import say
 
 Row = dict[str, float]
 # A seed, and its training's latest epoch.
@@ -33,27 +36,39 @@ class Writer:
     What the process can't take yet waits for the next epoch. The record is completed when the run is evaluated.
     """
 
-    def __init__(self, params: Params, run: str, phase: str) -> None:
-        self.command = [sys.executable, "-m", "cnnstudy.tracking.live", run, phase]
+    def __init__(self, params: Params, run: str, phase: str, start: float) -> None:
+        self.command = [sys.executable, "-m", "cnnstudy.tracking.live", run, phase, repr(start)]
         self.start = time.monotonic() + params.tracking.live_after
         self.rows: list[tuple[int, Row]] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.unsent = b""
+        self.lock = Lock()
+        # An epoch may last long: what is there is shown in its midst.
+        self.timer = Timer(params.tracking.live_after, self._pass_on)
+        self.timer.daemon = True
+        self.timer.start()
 
     def __call__(self, seed: int, row: Row) -> None:
         """Take an epoch."""
-        self.rows.append((seed, row))
-        if self.process is None and time.monotonic() >= self.start:
-            library = {"PYTHONPATH": str(Path(__file__).parents[2])}  # the one beside this file
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=os.environ | library)
-            assert self.process.stdin
-            os.set_blocking(self.process.stdin.fileno(), False)
-        if self.process:
+        self._pass_on((seed, row), is_due=time.monotonic() >= self.start)
+
+    def _pass_on(self, *rows: tuple[int, Row], is_due: bool = True) -> None:
+        with self.lock:
+            self.rows += rows
+            if not is_due:
+                return
+            if self.process is None:
+                library = {"PYTHONPATH": str(Path(__file__).parents[2])}  # the one beside this file
+                self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=os.environ | library)
+                assert self.process.stdin
+                os.set_blocking(self.process.stdin.fileno(), False)
             self._send(self.rows)
             self.rows = []
 
     def close(self, is_whole: bool) -> None:
         """Wait, not for long, until everything is written; `is_whole` says whether the training has ended well."""
+        self.timer.cancel()
+        self.timer.join()
         if self.process is None:
             return
         if is_whole:
@@ -87,36 +102,41 @@ class Writer:
 
 @contextmanager
 def reporting(params: Params, run: str, phase: str) -> Iterator[Report]:
-    """What a training calls at the end of every epoch."""
-    writer = Writer(params, run, phase)
-    is_whole = False
-    try:
-        yield writer
-        is_whole = True
-    finally:
-        writer.close(is_whole)
+    """What a training calls at the end of every epoch; its times are kept."""
+    with times.measured(run, phase) as start:
+        writer, is_whole = Writer(params, run, phase, start), False
+        try:
+            yield writer
+            is_whole = True
+        finally:
+            writer.close(is_whole)
 
 
 class Logger:
-    """Logs epochs into a live run; a store that fails is asked again with the next epoch, and costs one warning."""
+    """Logs epochs into a live run; a store that fails is asked again with the next epoch, and costs one warning.
 
-    def __init__(self, params: Params, run: str, phase: str) -> None:
-        self.params, self.run, self.phase = params, run, phase
+    Of several seeds each has a run of its own below it.
+    """
+
+    def __init__(self, params: Params, run: str, phase: str, start: float) -> None:
+        self.params, self.run, self.phase, self.start = params, run, phase, start
         self.opened: tuple[Any, Any, Any] | None = None
-        self.waiting: list[tuple[str, float, int]] = []
+        self.below: dict[int, Any] = {}
+        self.waiting: dict[int, list[tuple[str, float, int]]] = {}
         self.has_warned = False
 
     def log(self, rows: list[tuple[int, Row]]) -> None:
         """Log epochs, and those that could not be logged before."""
-        from cnnstudy.tracking import facts, upsert
+        from cnnstudy.tracking import build, upsert
 
         for seed, row in rows:
-            self.waiting += facts.epoch_points(facts.seed_section(self.params, self.phase, seed), row)
+            self.waiting.setdefault(seed, []).extend(build.epoch_points(self.phase, row))
 
         def attempt() -> None:
-            client, run, _ = self.opened = self.opened or self._open()
-            upsert.log_points(client, run, self.waiting, int(time.time() * NOW))
-            self.waiting = []
+            client, _, _ = self.opened = self.opened or self._open()
+            for seed in list(self.waiting):
+                upsert.log_points(client, self._run_of(seed), self.waiting[seed], int(time.time() * NOW))
+                del self.waiting[seed]
 
         self._try(attempt)
 
@@ -127,46 +147,65 @@ class Logger:
             if self.opened:
                 client, run, monitor = self.opened
                 monitor.finish()
-                client.set_terminated(run.info.run_id, status)
+                for each in (*self.below.values(), run):
+                    client.set_terminated(each.info.run_id, status)
 
         self.log([])
         self._try(attempt)
 
     def _open(self) -> tuple[Any, Any, Any]:
-        from cnnstudy.tracking import facts, record, store, upsert
+        from cnnstudy.tracking import build, keys, store, upsert, write
 
         store.configure()
         import mlflow
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        known = [*self.waiting]
-        if self.phase != "base":
-            known += facts.curves(self.params, self.run, "base")
-        training, wait = facts.training_record(self.params, self.run), record.NEW_STORE * record.LIMIT
-        client, run = upsert.open_live(training, known, wait)
+        key = keys.planned_key(self.run, self.params)
+        self.record = build.training_record(self.params, self.run, key, build.environment_tags())
+        known = self._known(self.params.seeds[0]) if len(self.params.seeds) == 1 else []
+        client, run = upsert.open_live(self.record, known, self.start, write.NEW_STORE * write.LIMIT)
         mlflow.set_tracking_uri(store.uri())
         monitor = SystemMetricsMonitor(run.info.run_id, SAMPLING, resume_logging=True)
         monitor.start()
         return client, run, monitor
 
+    def _run_of(self, seed: int) -> Any:
+        """The run that a seed's epochs are logged in."""
+        from cnnstudy.tracking import build, upsert, write
+
+        assert self.opened
+        if len(self.params.seeds) == 1:
+            return self.opened[1]
+        if seed not in self.below:
+            own = build.seed_record(self.params, self.record, seed)
+            self.below[seed] = upsert.open_live(own, self._known(seed), time.time(), write.LIMIT)[1]
+        return self.below[seed]
+
+    def _known(self, seed: int) -> list[tuple[str, float, int]]:
+        """What a seed's training has given so far, its phase before included."""
+        from cnnstudy.tracking import build
+
+        before = build.curves(self.run, "base", (seed,)) if self.phase != "base" else []
+        return before + self.waiting.get(seed, [])
+
     def _try(self, attempt: Callable[[], None]) -> None:
-        from cnnstudy.tracking import record
+        from cnnstudy.tracking import write
 
         try:
             attempt()
         except Exception as error:  # whatever the store raises: the training goes on
             if not self.has_warned:
-                print(f"warning: {self.run}: not shown live in MLflow ({record.cause(error)})", file=sys.stderr)
+                say(f"warning: {self.run}: not shown live in MLflow ({write.cause(error)})", sys.stderr)
             self.has_warned = True
 
 
-def main(run: str, phase: str, lines: IO[bytes]) -> None:
+def main(run: str, phase: str, start: float, lines: IO[bytes]) -> None:
     """Log what a training sends, a line of JSON an epoch and `null` at its end; lines that stop say that it died."""
     # What ends the training ends its lines, and then this.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(10)
-    logger = Logger(read_params(), run, phase)
+    logger = Logger(read_params(), run, phase, start)
     status = "KILLED"
     for line in lines:
         message = json.loads(line)
@@ -179,4 +218,4 @@ def main(run: str, phase: str, lines: IO[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.stdin.buffer)
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.stdin.buffer)

@@ -6,17 +6,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.tracking import facts
-from cnnstudy.tracking.record import Source, Tally, cause, close_abandoned, record_all, records
+from cnnstudy.tracking import build
+from cnnstudy.tracking.write import Source, Tally, cause, record_all, records, tidy_up
 from cnnstudy.workspace import dvc, paths
+from cnnstudy.workspace.terminal import say
 
 # Of a run's models: the history of each training, and what it took from its machine.
 OF_MODELS = ("history.csv", paths.FACTS.name)
+# Of a study's data.
+OF_DATA = ("samples.csv", "splits.csv")
 
 
 @dataclass(frozen=True)
@@ -59,62 +62,62 @@ def _named_root() -> Iterator[None]:
 
 def _record_in_order(params: Params) -> tuple[int, int]:
     tally = Tally()
-    own = records(params, Source(facts.environment_tags(), has_models=True))
-    is_whole = len(own) == len(params.runs) + len(params.ablations) + 1
+    own = records(params, Source(build.environment_tags(), has_models=True))
+    is_whole = len(own) == len(params.all_runs) + len(params.ablations) + 1
     head = _head()
     # An unchanged workspace that has everything is HEAD, and quicker to read.
     is_head = is_whole and head is not None and not _changed()
-    places = {record.key: record.where if is_head else {} for record in own if record}
+    places = {record.identity: record.where if is_head else {} for record in own if record}
     for revision in ([head] if head and not is_head else []) + _experiments():
         if not tally.has_failed:
             _record_revision(revision, tally, places)
-    record_all((record and replace(record, where=places[record.key] or record.where) for record in own), tally)
+    record_all((record and replace(record, where=places[record.identity] or record.where) for record in own), tally)
     if not tally.has_failed:
-        close_abandoned()
+        tidy_up()
     return tally.stored, tally.total
 
 
 def _head() -> Revision | None:
-    commit = facts.git("rev-parse", "HEAD")
+    commit = build.git("rev-parse", "HEAD")
     return Revision(commit, "") if commit else None
 
 
 def _changed() -> bool:
     """Whether the workspace has other parameters or other outputs than HEAD."""
-    return bool(facts.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)))
+    return bool(build.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)))
 
 
 def _experiments() -> list[Revision]:
     """The experiments on HEAD, the oldest first."""
-    if not facts.git("for-each-ref", "refs/exps"):
+    if not build.git("for-each-ref", "refs/exps"):
         return []
     found = [Revision(commit, name) for commit, name in dvc.experiments()]
     return sorted(
-        found, key=lambda each: (facts.git("show", "--no-patch", "--format=%ct", each.commit), each.experiment)
+        found, key=lambda each: (build.git("show", "--no-patch", "--format=%ct", each.commit), each.experiment)
     )
 
 
-def _record_revision(revision: Revision, tally: Tally, places: dict[str, dict[str, str]]) -> None:
+def _record_revision(revision: Revision, tally: Tally, places: dict[tuple[str, str], dict[str, str]]) -> None:
     """Record what a revision has and the workspace, whose keys are in `places`, has not; of the rest fill in the place.
 
     Nothing, with a warning, of one that can't be read or fetched.
     """
-    branch = "" if revision.experiment else facts.git("branch", "--show-current")
+    branch = "" if revision.experiment else build.git("branch", "--show-current")
     try:
         with (
             dvc.user_errors("DVC", "a revision whose files are in the cache or in a remote"),
             _checked_out(revision) as folder,
             chdir(folder),
         ):
-            where = facts.place_tags(revision.commit, branch, revision.experiment)
+            where = build.place_tags(revision.commit, branch, revision.experiment)
             found = records(read_params(), Source(where, has_models=False))
             for record in found:
-                if record and record.key in places:
-                    places[record.key] = places[record.key] or where
-            record_all((each for each in found if each is None or each.key not in places), tally)
+                if record and record.identity in places:
+                    places[record.identity] = places[record.identity] or where
+            record_all((each for each in found if each is None or each.identity not in places), tally)
     # Of another version of this program; or its files are in a remote that doesn't answer.
     except (UserError, OSError) as error:
-        print(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({cause(error)})", file=sys.stderr)
+        say(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({cause(error)})", sys.stderr)
 
 
 @contextmanager
@@ -132,7 +135,8 @@ def _checked_out(revision: Revision) -> Iterator[Path]:
 
 def _wanted(fs: "dvc.DVCFileSystem") -> list[str]:
     alone = [paths.PARAMS, paths.LOCK, paths.ENVIRONMENT, paths.REPORT]
-    alone += [path(study) for study in ("faces", "xray") for path in (paths.samples, paths.splits)]
     found = [path for folder in ("metrics", "plots/runs", "plots/ablations") for path in dvc.files_below(fs, folder)]
+    found += [path for path in dvc.files_below(fs, "data") if PurePath(path).name in OF_DATA]
+    found += dvc.files_below(fs, str(paths.REFERENCE))
     found += [path for path in dvc.files_below(fs, "models") if path.endswith(OF_MODELS)]
     return [path.as_posix() for path in alone if fs.exists(path.as_posix())] + found

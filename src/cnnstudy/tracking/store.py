@@ -7,17 +7,21 @@ from urllib.parse import unquote
 
 from filelock import FileLock
 
+from cnnstudy.tracking import address
 from cnnstudy.workspace import paths
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+# The description of the experiment that MLflow makes with a store.
+DEFAULT = "Made by MLflow itself, for runs that name no experiment; cnnstudy records nothing here."
 # A training must not wait for its record: one retry, no chatter. What is set already stands.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     # Eight processes of a server for jobs on language models, which nobody starts here.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -34,6 +38,11 @@ def uri() -> str:
         return given
     name, query = _parts(given)
     return _sqlite_uri(paths.root() / name) + query
+
+
+def shown() -> str:
+    """The store's address without what is secret in it."""
+    return address.shown(uri())
 
 
 def is_server() -> bool:
@@ -71,7 +80,7 @@ def client() -> "MlflowClient":
         # MLflow can't complete tables that a killed process left half made, so they are made under another name.
         new = database.with_name(f"{database.name}.new")
         new.unlink(missing_ok=True)
-        MlflowClient(_sqlite_uri(new))
+        MlflowClient(_sqlite_uri(new)).set_experiment_tag("0", "mlflow.note.content", DEFAULT)
         new.replace(database)
     return MlflowClient(uri(), registry_uri=uri())
 
@@ -96,7 +105,7 @@ def _database() -> Path | None:
     return Path(_parts(uri())[0]) if uri().startswith(SQLITE) else None
 
 
-def _parts(address: str) -> tuple[str, str]:
+def _parts(given: str) -> tuple[str, str]:
     """The path in an SQLite database's address, and its query with the question mark, '' for none."""
-    path, mark, query = address.removeprefix(SQLITE).partition("?")
+    path, mark, query = given.removeprefix(SQLITE).partition("?")
     return unquote(path), mark + query

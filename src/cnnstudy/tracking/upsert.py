@@ -1,13 +1,15 @@
-"""One MLflow run for each key: find it, or take the one that was logged live, or make it; and complete it."""
+"""One MLflow run for each key and model: find it or make it, and complete it."""
 
 import platform
 import time
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import psutil
 
-from cnnstudy.tracking import facts, keys, store
+from cnnstudy.tracking import build, logged_model, store, times, views
+from cnnstudy.tracking.keys import OWN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -15,40 +17,56 @@ if TYPE_CHECKING:
 
 # MLflow takes at most 1000 metrics, parameters and tags in one call.
 BATCH = 800
-# The tag that holds a run's description, in Markdown.
+# The tag that holds a description, in Markdown.
 NOTE = "mlflow.note.content"
+# Tags: which run it is, the md5 of its models, the process that writes it while it is trained, and what it is whole of.
+KEY, MODEL, LIVE, RECORD = (f"{OWN}{name}" for name in ("key", "model", "live", "record"))
+# The md5 of a description that no user has changed.
+OURS = f"{OWN}note"
+# The tag that says whether start and end of a run are those of its training.
+TIMING = "timing"
+UNKNOWN = "unknown: start and end are those of the recording"
+# The tag of a run's key in an earlier version of this program.
+EARLIER = "run_key"
 Series = list[tuple[str, float, int]]
 
 
-def upsert(record: facts.Record, wait: float) -> "Run":
-    """Find or make the run with the record's key, and complete it unless the tag `record` says that it is whole.
+def upsert(record: build.Record, wait: float) -> "Run":
+    """Find or make the run with the record's key and model, and complete it unless its tag says that it is whole.
 
     `wait` is how long to wait for the lock, in seconds.
     """
     with store.lock(wait):
         client = store.client()
         experiment = store.experiment_id(client, record.experiment or record.study)
-        run = _adopted(client, experiment, record, _find(client, experiment, record.key))
-        run = run or _first(client, _create(client, experiment, record, {"run_key": record.key}))
+        run = _find(client, experiment, record) or _create(client, experiment, record)
+        if store.is_server():  # whose other users know no lock
+            run = _find(client, experiment, record) or run
+        views.plant(client, experiment, record)
     digest = record.digest
-    if run.data.tags.get("record") != digest:
-        _fill(client, run, record, digest)
+    if run.data.tags.get(RECORD) != digest:
+        _fill(client, run, record)
+        for child in record.children:
+            upsert(child, wait)
+        client.set_tag(run.info.run_id, RECORD, digest)  # a run without it is not whole
     return run
 
 
-def open_live(record: facts.Record, known: Series, wait: float) -> tuple["MlflowClient", "Run"]:
-    """A run to log a training in while it goes on: the one that it was logged in before it was stopped, or a new one.
+def open_live(record: build.Record, known: Series, start: float, wait: float) -> tuple["MlflowClient", "Run"]:
+    """The run with a record's key that has no model yet, to log a training in while it goes on.
 
-    It has no key yet; its tag `live` says which process writes it. `known` is what the training has given so far.
+    Its tag `LIVE` says which process writes it. `known` is what the training has given so far, `start` when it began.
     """
+    record = replace(record, series=known)
     with store.lock(wait):
         client = store.client()
         experiment = store.experiment_id(client, record.study)
-        same = (run for run in _live(client, experiment, record) if _continues(client, run, record, known))
-        run = next(same, None) or _create(client, experiment, record, {})
-        client.set_tag(run.info.run_id, "live", _process_name(psutil.Process()))
+        run = _find(client, experiment, record) or _create(client, experiment, record, start)
+        client.set_tag(run.info.run_id, LIVE, _process_name(psutil.Process()))
         client.update_run(run.info.run_id, "RUNNING")
+        views.plant(client, experiment, record)
     client.log_batch(run.info.run_id, params=_missing_params(run, record))
+    _log_inputs(client, run, record)
     return client, run
 
 
@@ -57,9 +75,32 @@ def end_abandoned() -> None:
     with store.lock(10):
         client = store.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        for run in client.search_runs(experiments, "attributes.status = 'RUNNING' and tags.live != ''"):
+        for run in client.search_runs(experiments, f"attributes.status = 'RUNNING' and tags.`{LIVE}` != ''"):
             if _is_over(run):
                 client.set_terminated(run.info.run_id, "KILLED")
+
+
+def retire_earlier() -> list[str]:
+    """Delete, restorably, what an earlier version recorded and this one has recorded anew; name the rest."""
+    with store.lock(10):
+        client = store.client()
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(experiments, f"tags.{EARLIER} != ''")
+        kept = [run for run in found if run.data.tags.get("kind") != "parent" and not _is_recorded(client, run)]
+        # What others lay under stays while they do.
+        for run in found:
+            if run not in kept and (not kept or run.data.tags.get("kind") != "parent"):
+                client.delete_run(run.info.run_id)
+    return sorted({run.info.run_name for run in kept})
+
+
+def _is_recorded(client: "MlflowClient", run: "Run") -> bool:
+    """Whether what an earlier version recorded is recorded anew: the same models, or the same ablation or page."""
+    held = run.data.tags
+    wanted = {name: md5 for name, md5 in held.items() if name.startswith("model_md5.")}
+    wanted = {f"{OWN}{name}": md5 for name, md5 in wanted.items()} or {KEY: held[EARLIER]}
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
+    return bool(client.search_runs([run.info.experiment_id], query, max_results=1))
 
 
 def log_points(client: "MlflowClient", run: "Run", points: Series, moment: int) -> None:
@@ -76,44 +117,59 @@ def _log(client: "MlflowClient", run: "Run", metrics: list["Metric"]) -> None:
         client.log_batch(run.info.run_id, metrics[start : start + BATCH])
 
 
-def _find(client: "MlflowClient", experiment: str, key: str) -> "Run | None":
-    return next(iter(client.search_runs([experiment], f"tags.run_key = '{key}'", max_results=1)), None)
+def _find(client: "MlflowClient", experiment: str, record: build.Record) -> "Run | None":
+    """The oldest run with a record's key and model, or else the one that the training was shown live in, which gets it.
+
+    Others of that model, which a server's users may make at once, and other live runs of this machine that have ended
+    say nothing more, and go.
+    """
+    found = _with_key(client, experiment, record.key)
+    live = [run for run in found if LIVE in run.data.tags and _may_continue(client, run, record)]
+    if not record.model and live:
+        return live[0]
+    same = [run for run in found if _is_of(run, record.model)]
+    if live and not same:
+        its = live.pop(0).info.run_id
+        client.set_tag(its, MODEL, record.model)
+        client.delete_tag(its, LIVE)
+        same = [run for run in _with_key(client, experiment, record.key) if _is_of(run, record.model)]
+    for run in (*live, *same[1:]):
+        client.delete_run(run.info.run_id)
+    return next(iter(same), None)
 
 
-def _live(client: "MlflowClient", experiment: str, record: facts.Record) -> list["Run"]:
-    """What was logged live of trainings like the record's, which have ended or been stopped."""
-    if "run" not in record.tags:
-        return []
-    runs = client.search_runs([experiment], f"tags.run = '{record.tags['run']}' and tags.live != ''")
-    return [run for run in runs if _is_over(run) and run.data.params.items() <= record.params.items()]
+def _is_of(run: "Run", model: str) -> bool:
+    return LIVE not in run.data.tags and run.data.tags.get(MODEL, "") == model
+
+
+def _with_key(client: "MlflowClient", experiment: str, key: str) -> list["Run"]:
+    """The oldest first."""
+    found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'")
+    return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def _may_continue(client: "MlflowClient", run: "Run", record: build.Record) -> bool:
+    """Whether a live run is of a training here that has ended or was killed, and holds no other value than a record."""
+    if run.data.tags[LIVE].rpartition(" ")[0] != platform.node() or not _is_over(run):
+        return False
+    values = {(name, step): value for name, value, step in record.series}
+    held = _points(client, run, {name for name, _, _ in record.series} & set(run.data.metrics))
+    return all(values.get((name, step), value) == value for name, value, step in held)
 
 
 def _is_over(run: "Run") -> bool:
     """Whether nobody writes a live run any more; of other machines only the run itself can tell."""
     if run.info.status != "RUNNING":
         return True
-    host, _, name = run.data.tags["live"].rpartition(" ")
+    host, _, name = run.data.tags[LIVE].rpartition(" ")
     if host != platform.node():
         return False
     pid = int(name.split("@")[0])
-    return not (psutil.pid_exists(pid) and _process_name(psutil.Process(pid)) == run.data.tags["live"])
+    return not (psutil.pid_exists(pid) and _process_name(psutil.Process(pid)) == run.data.tags[LIVE])
 
 
 def _process_name(process: psutil.Process) -> str:
     return f"{platform.node()} {process.pid}@{process.create_time():.2f}"
-
-
-def _continues(client: "MlflowClient", run: "Run", record: facts.Record, known: Series) -> bool:
-    """Whether a live run is of the record's code, and holds nothing else where something is known."""
-    if run.data.tags.get("git_commit") != record.where.get("git_commit"):
-        return False
-    values = {(name, step): value for name, value, step in known}
-    return all(values.get((name, step), value) == value for name, value, step in _epochs(client, run))
-
-
-def _epochs(client: "MlflowClient", run: "Run") -> Series:
-    """What a live run holds of epochs; the rest are system metrics."""
-    return _points(client, run, {name for name in run.data.metrics if "/epoch/" in name})
 
 
 def _points(client: "MlflowClient", run: "Run", names: set[str]) -> Series:
@@ -121,107 +177,118 @@ def _points(client: "MlflowClient", run: "Run", names: set[str]) -> Series:
     return [(point.key, point.value, point.step) for history in histories for point in history]
 
 
-def _adopted(client: "MlflowClient", experiment: str, record: facts.Record, found: "Run | None") -> "Run | None":
-    """`found`, or else the longest live run that holds nothing but the record's values, which gets its key.
-
-    Other live runs of the same values say nothing more, and go.
-    """
-    expected = set(record.series)
-    live = {run.info.run_id: _epochs(client, run) for run in _live(client, experiment, record)}
-    same = sorted((run for run, points in live.items() if set(points) <= expected), key=lambda run: len(live[run]))
-    if same and found is None:
-        adopted = same.pop()
-        client.set_tag(adopted, "run_key", record.key)
-        client.delete_tag(adopted, "live")
-        found = client.get_run(adopted)
-    for run in same:
-        client.delete_run(run)
-    return found
-
-
-def _create(client: "MlflowClient", experiment: str, record: facts.Record, more: dict[str, str]) -> "Run":
-    """A run under its parent, with all its tags; both keep the place where they were first made."""
-    tags = {**record.tags, **record.where, **more}
-    if record.parent is None:
-        parent = _branch(client, experiment, record)
-    else:
-        parent = _find(client, experiment, record.parent) if record.parent else None
-    if parent:
-        tags |= {"parent": str(parent.info.run_name), "mlflow.parentRunId": parent.info.run_id}
-    return client.create_run(experiment, tags=tags, run_name=record.name)
+def _create(client: "MlflowClient", experiment: str, record: build.Record, start: float | None = None) -> "Run":
+    """A run with all its tags, which began at `start`, or now; it keeps its name and the place where it was made."""
+    tags = {**record.tags, **record.where, KEY: record.key, "mlflow.source.type": "LOCAL"}
+    tags["mlflow.user"] = (record.times.user if record.times else "") or times.user() or "unknown"
+    if record.script:
+        tags["mlflow.source.name"] = record.script
+    if record.model:
+        tags[MODEL] = record.model
+    if record.parent:
+        own = _process_name(psutil.Process())
+        above = _with_key(client, experiment, record.parent)
+        its = (run for run in above if run.data.tags.get(LIVE) == own or _is_of(run, record.model))
+        tags["mlflow.parentRunId"] = next(its).info.run_id
+    start = record.times.start if record.times else start or time.time()
+    ordered = dict(sorted(tags.items(), key=lambda each: each[0].startswith(OWN)))  # as they are shown
+    return client.create_run(experiment, int(start * 1000), ordered, _name(client, experiment, record))
 
 
-def _first(client: "MlflowClient", made: "Run") -> "Run":
-    """The oldest run with the key of one just made, which goes if it is not that: a server's others know no lock."""
-    if not store.is_server():
-        return made
-    found = client.search_runs([made.info.experiment_id], f"tags.run_key = '{made.data.tags['run_key']}'")
-    first = min(found, key=lambda run: (run.info.start_time, run.info.run_id))
-    if first.info.run_id != made.info.run_id:
-        client.delete_run(made.info.run_id)
-    return first
+def _name(client: "MlflowClient", experiment: str, record: build.Record) -> str:
+    """The record's name, and where another run has that, what is different from the oldest of these."""
+    names = {name: record.tags[name] for name in ("kind", "run", "ablation") if name in record.tags}
+    if record.parent or not names:
+        return record.name
+    query = " and ".join([f"tags.`{KEY}` != ''", *(f"tags.{name} = '{value}'" for name, value in names.items())])
+    found = client.search_runs([experiment], query, order_by=["attributes.start_time ASC"])
+    if not found:
+        return record.name
+    name = ", ".join([record.name, *_differences(found[0], record)])
+    return f"{name} ({record.key[:6]})" if name in {run.info.run_name for run in found} else name
 
 
-def _branch(client: "MlflowClient", experiment: str, record: facts.Record) -> "Run":
-    """The run that those of a branch, or of an experiment of DVC, lie under, made where it is missing."""
-    name = facts.parent_name(record.where)
-    key = keys.text_md5(f"parent {name}")
-    if found := _find(client, experiment, key):
-        return found
-    tags = {"kind": "parent", "parent": name, "study": record.study, "run_key": key}
-    # Later runs of a branch have other commits.
-    tags |= {tag: record.where[tag] for tag in ("git_branch", "dvc_experiment") if tag in record.where}
-    parent = client.create_run(experiment, tags=tags, run_name=name)
-    client.set_terminated(parent.info.run_id)
-    return _first(client, parent)
+def _differences(run: "Run", record: build.Record) -> list[str]:
+    """What tells a record from a run: experiment and choices, or else single settings, or else machine or code."""
+    held = run.data.tags
+    chosen = [record.where["dvc_experiment"]] if "dvc_experiment" in record.where else []
+    chosen += [
+        f"{tag} {record.tags[tag]}"
+        for tag in ("profile", "recipe", "data")
+        if tag in record.tags and held.get(tag) != record.tags[tag]
+    ]
+    before = run.data.params  # those of one that is still trained are not all there
+    settings = [f"{key}={value}" for key, value in record.params.items() if before.get(key, value) != value]
+    if chosen or settings:
+        return (chosen or settings)[:3]
+    return [record.where.get("device", "another machine")] if held[KEY] == record.key else ["other code or data"]
 
 
-def _missing_params(run: "Run", record: facts.Record) -> list["Param"]:
+def _missing_params(run: "Run", record: build.Record) -> list["Param"]:
     from mlflow.entities import Param
 
     return [Param(name, value) for name, value in record.params.items() if name not in run.data.params]
 
 
-def _fill(client: "MlflowClient", run: "Run", record: facts.Record, digest: str) -> None:
-    """Add what a run lacks and correct what differs. The tag `record` comes last: a run without it is not whole."""
-    from mlflow.entities import Metric, RunTag
+def _fill(client: "MlflowClient", run: "Run", record: build.Record) -> None:
+    """Add what a run lacks and correct what differs."""
+    from mlflow.entities import RunTag
 
-    run_id, held = run.info.run_id, run.data
-    first, now = run.info.start_time, int(time.time() * 1000)
+    run_id, held = run.info.run_id, run.data.tags
     client.log_batch(run_id, params=_missing_params(run, record))
-    log_points(client, run, record.series, first)
-    changed = {name: value for name, value in record.finals.items() if held.metrics.get(name) != value}
-    _log(
-        client, run, [Metric(name, value, now if name in held.metrics else first, 0) for name, value in changed.items()]
-    )
-    client.log_inputs(run_id, [_dataset(data) for data in record.data])
+    log_points(client, run, record.series, run.info.start_time)
+    _log_finals(client, run, record)
+    _log_inputs(client, run, record)
     for path, folder in record.artifacts.items():
         client.log_artifact(run_id, str(path), folder or None)
-    tags = {**record.tags, "record": digest}
-    if record.shown and NOTE not in held.tags:  # else it may be a user's
-        tags = {NOTE: _note(run, record)} | tags
+    for name, text in record.texts.items():
+        client.log_text(run_id, text, name)
+    model = logged_model.refer(client, run, record) if record.model and not record.parent else ""
+    tags = dict(record.tags)
+    if record.model and (record.times or TIMING not in held):
+        tags[TIMING] = "measured" if record.times else UNKNOWN
+    if NOTE not in held or held.get(OURS) == build.text_md5(held[NOTE]):  # else it is a user's
+        note = _note(run, record, model)
+        tags |= {NOTE: note, OURS: build.text_md5(note)}
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-    if run.info.status != record.status:  # a training that was killed may have gone on, and come to its end
-        client.set_terminated(run_id, record.status)
+    end = int(record.times.end * 1000) if record.times else None
+    # A training that was killed may have gone on, and come to its end.
+    if run.info.status != record.status or (end and run.info.end_time != end):
+        client.set_terminated(run_id, record.status, end)
 
 
-def _note(run: "Run", record: facts.Record) -> str:
-    """A line of links to what stands for a run, which MLflow shows at once, and the pictures, which it folds away."""
+def _log_finals(client: "MlflowClient", run: "Run", record: build.Record) -> None:
+    from mlflow.entities import Metric
+
+    first, now = run.info.start_time, int(time.time() * 1000)
+    finals = record.finals | ({"training_seconds": record.times.seconds} if record.times else {})
+    changed = {name: value for name, value in finals.items() if run.data.metrics.get(name) != value}
+    moments = {name: now if name in run.data.metrics else first for name in changed}
+    _log(client, run, [Metric(name, value, moments[name], 0) for name, value in changed.items()])
+
+
+def _note(run: "Run", record: build.Record, model: str) -> str:
+    """A sentence, a line of links to what stands for a run and to its model, and the pictures."""
     its = run.info
     links = [
         f"[{PurePosixPath(path).stem}](#/experiments/{its.experiment_id}/runs/{its.run_id}/artifacts/{path})"
         for path in record.shown
     ]
+    links += [f"[model](#/experiments/{its.experiment_id}/models/{model})"] if model else []
     pictures = [
         f"![{PurePosixPath(path).stem}](get-artifact?run_uuid={its.run_id}&path={path})"
         for path in record.shown
         if path.endswith(".png")
     ]
-    return "\n\n".join([" · ".join(links), *pictures])
+    return "\n\n".join(filter(None, [record.sentence, " · ".join(links), *pictures]))
 
 
-def _dataset(data: facts.Data) -> "DatasetInput":
+def _log_inputs(client: "MlflowClient", run: "Run", record: build.Record) -> None:
+    client.log_inputs(run.info.run_id, [_dataset(data) for data in record.data])
+
+
+def _dataset(data: build.Data) -> "DatasetInput":
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(data.name, data.digest, "local", data.source, profile=data.profile)
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", data.split)])

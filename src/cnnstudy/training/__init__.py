@@ -1,1 +1,1 @@
-"""Training, BatchNorm re-estimation and prediction: the one part that needs TensorFlow."""
+"""Training, re-estimation of BatchNorm's statistics, and prediction; these modules need TensorFlow."""

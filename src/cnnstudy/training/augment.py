@@ -1,30 +1,30 @@
-"""Random rotation, shift and flip of a batch, each image by one transform, on a GPU that trains."""
+"""Augmentation of a batch on the GPU that trains: each image is rotated, shifted and flipped by one transform."""
 
 import keras
 import tensorflow as tf
 
 
 class Augmentation(keras.layers.Layer):
-    """uint8 images [B, H, W, 3] and their transforms [B, 8] to float32 images in [0, 1], moved while a net trains.
+    """A layer that scales uint8 images [B, H, W, 3] to float32 in [0, 1], and in training applies their transforms.
 
-    The transforms are those of cnnstudy.data.plans. What lies outside of an image is its nearest pixel's. XLA knows no
-    operation for it: where it compiles, the four neighbours of each point are gathered instead.
+    The transforms [B, 8] are those of cnnstudy.data.augment. Pixels outside an image take the value of the nearest
+    pixel. XLA has no such operation: where XLA compiles, the four neighbours of each point are gathered instead.
     """
 
-    def __init__(self, moves: bool, is_compiled: bool) -> None:
+    def __init__(self, is_augmenting: bool, is_compiled: bool) -> None:
         super().__init__(dtype="float32", autocast=False)
-        self.moves = moves
-        self.move = moved_by_gathering if is_compiled else moved
+        self.is_augmenting = is_augmenting
+        self.transform = transformed_by_gathering if is_compiled else transformed
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
-        """Scale, and in training move."""
+        """Scale the images, and in training apply the transforms."""
         images, transforms = inputs
         scaled = tf.cast(images, tf.float32) / 255.0
-        return self.move(scaled, transforms) if training and self.moves else scaled
+        return self.transform(scaled, transforms) if training and self.is_augmenting else scaled
 
 
-def moved(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
-    """Float images [B, H, W, C], each read at the places that its transform [B, 8] takes its pixels from."""
+def transformed(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+    """Return float images [B, H, W, C], each after its transform [B, 8], which maps output to input pixels."""
     outputs = tf.raw_ops.ImageProjectiveTransformV3(
         images=images,
         transforms=transforms,
@@ -36,8 +36,8 @@ def moved(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
     return tf.ensure_shape(outputs, images.shape)
 
 
-def moved_by_gathering(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
-    """The same for affine transforms, from operations that XLA compiles."""
+def transformed_by_gathering(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
+    """Return what `transformed` returns, for affine transforms alone, by operations that XLA compiles."""
     height, width, channels = images.shape[1:]
     y, x = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
     rows = transforms[:, :, None, None]

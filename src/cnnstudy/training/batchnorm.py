@@ -1,99 +1,103 @@
 """BatchNorm's statistics: re-estimated after training, or taken from the batch with dropout off.
 
-A net trained for few updates can have learnt its task and still answer one class for everything, because its moving
-averages have not settled. Re-estimation puts the exact statistics of the training images in their place.
+A net trained for few updates can have learnt its task and still predict one class for every image, because its moving
+averages have not converged. Re-estimation replaces them by the exact statistics of the training images.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from cnnstudy.models import graph
+from cnnstudy.models.graph import Graph, Step, Values
+
 Batches = Callable[[], Iterator[np.ndarray | tf.Tensor]]
 
-# Activations of the whole training set are kept between layers where they take at most this much, else computed anew:
-# enough for a thousand small images, and too little for memory to grow with the data.
-KEPT_BYTES = 160 << 20
+# Activations of the whole training set are cached between layers if they take at most this many bytes, and otherwise
+# computed again: enough for a thousand small images, and too little for memory to grow with the data.
+CACHED_BYTES = 160 << 20
 
 
-def recalibrate(model: keras.Sequential, batches: Batches) -> np.ndarray:
-    """Set every BatchNorm's mean and variance to those of the training images, in place, weights untouched.
+def recalibrate(net: Graph, batches: Batches) -> np.ndarray:
+    """Set every BatchNorm's mean and variance, in place, to those of the training images; weights do not change.
 
-    `batches` starts a pass over the training images, float32 [B, H, W, 3]. Layer by layer from the input up, since the
-    statistics of a layer depend on the corrected layers before it; dropout is off; sums are streamed in float64.
-    Frozen layers keep theirs, which what comes after them was trained with.
+    `batches` starts a pass over the training images, float32 [B, H, W, 3]. The layers follow one another from the input
+    up, since the statistics of a layer depend on the corrected layers before it. Dropout is off, and sums are streamed
+    in float64. Frozen layers keep their statistics, since the later layers were trained with these.
 
     Returns:
-        What the net then answers to those images, float32 [n, outputs].
+        The net's outputs for the training images after the re-estimation, float32 [n, outputs].
     """
     start = 0
-    for index, layer in enumerate(model.layers):
-        if not _takes_batch_statistics(layer):
+
+    def from_input() -> Iterator[Values]:
+        return ({net.input: tf.convert_to_tensor(batch)} for batch in batches())
+
+    values: Callable[[], Iterable[Values]] = from_input
+    for index, step in enumerate(net.steps):
+        if not _takes_batch_statistics(step):
             continue
-        moments = _Moments()
-        kept: list[tf.Tensor] | None = []
-        for batch in batches():
-            inputs = forward(model.layers[start:index], batch)
-            moments.add(inputs)
-            kept = _kept(kept, inputs)
-        layer.moving_mean.assign(moments.mean)
-        layer.moving_variance.assign(moments.variance)
-        if kept is not None:
-            batches, start = kept.__iter__, index
-    return np.concatenate([forward(model.layers[start:], batch).numpy() for batch in batches()])
+        moments, needed = _Moments(), net.needed(index)
+        cache: list[Values] | None = []
+        for batch in values():
+            activations = graph.run(net.steps[start:index], batch, needed)
+            moments.add(activations[step.inputs[0]])
+            cache = _extended(cache, activations)
+        step.operation.moving_mean.assign(moments.mean)
+        step.operation.moving_variance.assign(moments.variance)
+        if cache is not None:
+            values, start = cache.__iter__, index
+    outputs = [graph.run(net.steps[start:], batch, {net.output})[net.output].numpy() for batch in values()]
+    return np.concatenate(outputs)
 
 
-def statistics(model: keras.Sequential) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Mean and variance of every BatchNorm."""
-    return [(each.moving_mean.numpy(), each.moving_variance.numpy()) for each in _norms(model)]
+def statistics(model: keras.Model) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the moving mean and variance of every BatchNorm."""
+    return [(layer.moving_mean.numpy(), layer.moving_variance.numpy()) for layer in _norms(model)]
 
 
-def put_statistics(model: keras.Sequential, moments: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Set mean and variance of every BatchNorm."""
+def set_statistics(model: keras.Model, moments: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Set the moving mean and variance of every BatchNorm."""
     for layer, (mean, variance) in zip(_norms(model), moments, strict=True):
         layer.moving_mean.assign(mean)
         layer.moving_variance.assign(variance)
 
 
-def _norms(model: keras.Sequential) -> list[keras.layers.BatchNormalization]:
+def _norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
-def forward(layers: list[keras.Layer], inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
-    """Inference through some layers, one after another."""
-    outputs = tf.convert_to_tensor(inputs)
-    for layer in layers:
-        outputs = layer(outputs, training=False)
-    return outputs
+def forward_with_batch_statistics(net: Graph, inputs: tf.Tensor) -> tf.Tensor:
+    """Return the outputs with BatchNorm's mean and variance from the batch, as in training.
 
+    Unlike in training dropout is off, and no variable is updated.
+    """
 
-def forward_with_batch_statistics(layers: list[keras.Layer], inputs: np.ndarray | tf.Tensor) -> tf.Tensor:
-    """As in training: BatchNorm takes mean and variance from the batch; but dropout is off and nothing is updated."""
-    outputs = tf.convert_to_tensor(inputs)
-    for layer in layers:
-        is_by_batch = _takes_batch_statistics(layer)
-        outputs = layer.by_batch(outputs) if is_by_batch else layer(outputs, training=False)
-    return outputs
+    def by_batch(step: Step, values: Values) -> tf.Tensor | None:
+        return step.operation.by_batch(values[step.inputs[0]]) if _takes_batch_statistics(step) else None
+
+    return graph.run(net.steps, {net.input: inputs}, {net.output}, by_batch)[net.output]
 
 
 def in_graph(function: Callable[..., tf.Tensor], *inputs: tf.TensorSpec) -> Callable[..., tf.Tensor]:
-    """The function as one graph, traced once however many images come at a time.
+    """Return a function as one TensorFlow graph, traced once for every batch size.
 
-    TensorFlow joins in it what it does one by one outside: a convolution, its bias, BatchNorm and ReLU.
+    In a graph TensorFlow fuses a convolution, its bias, BatchNorm and ReLU, which are separate operations outside one.
     """
-    # Without AutoGraph, which has nothing to rewrite here and needs room on the disk for what it writes.
-    graph: Callable[..., tf.Tensor] = tf.function(function, input_signature=inputs, autograph=False)
-    return graph
+    # AutoGraph has nothing to rewrite here, and needs space on the disk for the code that it writes.
+    traced: Callable[..., tf.Tensor] = tf.function(function, input_signature=inputs, autograph=False)
+    return traced
 
 
-def _takes_batch_statistics(layer: keras.Layer) -> bool:
-    """Whether it is a BatchNorm that does so in training: frozen ones take the moving statistics there too."""
-    return isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+def _takes_batch_statistics(step: Step) -> bool:
+    """Return whether a step is a BatchNorm that uses batch statistics in training, which a frozen one does not."""
+    return isinstance(step.operation, keras.layers.BatchNormalization) and step.operation.trainable
 
 
 class _Moments:
-    """Mean and (population) variance of the last axis, streamed by Chan et al.'s update."""
+    """Mean and population variance along the last axis, streamed by the update of Chan et al."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -116,16 +120,17 @@ class _Moments:
 
 
 def _mean(values: tf.Tensor) -> tf.Tensor:
-    """The mean over all axes but the last, float64; along an image's rows, which are short, in float32."""
+    """Return the mean over all axes but the last, in float64; that along the short rows of images in float32."""
     if len(values.shape) > 2:
         values = tf.reduce_mean(values, axis=-2)
     values = tf.cast(values, tf.float64)
     return tf.reduce_mean(values, axis=list(range(len(values.shape) - 1)))
 
 
-def _kept(kept: list[tf.Tensor] | None, inputs: tf.Tensor) -> list[tf.Tensor] | None:
-    """`kept` and `inputs`, or None where they would take too much."""
-    if kept is None:
+def _extended(cache: list[Values] | None, values: Values) -> list[Values] | None:
+    """Return the cache with `values` appended, or None if it would exceed `CACHED_BYTES`."""
+    if cache is None:
         return None
-    kept.append(inputs)
-    return kept if sum(tensor.dtype.size * int(tf.size(tensor)) for tensor in kept) <= KEPT_BYTES else None
+    cache.append(values)
+    size = sum(tensor.dtype.size * int(tf.size(tensor)) for batch in cache for tensor in batch.values())
+    return cache if size <= CACHED_BYTES else None

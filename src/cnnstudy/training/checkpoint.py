@@ -1,4 +1,4 @@
-"""What a long training has reached, so that one that was killed goes on from there and gives the same bytes."""
+"""Checkpoints of a training: one that was killed is resumed from its checkpoint and gives the same bytes."""
 
 import hashlib
 import json
@@ -22,20 +22,21 @@ from filelock import FileLock, Timeout
 
 from cnnstudy.training.selection import Score
 from cnnstudy.workspace import files
+from cnnstudy.workspace.terminal import say
 
 LIBRARY = Path(__file__).parents[1]
-# What a training's result depends on beside its parameters and data.
-CODE = ("nets", "training", "data/plans.py", "data/samples.py")
+# The code and packages that a training's result depends on, beside its parameters and data.
+CODE = ("models", "training", "explain/gradcam.py", "data/augment.py", "data/samples.py")
 PACKAGES = ("tensorflow", "keras", "numpy")
-# What is done with the history's row of an epoch that has ended.
+# A function that is given the history's row of an epoch that has ended.
 Report = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Whole epochs, batches of the epoch after them, the history's row of every whole epoch, and the best of these.
+    """Progress of a training: completed epochs, completed batches of the next epoch, history and best epoch.
 
-    `best` is None where epochs are not compared.
+    `rows` has the history's row of every completed epoch. `best` is None if epochs are not compared.
     """
 
     epoch: int = 0
@@ -45,15 +46,15 @@ class Progress:
 
 
 def _ignore(row: dict[str, float]) -> None:
-    """Do nothing with an epoch."""
+    """Ignore an epoch's row."""
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Stores a training in `file` every `seconds` seconds, and takes up the one that is stored there.
+    """A callback that saves a training to `file` every `seconds` seconds, and resumes the training saved there.
 
-    Stored are weights, optimizer, BatchNorm's statistics, dropout's seeds, the sums of the epoch's metrics, and the
-    best epoch with its weights. The order of the images needs no storing: it follows from seed, epoch and batch.
-    `report` is given the history's row of every epoch, those first that were stored.
+    A checkpoint holds the weights, the optimizer, BatchNorm's statistics, dropout's seeds, the sums of the epoch's
+    metrics, and the best epoch with its weights. The order of the images follows from seed, epoch and batch and is not
+    saved. `report` is given the history's row of every epoch, beginning with those in the checkpoint.
     """
 
     def __init__(self, file: Path, seconds: float, report: Report = _ignore) -> None:
@@ -61,60 +62,60 @@ class Checkpoint(keras.callbacks.Callback):
         self.file, self.seconds, self.report = file, seconds, report
         self.metrics: list[keras.metrics.Metric] = []
         self.batches = 0
-        self.progress, self.best_weights = _stored(file)
-        self.taken_up = self.progress == Progress()
+        self.progress, self.best_weights = _read_progress(file)
+        self.is_resumed = self.progress == Progress()
         self.last = time.monotonic()
         for row in self.progress.rows:
             report(row)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Put the stored state in place, when Keras has reset the metrics."""
-        self.take_up()
+        """Restore the state of the checkpoint, after Keras has reset the metrics."""
+        self.resume()
 
-    def take_up(self) -> None:
-        """Put the stored state in place, once."""
-        if not self.taken_up:
+    def resume(self) -> None:
+        """Restore the state of the checkpoint, once."""
+        if not self.is_resumed:
             with np.load(self.file) as stored:
                 for name, variable in self._variables().items():
                     variable.assign(stored[name])
-            self.taken_up = True
-            print(f"goes on from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}", flush=True)
+            self.is_resumed = True
+            say(f"resumed from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Store, where it is time and the epoch goes on."""
+        """Save a checkpoint if one is due and this is not the epoch's last batch."""
         self.progress = replace(self.progress, batch=self.progress.batch + 1)
-        if self.progress.batch < self.batches and self._is_time():
-            self._store()
+        if self.progress.batch < self.batches and self._is_due():
+            self._save()
 
     def begin_epoch(self, batches: int) -> None:
-        """Say how many batches the next epoch has."""
+        """Set the number of batches of the next epoch."""
         self.batches = batches
 
-    def keep(self, best: Score, weights: list[np.ndarray]) -> None:
-        """Take the score of the epoch that is about to end, the best so far, and its weights if they will be needed."""
+    def set_best(self, best: Score, weights: list[np.ndarray]) -> None:
+        """Set the best score so far, of the epoch that is about to end, and its weights if they will be restored."""
         self.progress, self.best_weights = replace(self.progress, best=best), weights
 
     def end_epoch(self, row: dict[str, float]) -> None:
-        """Take the epoch's row, and store where it is time."""
+        """Add the row of an epoch to the history, and save a checkpoint if one is due."""
         progress = self.progress
         self.progress = replace(progress, epoch=progress.epoch + 1, batch=0, rows=(*progress.rows, row))
-        if self._is_time():
+        if self._is_due():
             self.model.reset_metrics()
-            self._store()
+            self._save()
         self.report(row)
 
-    def _is_time(self) -> bool:
+    def _is_due(self) -> bool:
         return time.monotonic() - self.last >= self.seconds
 
-    def _store(self) -> None:
+    def _save(self) -> None:
         try:
             with files.replacing(self.file) as aside, ZipFile(aside, "w") as archive:
                 for name, array in self._arrays():
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                         np.lib.format.write_array(file, array, allow_pickle=False)
-        except OSError as error:  # a training that can't be taken up is better than none
+        except OSError as error:  # a training that can't be resumed is better than none
             cause = error.strerror or error
-            print(f"warning: {self.file}: {cause}; the training goes on without", file=sys.stderr, flush=True)
+            say(f"warning: {self.file}: {cause}; the training continues without a checkpoint", sys.stderr)
         self.last = time.monotonic()
 
     def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
@@ -125,13 +126,13 @@ class Checkpoint(keras.callbacks.Callback):
             yield f"best{i}", weight
 
     def _variables(self) -> dict[str, Any]:
-        found = [*self.model.variables, *self.model.optimizer.variables]
-        found += [variable for metric in self.metrics for variable in metric.variables]
-        return {f"variable{i}": variable for i, variable in enumerate(found)}
+        variables = [*self.model.variables, *self.model.optimizer.variables]
+        variables += [variable for metric in self.metrics for variable in metric.variables]
+        return {f"variable{i}": variable for i, variable in enumerate(variables)}
 
 
 def key(settings: dict[str, Any], data: Iterable[Path]) -> str:
-    """16 hexadecimal digits of all that a training's result follows from: settings, data, code and packages."""
+    """Return 16 hexadecimal digits of a hash of the settings, data, code and packages of a training."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(json.dumps({name: version(name) for name in PACKAGES}).encode())
     code = [path for name in CODE for path in sorted((LIBRARY / name).rglob("*.py")) or [LIBRARY / name]]
@@ -142,15 +143,15 @@ def key(settings: dict[str, Any], data: Iterable[Path]) -> str:
 
 
 def _array(variable: Any) -> np.ndarray:
-    """In the memory that TensorFlow has it in: the largest nets leave no room for a copy."""
+    """Return a variable's values in TensorFlow's own memory: the largest nets leave no room for a copy."""
     return np.asarray(memoryview(tf.convert_to_tensor(variable)))
 
 
 @contextmanager
-def kept_folder(root: Path, name: str) -> Iterator[Path]:
-    """The folder root/name, which goes when its work is done and stays, unless it is empty, when that fails.
+def working_folder(root: Path, name: str) -> Iterator[Path]:
+    """Yield the folder root/name, removed when the block succeeds; when the block fails, removed only if empty.
 
-    Where another process works in it, for example an experiment with the same settings, it is one of its own instead.
+    If another process uses that folder, for example an experiment with the same settings, yield a temporary folder.
     """
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / f"{name}.lock")
@@ -174,8 +175,8 @@ def kept_folder(root: Path, name: str) -> Iterator[Path]:
             root.rmdir()
 
 
-def _stored(file: Path) -> tuple[Progress, list[np.ndarray]]:
-    """What a file says of the progress, and the best epoch's weights in it."""
+def _read_progress(file: Path) -> tuple[Progress, list[np.ndarray]]:
+    """Return the progress in a checkpoint, and the best epoch's weights; no progress if there is no such file."""
     if not file.exists():
         return Progress(), []
     with np.load(file) as stored:

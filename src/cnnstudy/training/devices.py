@@ -1,4 +1,4 @@
-"""On which devices a net trains, and whether XLA compiles its steps."""
+"""The devices that a net trains on, and whether XLA compiles its training steps."""
 
 from functools import cache
 
@@ -6,42 +6,45 @@ import tensorflow as tf
 
 from cnnstudy.config.schema import Jit
 from cnnstudy.errors import UserError
-from cnnstudy.nets import specs
+from cnnstudy.models.assemble import Design, kinds
 
 
-@cache  # several in a process mistake one another's sums
+@cache  # several strategies in one process mix up their sums
 def strategy(devices: tuple[tf.config.LogicalDevice, ...] = ()) -> tf.distribute.Strategy:
-    """TensorFlow's default; where there are several devices (all GPUs that it sees), a copy of the net on each.
+    """Return TensorFlow's default strategy, or for several devices (all visible GPUs) one with a replica on each.
 
-    A copy takes its share of every batch, and BatchNorm's statistics from that share; the gradients are summed.
+    A replica trains on its share of every batch, with BatchNorm's statistics of that share; the gradients are summed.
     """
-    names = [each.name for each in devices or tf.config.list_logical_devices("GPU")]
+    names = [device.name for device in devices or tf.config.list_logical_devices("GPU")]
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
-def compiles(setting: Jit, layers: tuple[specs.Layer, ...]) -> bool:
-    """Whether XLA compiles a net's steps.
+def compiles(setting: Jit, design: Design) -> bool:
+    """Return whether XLA compiles a net's training steps.
 
-    `auto` never does on a CPU, where a step takes 4 to 7 times as long then. On a GPU it does for nets without max
-    pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: mobilenet's step of 100
-    images of 128 px took an H200 13 ms in float32 (rounded to TF32) and in bfloat16, compiled 61 and 44. Each of the
-    studies' nets has one or the other.
+    `auto` compiles nothing on a CPU, where a compiled step takes 4 to 7 times as long. On a GPU it compiles nets
+    without max pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: for a net with
+    these a step of 100 images of 128 px took an H200 13 ms in float32 (rounded to TF32) and in bfloat16, and compiled
+    61 and 44 ms.
 
     Raises:
-        UserError: `on`, for a net with max pooling on a GPU, or for any on several.
+        UserError: the setting is `on`, for a net with max pooling on a GPU, or for any net on several GPUs.
     """
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     if strategy().num_replicas_in_sync > 1:
-        # Keras gives XLA the step of all copies as one program, which can't have variables of several devices.
+        # Keras gives XLA the step of all replicas as one program, which can't have variables of several devices.
         if setting == "on":
             raise UserError("params.yaml: compute.jit: on found; allowed: auto or off on several GPUs")
         return False
-    pools = any(isinstance(each, specs.MaxPool) for each in layers)
-    if setting == "on" and has_gpu and pools:
+    if not has_gpu:
+        return setting == "on"
+    layers = kinds(design)
+    pools = any(name.startswith("MaxPooling") for name in layers)
+    if setting == "on" and pools:
         raise UserError(
             "params.yaml: compute.jit: on found; allowed: auto or off on a GPU for a net with max pooling, "
             "of which XLA has no deterministic gradient"
         )
     if setting != "auto":
         return setting == "on"
-    return has_gpu and not pools and not any(isinstance(each, specs.Depthwise) for each in layers)
+    return not pools and not any("Depthwise" in name or "Separable" in name for name in layers)

@@ -1,4 +1,4 @@
-"""TensorFlow's settings, made before it is imported so that the same machine gives the same bits, and that machine."""
+"""TensorFlow's settings, made before its import so that a machine gives the same bits again; facts of the machine."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.stage import silenced
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas")
-# Where they are installed.
+# Packages that are listed only if they are installed.
 GPU_PACKAGES = ("nvidia-cublas-cu12", "nvidia-cudnn-cu12")
-# Features of a CPU that oneDNN and Eigen choose their kernels by.
+# Prefixes of the CPU features by which oneDNN and Eigen choose their kernels.
 CPU_FEATURES = ("avx", "avx2", "fma", "avx512", "amx", "neon", "asimd", "sve")
 
 
 def configure(threads: int) -> None:
-    """Pin threads and oneDNN, make TensorFlow's operations deterministic, and have float32 mean float32.
+    """Fix the number of threads and oneDNN, make TensorFlow's operations deterministic, and turn off TF32.
 
     Another number of threads sums in another order and gives other bits; so do other CPU features.
     """
@@ -34,36 +34,36 @@ def configure(threads: int) -> None:
     import_tensorflow()
     import tensorflow as tf
 
-    # A GPU's memory as it is needed: by default TensorFlow takes all there is.
+    # By default TensorFlow allocates all of a GPU's memory at the start.
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
     tf.config.experimental.enable_op_determinism()
-    # Or a GPU rounds what it multiplies to 10 bits, and answers otherwise than where the net is used.
+    # With TF32 a GPU rounds the factors of products to 10 bits, so that its predictions differ from those of a CPU.
     tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras, with what they read of the environment while they are imported."""
+    """Import TensorFlow and Keras, after setting the environment variables that they read at import."""
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    # What stops a training is raised as an exception too; the rest is noise of every start.
+    # Errors are raised as exceptions as well; all other messages repeat at every start.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Before its import has ended, TensorFlow knows of no log level. Keras would import scikit-learn for wrappers, and
-    # Matplotlib for plots of layers.
+    # TensorFlow heeds the log level only after its import. Keras would import scikit-learn for wrappers, and Matplotlib
+    # for plots of layers.
     with silenced(), _without("sklearn"), _without("matplotlib"):
         import keras  # noqa: F401
         import tensorflow as tf
-    tf.get_logger().addFilter(_is_news)
+    tf.get_logger().addFilter(_is_no_retracing)
 
 
-def _is_news(record: LogRecord) -> bool:
-    """Not that steps are traced again and again, which TensorFlow warns of: each training has its own."""
+def _is_no_retracing(record: LogRecord) -> bool:
+    """Return whether a log record is no warning of retracing: every training has its own steps to trace."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 
 @contextmanager
 def _without(package: str) -> Iterator[None]:
-    """Let a package that has not been imported yet seem not to be installed."""
+    """Make a package that is not imported yet appear as not installed within the block."""
     if package in sys.modules:
         yield
         return
@@ -75,26 +75,29 @@ def _without(package: str) -> Iterator[None]:
 
 
 def allow_nondeterminism() -> None:
-    """Take back that operations must be deterministic, for a net with one that can't be on this device."""
-    from tensorflow.python.framework import config  # TensorFlow's public API has no way back
+    """Allow operations that are not deterministic, for a net with one that has no deterministic kind on this device."""
+    from tensorflow.python.framework import config  # TensorFlow's public API can't turn determinism off
 
     config.disable_op_determinism()
 
 
 def is_deterministic() -> bool:
-    """Whether operations must be deterministic."""
+    """Return whether operations must be deterministic."""
     from tensorflow.python.framework import config
 
     return bool(config.is_op_determinism_enabled())
 
 
 def facts(threads: int) -> dict[str, Any]:
-    """What the bits of a training depend on beside its data, parameters and code. Needs TensorFlow."""
+    """Return what the bits of a training depend on beside its data, parameters and code. Needs TensorFlow.
+
+    The CPU's features are left out: they choose kernels too, but they differ among machines that give the same bits,
+    and git would show a change on each machine.
+    """
     return {
         "system": platform.system(),
         "machine": platform.machine(),
         "cpu": _cpu("model name"),
-        "cpu_features": cpu_features(),
         "gpus": gpus(),
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
@@ -104,27 +107,27 @@ def facts(threads: int) -> dict[str, Any]:
 
 
 def gpus() -> list[str]:
-    """The names of the GPUs that TensorFlow sees."""
+    """Return the names of the GPUs that TensorFlow sees."""
     import tensorflow as tf
 
-    found = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
-    return [details.get("device_name", "unknown") for details in found]
+    devices = [tf.config.experimental.get_device_details(gpu) for gpu in tf.config.list_physical_devices("GPU")]
+    return [details.get("device_name", "unknown") for details in devices]
 
 
 def _gpu_packages() -> Iterator[tuple[str, str]]:
-    """Those that are installed, with their versions."""
+    """Yield the installed packages of `GPU_PACKAGES`, with their versions."""
     for name in GPU_PACKAGES:
         with suppress(PackageNotFoundError):
             yield name, version(name)
 
 
 def cpu_features() -> list[str]:
-    """The features of this CPU that kernels are chosen by; none where the system is not Linux."""
+    """Return the features of this CPU that kernels are chosen by; none if the system is not Linux."""
     return sorted(name for name in _cpu("flags").split() if name.startswith(CPU_FEATURES))
 
 
 def write_facts(threads: int) -> None:
-    """Write environment.json, which git holds beside dvc.lock: no output of DVC, since it says where, not what."""
+    """Write environment.json, which git tracks beside dvc.lock; DVC does not, since it describes the machine alone."""
     content = json.dumps(facts(threads), indent=2) + "\n"
     if not paths.ENVIRONMENT.exists() or paths.ENVIRONMENT.read_text(encoding="utf-8") != content:
         with suppress(FileNotFoundError):  # another training that ends at this moment has written the same
@@ -132,7 +135,7 @@ def write_facts(threads: int) -> None:
 
 
 def _cpu(name: str) -> str:
-    """A line of Linux's /proc/cpuinfo about the first processor; '' elsewhere."""
+    """Return the value of a line of Linux's /proc/cpuinfo about the first processor; '' on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

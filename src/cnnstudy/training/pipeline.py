@@ -1,7 +1,8 @@
-"""Training images from the memory map, through the plan, to batches."""
+"""The input pipeline: batches of augmented training images, read from the memory map."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 
 import cv2
 import keras
@@ -9,9 +10,14 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from cnnstudy.data import plans
+from cnnstudy.data import augment
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets import specs
+
+# Columns of an augmentation table with the ranges that a recipe's `augmentation` multiplies.
+SCALED = ("rotation", "shift", "crop", *augment.PIXELS)
+# The largest batch in prediction, and the largest size in bytes of a layer's output for a batch: enough for 100 images
+# of 128 px, and too little for memory to grow with the square of an image's side.
+BATCH, LAYER_BYTES = 100, 200 << 20
 
 # ((images, transforms), labels)
 Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
@@ -19,9 +25,9 @@ Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The rows of a plan that belong to one split, n of them.
+    """The n rows of an augmentation table that belong to one split, with their images and labels.
 
-    `images` is the memory map, uint8 [N, H, W, 3]; `ids` and `labels` are int64 [n]; `rows` are the plan's rows.
+    `images` is the memory map, uint8 [N, H, W, 3]; `ids` and `labels` are int64 [n]; `rows` are the table's rows.
     """
 
     images: np.ndarray
@@ -34,44 +40,73 @@ class TrainingSet:
 
     @property
     def is_random(self) -> bool:
-        """Whether any image is changed anew every epoch."""
-        return bool(self.rows[["rotation", "shift", "flip"]].to_numpy(float).any())
+        """Whether any image is augmented at random, differently in every epoch."""
+        return bool(self.rows[list(augment.RANGES)].to_numpy(float).any())
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether images are mixed with others, and their labels with them."""
+        return bool(self.rows["mixing"].any())
 
     @property
     def split(self) -> str:
-        """The split that all rows belong to."""
+        """The split of all rows."""
         return str(self.rows["split"][0])
 
     def originals(self, ids: np.ndarray) -> np.ndarray:
-        """The rows of some of the split's images as they are, int64 [len(ids)]; every image has one."""
+        """Return the rows of the original images with these ids, int64 [len(ids)]; every image of the split has one."""
         rows = np.flatnonzero(self.rows["operation"] == "original")
         by_id = pd.Series(rows, index=self.ids[rows])
         return by_id.loc[ids].to_numpy()
 
-    def copies(self, rows: np.ndarray) -> np.ndarray:
-        """The images of some rows, exact operations applied: uint8 [len(rows), H, W, 3]."""
+    def exact_copies(self, rows: np.ndarray) -> np.ndarray:
+        """Return the images of some rows with the exact operations applied: uint8 [len(rows), H, W, 3]."""
         operations = self.rows["operation"].to_numpy()[rows]
         batch = self.images[self.ids[rows]]
         for i in np.flatnonzero(operations != "original"):
-            batch[i] = plans.apply_exact(batch[i], operations[i])
+            batch[i] = augment.apply_exact(batch[i], operations[i])
         return batch
 
     def transforms(self, seed: int, epoch: int) -> np.ndarray:
-        """One epoch's random transforms, float32 [n, 8]."""
-        rotation, shift, flip = (self.rows[name].to_numpy() for name in ("rotation", "shift", "flip"))
-        return plans.random_transforms((seed, epoch), (rotation, shift, flip), self.images.shape[1])
+        """Return the random geometric transforms of one epoch, float32 [n, 8]."""
+        rotation, shift, flip, crop = (self.rows[name].to_numpy() for name in augment.PLACES)
+        size = self.images.shape[1]
+        transforms = augment.random_transforms((seed, epoch), (rotation, shift, flip), size)
+        return augment.crop(transforms, (seed, epoch), crop, size) if crop.any() else transforms
+
+    def changed(self, rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+        """Return the images of some rows, with the epoch's random changes of pixels: uint8 [len(rows), H, W, 3]."""
+        ranges = {name: self.rows[name].to_numpy() for name in augment.PIXELS}
+        return augment.change_pixels(self.exact_copies(rows), (seed, epoch), rows, ranges)
+
+    def mixed(self, rows: np.ndarray, seed: int, epoch: int, outputs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the images of some rows, each mixed with that of a partner row, and their labels.
+
+        The images are uint8 [b, H, W, 3]. The labels are float32 [b, outputs] for a net with `outputs` outputs: the
+        share of each class, or for one output the share of the second class.
+        """
+        partners, shares = augment.mixing((seed, epoch), self.rows["mixing"].to_numpy())
+        partner, share = partners[rows], shares[rows]
+        own = self.changed(rows, seed, epoch).astype(np.float32)
+        other = self.changed(partner, seed, epoch).astype(np.float32)
+        weights = share[:, None, None, None].astype(np.float32)
+        images = np.rint(weights * own + (1 - weights) * other).astype(np.uint8)
+        labels = np.zeros((len(rows), max(outputs, 2)), np.float32)
+        np.add.at(labels, (np.arange(len(rows)), self.labels[rows]), share)
+        np.add.at(labels, (np.arange(len(rows)), self.labels[partner]), 1 - share)
+        return images, labels[:, -outputs:]
 
 
-def training_set(dataset: Dataset, plan: pd.DataFrame, split: str, strength: float = 1.0) -> TrainingSet:
-    """The part of a plan that trains on `split`, its ranges of rotations and shifts multiplied by `strength`."""
-    rows = plan[plan["split"] == split].reset_index(drop=True)
-    rows = rows.assign(rotation=rows["rotation"] * strength, shift=rows["shift"] * strength)
+def training_set(dataset: Dataset, table: pd.DataFrame, split: str, strength: float = 1.0) -> TrainingSet:
+    """Return the training set of `split` from an augmentation table, with the ranges multiplied by `strength`."""
+    rows = table[table["split"] == split].reset_index(drop=True)
+    rows = rows.assign(**{name: rows[name] * strength for name in SCALED})
     ids = rows["id"].to_numpy(np.int64)
     return TrainingSet(dataset.images, ids, dataset.labels[ids], rows)
 
 
 def steps_of(count: int, batch_size: int) -> int:
-    """How many batches an epoch of `count` images has."""
+    """Return the number of batches in an epoch of `count` images."""
     return -(-count // batch_size)
 
 
@@ -81,18 +116,20 @@ def training_batches(
     seed: int,
     epoch: int,
     first: int = 0,
-    is_moved: bool = True,
+    applies_transforms: bool = True,
     multiple: int = 1,
+    outputs: int = 1,
 ) -> tf.data.Dataset:
-    """One epoch's shuffled batches, from batch `first` on: ((uint8 [B, H, W, 3], transforms [B, 8]), labels [B, 1]).
+    """Return an epoch's shuffled batches from batch `first` on: ((images, transforms), labels).
 
-    The transforms, float32, are those of cnnstudy.data.plans; zeros where nothing is random. `is_moved` says whether
-    they have been applied, which on a CPU is quicker here than in the net. Order and transforms depend on (seed,
-    epoch, row) alone, so that a training can be taken up at any batch. Batches are of one size, to within an image:
-    BatchNorm would take poor statistics from the few that an epoch may have left over.
+    Images are uint8 [B, H, W, 3]; transforms, float32 [B, 8], are those of cnnstudy.data.augment, or zeros if nothing
+    is random; labels are float32 [B, 1], or [B, outputs] of mixed images (see `TrainingSet.mixed`).
+    `applies_transforms` applies the transforms here, which on a CPU is quicker than in the net. Order and transforms
+    depend on (seed, epoch, row) alone, so that a training can be resumed at any batch. Batch sizes differ by at most an
+    image: a small last batch would give BatchNorm poor statistics.
 
-    Every batch has a multiple of `multiple` images, one share for each replica; an epoch leaves out the rest, less than
-    `multiple` images, which are others in every epoch.
+    Every batch has a multiple of `multiple` images, an equal share for each replica. An epoch leaves out the remaining
+    images, fewer than `multiple`, which differ from epoch to epoch.
     """
 
     def batches() -> Iterator[Batch]:
@@ -100,17 +137,20 @@ def training_batches(
         transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
         shares = order[: len(order) // multiple * multiple].reshape(-1, multiple)
         for rows in map(np.ravel, np.array_split(shares, steps)[first:]):
-            images = data.copies(rows)
-            if data.is_random and is_moved:
-                move(images, transforms[rows])
-            yield (images, transforms[rows]), data.labels[rows, None].astype(np.float32)
+            if data.is_mixed:
+                images, labels = data.mixed(rows, seed, epoch, outputs)
+            else:
+                images, labels = data.changed(rows, seed, epoch), data.labels[rows, None].astype(np.float32)
+            if data.is_random and applies_transforms:
+                transform_images(images, transforms[rows])
+            yield (images, transforms[rows]), labels
 
     steps = steps_of(len(data), batch_size)
-    return _dataset(batches, steps - first, data.images.shape[1])
+    return _dataset(batches, steps - first, data.images.shape[1], outputs if data.is_mixed else 1)
 
 
-def move(images: np.ndarray, transforms: np.ndarray) -> None:
-    """Move uint8 images [B, H, W, 3] in place, each by its transform; outside of an image is its nearest pixel."""
+def transform_images(images: np.ndarray, transforms: np.ndarray) -> None:
+    """Transform uint8 images [B, H, W, 3] in place; pixels outside an image take the value of the nearest pixel."""
     size = images.shape[2], images.shape[1]
     for i, transform in enumerate(transforms):
         matrix = transform[:6].reshape(2, 3)  # from output to input pixels
@@ -119,26 +159,36 @@ def move(images: np.ndarray, transforms: np.ndarray) -> None:
         )
 
 
-def labelled_batches(dataset: Dataset, split: str, batch_size: int) -> tf.data.Dataset:
-    """A split's images as `training_batches` has them, in order."""
+def labelled_batches(dataset: Dataset, split: str, batch_size: int, shares: int = 1) -> tf.data.Dataset:
+    """Return the images of a split in order, in batches like those of `training_batches` but without augmentation.
+
+    With more than one of `shares`, labels are one-hot over that many classes.
+    """
     ids = dataset.ids(split)
 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(ids), batch_size):
-            some = ids[start : start + batch_size]
-            images = dataset.images[some]
-            yield (images, np.zeros((len(some), 8), np.float32)), dataset.labels[some, None].astype(np.float32)
+            batch = ids[start : start + batch_size]
+            images = dataset.images[batch]
+            labels = dataset.labels[batch, None].astype(np.float32)
+            one_hot = np.eye(shares, dtype=np.float32)[dataset.labels[batch]] if shares > 1 else labels
+            yield (images, np.zeros((len(batch), 8), np.float32)), one_hot
 
-    return _dataset(batches, steps_of(len(ids), batch_size), dataset.images.shape[1])
+    return _dataset(batches, steps_of(len(ids), batch_size), dataset.images.shape[1], shares)
 
 
-def at_once(model: keras.Sequential) -> int:
-    """How many images a net that is not trained meanwhile takes at once."""
-    return specs.images_at_once(layer.output.shape[1:] for layer in model.layers)
+def inference_batch_size(model: keras.Model) -> int:
+    """Return the batch size with which a net predicts."""
+    return images_at_a_time(layer.output.shape[1:] for layer in model.layers)
+
+
+def images_at_a_time(shapes: Iterable[tuple[int, ...]]) -> int:
+    """Return the batch size in prediction of a net whose layers have these output shapes in float32, without batch."""
+    return max(1, min(BATCH, LAYER_BYTES // (4 * max(map(prod, shapes)))))
 
 
 def sample_rows(data: TrainingSet, most: int, seed: int) -> np.ndarray:
-    """Return at most about `most` of a training set's rows, each class in proportion: int64 [m], ascending."""
+    """Return about `most` rows of a training set, or all if fewer, each class in proportion: int64 [m], ascending."""
     if len(data) <= most:
         return np.arange(len(data))
     rng, rows = np.random.Generator(np.random.Philox(key=seed)), []
@@ -148,23 +198,23 @@ def sample_rows(data: TrainingSet, most: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def copy_batches(data: TrainingSet, batch_size: int, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The plan's images, or those of some rows, without random changes: float32 [B, H, W, 3] in [0, 1]."""
+def exact_batches(data: TrainingSet, batch_size: int, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Yield the training images, or those of some rows, without random augmentation: float32 [B, H, W, 3] in [0, 1]."""
     rows = np.arange(len(data)) if rows is None else rows
     for start in range(0, len(rows), batch_size):
-        yield scaled(data.copies(rows[start : start + batch_size]))
+        yield scaled(data.exact_copies(rows[start : start + batch_size]))
 
 
 def scaled(images: np.ndarray) -> np.ndarray:
-    """Uint8 to float32 in [0, 1]."""
+    """Return uint8 images as float32 in [0, 1]."""
     return images.astype(np.float32) / np.float32(255)
 
 
-def _dataset(batches: Callable[[], Iterator[Batch]], count: int, side: int) -> tf.data.Dataset:
+def _dataset(batches: Callable[[], Iterator[Batch]], count: int, side: int, width: int) -> tf.data.Dataset:
     images, transforms = tf.TensorSpec((None, side, side, 3), tf.uint8), tf.TensorSpec((None, 8), tf.float32)
-    signature = ((images, transforms), tf.TensorSpec((None, 1), tf.float32))
+    signature = ((images, transforms), tf.TensorSpec((None, width), tf.float32))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    # There is nothing to tune, and at the end of an epoch TensorFlow now and then waits seconds for what tunes.
+    # There is nothing to tune, and TensorFlow's tuner sometimes takes seconds to stop at the end of an epoch.
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.apply(tf.data.experimental.assert_cardinality(count)).prefetch(2).with_options(options)

@@ -1,25 +1,25 @@
-"""Which numbers a net is trained in. What is kept, and what predicts, is float32 always."""
+"""The numeric precision of training. Stored weights and predictions are always float32."""
 
 import keras
 import tensorflow as tf
 
 from cnnstudy.config.schema import Precision
-from cnnstudy.nets import copies
-from cnnstudy.nets.build import CONVOLUTIONS
+from cnnstudy.models import replicas
+from cnnstudy.models.assemble import CONVOLUTIONS
 from cnnstudy.training.environment import cpu_features
 
-# Features of a CPU that multiplies bfloat16, and trains convolutions faster in it. Milliseconds of a step for 16 images
-# of 64 px on one core, in float32 and with convolutions in bfloat16: with AMX alexnet 47 and 30, vggnet 63 and 45,
-# mobilenet 82 and 62, xraynet of five layers 210 and 100; with AVX-512's BF16 alone 44 and 36, 50 and 41, 66 and 58,
-# 164 and 104.
+# Features of CPUs with instructions for bfloat16, on which convolutions train faster in bfloat16. With these a step of
+# 16 images of 64 px on one core takes 0.48 to 0.76 of its time in float32 with AMX, and 0.63 to 0.88 with AVX-512's
+# BF16 alone (the four nets of the report).
 BFLOAT16 = {"amx_bf16", "avx512_bf16"}
 
 
 def policy(setting: Precision) -> str:
-    """The policy of cnnstudy.nets.build that a setting means on this machine; variables are float32 under each.
+    """Return the dtype policy (see cnnstudy.models.assemble) that a setting means on this machine.
 
-    `auto` is mixed_bfloat16 on GPUs of compute capability 8 and above, mixed_float16 on those from 7, bfloat16 on CPUs
-    with arithmetic for it; else float32. On a CPU bfloat16 is for convolutions alone: all else is not faster in it.
+    `auto` is mixed_bfloat16 on GPUs of compute capability 8 and above, mixed_float16 on GPUs from 7, bfloat16 on CPUs
+    with instructions for it, and otherwise float32. On a CPU only convolutions use bfloat16, since nothing else is
+    faster in it. Variables are float32 under every policy.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if setting == "bfloat16" and not gpus:
@@ -27,37 +27,40 @@ def policy(setting: Precision) -> str:
     if setting != "auto":
         return setting if setting == "float32" else f"mixed_{setting}"
     if gpus:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        return gpu_policy(min(each.get("compute_capability", (0, 0)) for each in details))
+        devices = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return gpu_policy(min(details.get("compute_capability", (0, 0)) for details in devices))
     return "float32" if BFLOAT16.isdisjoint(cpu_features()) else CONVOLUTIONS
 
 
 def gpu_policy(capability: tuple[int, int]) -> str:
-    """The policy that `auto` means on GPUs of a compute capability."""
+    """Return the dtype policy that `auto` means on GPUs of a compute capability."""
     return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16" if capability >= (7, 0) else "float32"
 
 
-def of_products(policy: str) -> str:
-    """What products of kernels are computed in under a policy: bfloat16 where that is faster, else float32.
+def product_dtype(policy: str) -> str:
+    """Return the dtype of Muon's products of kernels under a policy: bfloat16 if that is faster, otherwise float32.
 
-    A CPU needs AMX for that: with AVX-512's BF16 alone, convolutions in bfloat16, a step with Muon takes 346 ms for
-    xray-depth1 and 121 ms for xray-aug4, and 207 and 104 with its products in float32 (as above).
+    On a CPU only AMX makes them faster: with AVX-512's BF16 alone, and convolutions in bfloat16, a step with Muon takes
+    346 ms for a net of one convolution and 121 ms for one of five, and with products in float32 207 and 104 ms.
     """
     is_faster = tf.config.list_physical_devices("GPU") or "amx_bf16" in cpu_features()
     return "bfloat16" if "bfloat16" in policy and is_faster else "float32"
 
 
 def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
-    """The optimizer, with its loss scaled where small gradients would vanish (Micikevicius et al. 2018)."""
+    """Return the optimizer, with loss scaling if small gradients would vanish (Micikevicius et al. 2018)."""
     return LossScale(optimizer) if policy == "mixed_float16" else optimizer
 
 
 class LossScale(keras.optimizers.LossScaleOptimizer):
-    """Keras's, which asks the first replica alone whether gradients are numbers: here they are averaged before that."""
+    """Keras's loss scaling, but with the mean of the replicas' gradients.
+
+    Keras checks only the first replica's gradients for overflow; the mean shows an overflow in any replica.
+    """
 
     def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
-        """Average the replicas' gradients, and go on as Keras does, which takes the sum of these over the replicas.
+        """Average the gradients over the replicas, then apply them as Keras does, which sums them over the replicas.
 
-        A step with an overflow is so skipped by all of them.
+        All replicas then skip a step with an overflow.
         """
-        super().apply(copies.reduced(tf.distribute.ReduceOp.MEAN, grads), trainable_variables)
+        super().apply(replicas.reduced(tf.distribute.ReduceOp.MEAN, grads), trainable_variables)

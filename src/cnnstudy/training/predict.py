@@ -1,4 +1,4 @@
-"""What a trained net answers, and what it would under the other ways of taking BatchNorm's statistics."""
+"""Predictions of a trained net, in each BatchNorm mode."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -11,32 +11,34 @@ import numpy as np
 import tensorflow as tf
 
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets.build import class_probabilities
+from cnnstudy.models import graph
+from cnnstudy.models.assemble import class_probabilities
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
-from cnnstudy.training.pipeline import TrainingSet, at_once, copy_batches, sample_rows, scaled, steps_of
+from cnnstudy.training.pipeline import TrainingSet, exact_batches, inference_batch_size, sample_rows, scaled, steps_of
 
-# Training images that BatchNorm's statistics are re-estimated over at most (PreciseBN: Wu and Johnson 2021). Over 2048
-# instead of 6,000 probabilities change by 0.0007 to 0.004 in the mean, and accuracies by 0.0015 at most (LOG.md).
+# The largest number of training images over which BatchNorm's statistics are re-estimated (PreciseBN: Wu and Johnson
+# 2021). With 2048 instead of 6,000 images probabilities change by 0.0007 to 0.004 in the mean, and accuracies by 0.0015
+# at most (LOG.md).
 SAMPLE = 2048
 
 Infer = Callable[[tf.Tensor], tf.Tensor]
 
 
 def predict_splits(
-    model: keras.Sequential, dataset: Dataset, data: TrainingSet, schedule: Schedule, headline: str
+    model: keras.Model, dataset: Dataset, data: TrainingSet, schedule: Schedule, headline: str
 ) -> dict[str, np.ndarray]:
-    """Predict every split in the mode that counts, the split `headline` in every one; leave the model in that mode.
+    """Predict every split in the schedule's BatchNorm mode and the split `headline` in every mode.
 
-    The modes are `batch` (batch statistics, as in training, but dropout off), `moving` (the statistics training left)
-    and `recalibrated` (re-estimated over `data`); the schedule's counts. Where `data` is the same images every epoch,
-    they are predicted too, as `train_augmented`.
+    The modes are `batch` (batch statistics, as in training, but dropout off), `moving` (the moving statistics of
+    training) and `recalibrated` (statistics re-estimated over `data`). The model keeps the statistics of the schedule's
+    mode. If `data` has the same images in every epoch, these are predicted too, as `<split>_augmented`.
 
     Returns:
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
         float32 [n, classes].
     """
-    infer, is_moving, batch = _inference(model), schedule.batchnorm == "moving", at_once(model)
+    infer, is_moving, batch = _inference(model), schedule.batchnorm == "moving", inference_batch_size(model)
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}
     for split, ids in splits.items():
@@ -49,44 +51,48 @@ def predict_splits(
     for split in [headline] if is_moving else splits:
         ids = splits[split]
         is_known = split == data.split
-        found = trained[data.originals(ids)] if is_known else _infer(infer, _batches(dataset.images, ids, batch))
-        arrays[f"{split}/recalibrated"] = found
+        arrays[f"{split}/recalibrated"] = (
+            trained[data.originals(ids)] if is_known else _infer(infer, _batches(dataset.images, ids, batch))
+        )
     if is_moving:
-        batchnorm.put_statistics(model, moving)
+        batchnorm.set_statistics(model, moving)
     if not data.is_random:
         name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
-        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, copy_batches(data, batch)) if is_moving else trained
+        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, exact_batches(data, batch)) if is_moving else trained
     return arrays
 
 
 def predict_one_split(
-    model: keras.Sequential, dataset: Dataset, data: TrainingSet, split: str, schedule: Schedule
+    model: keras.Model, dataset: Dataset, data: TrainingSet, split: str, schedule: Schedule
 ) -> np.ndarray:
-    """Predict a split in the mode that counts, and leave the model in it: float32 [n, classes], in its ids' order."""
-    batch = at_once(model)
+    """Predict a split in the schedule's BatchNorm mode: float32 [n, classes], in the order of the split's ids.
+
+    The model keeps the statistics of that mode.
+    """
+    batch = inference_batch_size(model)
     if schedule.batchnorm == "recalibrated":
         recalibrated(model, data, schedule.seed)
     return _infer(_inference(model), _batches(dataset.images, dataset.ids(split), batch))
 
 
-def recalibrated(model: keras.Sequential, data: TrainingSet, seed: int) -> np.ndarray:
+def recalibrated(model: keras.Model, data: TrainingSet, seed: int) -> np.ndarray:
     """Re-estimate BatchNorm's statistics over `SAMPLE` training images at most, each class in proportion.
 
     Returns:
-        What the net then answers to all training images, float32 [n, classes].
+        The net's predictions for all training images after that, float32 [n, classes].
     """
-    batch, rows = at_once(model), sample_rows(data, SAMPLE, seed)
-    outputs = batchnorm.recalibrate(model, lambda: copy_batches(data, batch, rows))
+    batch, rows = inference_batch_size(model), sample_rows(data, SAMPLE, seed)
+    outputs = batchnorm.recalibrate(graph.trace(model), lambda: exact_batches(data, batch, rows))
     if len(rows) == len(data):
         return class_probabilities(outputs)
-    return _infer(_inference(model), copy_batches(data, batch))
+    return _infer(_inference(model), exact_batches(data, batch))
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz whose bytes follow from the arrays alone.
+    """Write an .npz file whose bytes depend on the arrays alone.
 
-    Those of NumPy's savez depend on Python's version (how sizes that are not known yet are written), and those of
+    The bytes of NumPy's savez depend on Python's version (on how it writes sizes that are not known yet), and those of
     savez_compressed on the zlib that Python was built with.
     """
     with ZipFile(path, "w") as archive:
@@ -100,7 +106,7 @@ def _batches(images: np.ndarray, ids: np.ndarray, batch: int) -> Iterable[np.nda
     return (scaled(images[ids[start : start + batch]]) for start in range(0, len(ids), batch))
 
 
-def _inference(model: keras.Sequential) -> Infer:
+def _inference(model: keras.Model) -> Infer:
     return batchnorm.in_graph(lambda images: model(images, training=False), tf.TensorSpec(model.inputs[0].shape))
 
 
@@ -109,10 +115,13 @@ def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
     return class_probabilities(np.concatenate(outputs))
 
 
-def _batch_statistics(model: keras.Sequential, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
-    """In batches as large and as mixed as in training: sorted by class they would give the answer away."""
+def _batch_statistics(model: keras.Model, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
+    """Return the predictions with batch statistics, in shuffled batches of the size in training.
+
+    Batches sorted by class would give the labels away.
+    """
     order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
     parts = np.array_split(order, steps_of(len(order), schedule.batch_size))
     batches = (scaled(images[ids[part]]) for part in parts)
-    infer = partial(batchnorm.forward_with_batch_statistics, model.layers)
+    infer = partial(batchnorm.forward_with_batch_statistics, graph.trace(model))
     return _infer(batchnorm.in_graph(infer, tf.TensorSpec(model.inputs[0].shape)), batches)[np.argsort(order)]

@@ -1,8 +1,8 @@
-"""Which epoch of a training is the best, measured on the validation split as the net will predict in the end.
+"""Selection of the best epoch, by predictions on the validation split in the BatchNorm mode of the trained net.
 
-With BatchNorm's moving statistics that is the validation that Keras makes. Where they are re-estimated after training,
-those say nothing: after few updates a net answers one class for everything with them. Then each epoch is measured with
-the statistics of validation batches, dropout off, which costs a pass over the split and comes close to re-estimation.
+With moving statistics Keras's validation is used. If the statistics are re-estimated after training, the moving ones
+are no guide: after few updates a net predicts one class for every image with them. Each epoch is then measured with the
+statistics of validation batches, dropout off, which costs a pass over the split and comes close to re-estimation.
 """
 
 from collections.abc import Callable
@@ -14,71 +14,71 @@ import tensorflow as tf
 
 from cnnstudy.config.schema import BatchNormMode, Training
 from cnnstudy.data.samples import Dataset
-from cnnstudy.nets.build import class_probabilities
+from cnnstudy.models import graph
+from cnnstudy.models.assemble import class_probabilities
 from cnnstudy.training import batchnorm
-from cnnstudy.training.pipeline import at_once, scaled
+from cnnstudy.training.pipeline import inference_batch_size, scaled
 
 SPLIT = "val"
-# Keras's bounds of a probability in a cross-entropy.
+# The smallest probability in Keras's cross-entropy.
 SMALLEST = 1e-7
 
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy and mean cross-entropy on the validation split after an epoch, which counts from 1."""
+    """Accuracy and mean cross-entropy on the validation split after an epoch; epochs count from 1."""
 
     epoch: int
     accuracy: float
     loss: float
 
     def is_better(self, other: "Score | None") -> bool:
-        """Whether it beats an earlier epoch's; of equals the earlier one stays."""
-        # Accuracy is what a run is judged by; on a few hundred images it often ties, and the loss says who is surer.
+        """Return whether this score beats that of an earlier epoch; of equal scores the earlier is better."""
+        # A run is judged by its accuracy; on a few hundred images accuracies often tie, and the loss decides.
         return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 def compares(settings: Training) -> bool:
-    """Whether epochs are compared at all."""
+    """Return whether the epochs of a training are compared."""
     return settings.selection == "best" or settings.patience > 0
 
 
 def is_over(epochs: int, best: Score | None, patience: int) -> bool:
-    """Whether `patience` of the `epochs` so far have gone by since the best one; never where patience is 0."""
+    """Return whether `patience` of the `epochs` so far have passed since the best one; never if patience is 0."""
     return patience > 0 and best is not None and epochs - best.epoch >= patience
 
 
-def scorer(
-    model: keras.Sequential, dataset: Dataset, mode: BatchNormMode, seed: int
-) -> Callable[[dict[str, float]], Score]:
-    """A function that takes an epoch's row of the history to its score, while the model is as the epoch left it.
+def scorer(model: keras.Model, dataset: Dataset, mode: BatchNormMode, seed: int) -> Callable[[dict[str, float]], Score]:
+    """Return a function from an epoch's row of the history to its score, to be called right after the epoch.
 
-    For batch statistics the split is mixed by `seed`, since batches of one class would give the answer away, and cut in
-    equal parts, since a small one has poor statistics.
+    For batch statistics the split is shuffled by `seed`, since batches of one class would give the labels away, and
+    divided into equal parts, since a small batch has poor statistics.
     """
     if mode == "moving":
         return lambda row: Score(int(row["epoch"]), row["val_accuracy"], row["val_loss"])
+    net = graph.trace(model)
     infer = tf.function(
-        lambda images: batchnorm.forward_with_batch_statistics(model.layers, images),
+        lambda images: batchnorm.forward_with_batch_statistics(net, images),
         autograph=False,
         reduce_retracing=True,
     )
     ids = np.random.Generator(np.random.Philox(key=seed)).permutation(dataset.ids(SPLIT))
-    batches = np.array_split(ids, -(-len(ids) // at_once(model)))
+    batches = np.array_split(ids, -(-len(ids) // inference_batch_size(model)))
 
     return lambda row: Score(int(row["epoch"]), *_validated(infer, dataset, ids, batches))
 
 
-def validator(model: keras.Sequential, dataset: Dataset) -> Callable[[], tuple[float, float]]:
-    """Return a function for the accuracy and the mean cross-entropy on the validation split, with moving statistics."""
+def validator(model: keras.Model, dataset: Dataset) -> Callable[[], tuple[float, float]]:
+    """Return a function for the accuracy and mean cross-entropy on the validation split, with moving statistics."""
     infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
     ids = dataset.ids(SPLIT)
-    return lambda: _validated(infer, dataset, ids, np.array_split(ids, -(-len(ids) // at_once(model))))
+    return lambda: _validated(infer, dataset, ids, np.array_split(ids, -(-len(ids) // inference_batch_size(model))))
 
 
 def _validated(
     infer: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, ids: np.ndarray, batches: list[np.ndarray]
 ) -> tuple[float, float]:
-    outputs = [infer(tf.convert_to_tensor(scaled(dataset.images[some]))).numpy() for some in batches]
+    outputs = [infer(tf.convert_to_tensor(scaled(dataset.images[batch]))).numpy() for batch in batches]
     return _accuracy_and_loss(class_probabilities(np.concatenate(outputs)), dataset.labels[ids])
 
 

@@ -1,10 +1,11 @@
 """What this project asks of DVC: the only module that imports `dvc`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import paths
@@ -78,8 +79,7 @@ def plan(targets: list[str]) -> Plan:
         try:
             changed = set(repo.status(check_updates=False))  # imports stay at their commit, as in `dvc repro`
         except LockError as error:
-            cause = " ".join(str(error).partition("\n\n")[0].split())
-            raise BusyError(f"another dvc is at work here: {cause}; allowed: one at a time") from None
+            raise _busy(error) from None
         stale = {stage for stage in within if stage.addressing in changed}
         stale = stale.union(*(networkx.ancestors(graph, stage) & within for stage in stale))
         needs = {
@@ -87,6 +87,11 @@ def plan(targets: list[str]) -> Plan:
             for stage in stale
         }
         return Plan(needs, [stage.addressing for stage in plan_repro(graph)])
+
+
+def _busy(error: Exception) -> BusyError:
+    cause = " ".join(str(error).partition("\n\n")[0].split())
+    return BusyError(f"another dvc is at work here: {cause}; allowed: one at a time")
 
 
 def dependencies(stage: str) -> tuple[list[Path], list[str]]:
@@ -107,11 +112,40 @@ def dependencies(stage: str) -> tuple[list[Path], list[str]]:
     return [path.relative_to(root) for path in files if path.is_relative_to(root)], keys
 
 
+def lock_entries(stages: list[str]) -> list[dict[str, Any]]:
+    """Return what dvc.lock would hold of stages if they had been run now, without what is missing yet.
+
+    Raises:
+        UserError: DVC can't read dvc.yaml.
+    """
+    from dvc.repo import Repo
+    from dvc.stage.serialize import to_single_stage_lockfile
+
+    with user_errors("dvc.yaml", "what DVC can read"), Repo() as repo:
+        found = [stage for name in stages for stage in repo.stage.collect(name)]
+        for stage in found:
+            stage.save_deps(allow_missing=True)
+        return [to_single_stage_lockfile(stage) for stage in found]
+
+
 def compose(target: Path, config: Path, overrides: list[str]) -> None:
     """Write what the Hydra configuration in `config` composes to with some overrides, as `dvc exp run -S` does."""
     from dvc.utils.hydra import compose_and_dump
 
     compose_and_dump(str(target), str(config.resolve()), None, "config", "", overrides)
+
+
+@lru_cache
+def caches(folder: Path) -> tuple[Path, ...]:
+    """Return the caches of this repository, and of the one that `folder` lies in."""
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    found = []
+    for place in (Path(), folder):
+        with suppress(NotDvcRepoError), Repo(str(place)) as repo:
+            found.append(Path(repo.cache.local_cache_dir).resolve())
+    return tuple(found)
 
 
 def command(*arguments: str) -> int:
@@ -121,12 +155,44 @@ def command(*arguments: str) -> int:
     return int(main(list(arguments)))
 
 
-def experiments() -> list[tuple[str, str]]:
-    """Return the commit and the name of every experiment on HEAD."""
+def experiments(of_all_commits: bool = False) -> list[tuple[str, str]]:
+    """Return the commit and the name of every experiment on HEAD, or on any commit."""
     from dvc.repo import Repo
 
     with Repo() as repo:
-        return [(commit, name) for found in repo.experiments.ls().values() for name, commit in found]
+        listed = repo.experiments.ls(all_commits=of_all_commits)
+        return [(commit, name) for found in listed.values() for name, commit in found]
+
+
+def outputs() -> dict[Path, str]:
+    """Return the files and folders that the stages of dvc.yaml and params.yaml make, each with its stage.
+
+    Raises:
+        UserError: DVC can't read its files.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo, user_errors("dvc.yaml or dvc.lock", "what DVC can read"):
+        root = Path(repo.root_dir)
+        found = {Path(out.fs_path): stage.addressing for stage in repo.index.stages if stage.cmd for out in stage.outs}
+    return {path.relative_to(root): stage for path, stage in found.items() if path.is_relative_to(root)}
+
+
+def checkout() -> None:
+    """Make outputs what dvc.lock has, as far as they are in the cache; what is there is overwritten.
+
+    Raises:
+        UserError: DVC can't read its files.
+        BusyError: another `dvc` is at work here.
+    """
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo, user_errors("dvc.yaml or dvc.lock", "what DVC can read"):
+            repo.checkout(force=True, allow_missing=True)
+    except LockError as error:
+        raise _busy(error) from None
 
 
 def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:

@@ -21,6 +21,7 @@ from queue import PriorityQueue
 from threading import Lock
 
 from cnnstudy.workspace import dvc, stage
+from cnnstudy.workspace.terminal import say
 
 # What DVC says at the end of a rebuild, and here would say of every stage.
 PARTING = (
@@ -86,12 +87,13 @@ def run_all(
 
 @dataclass
 class Subprocesses:
-    """A task that has DVC bring a stage up to date, in a subprocess whose lines it repeats behind the stage's name.
+    """A task that has DVC bring a stage up to date, in a subprocess whose lines `hear` gets, with the stage's name.
 
     Each subprocess leads a process group of its own, so that Ctrl-C reaches it through `end` alone.
     """
 
     environment: dict[str, str]
+    hear: Callable[[str, str], None] = lambda name, line: say(f"{name}: {line}")
     running: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
     has_ended: bool = False
     lock: Lock = field(default_factory=Lock)
@@ -114,7 +116,7 @@ class Subprocesses:
         with process:
             for line in process.stdout or ():
                 if line.strip() not in PARTING:
-                    print(f"{name}: {line}", end="", flush=True)
+                    self.hear(name, line.rstrip())
                 # A stage says in one line what is wrong; DVC then adds that the stage has failed.
                 if line.startswith("error: ") or (line.startswith("ERROR: ") and not error):
                     error = line.partition(" ")[2].strip()

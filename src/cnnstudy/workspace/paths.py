@@ -7,11 +7,12 @@ PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
 CONF = Path("conf")
 REQUIREMENTS = Path("requirements.lock")
-CHECK_OK = Path("data/check.ok")
 REFERENCE = Path("data/reference")
 SUMMARY = Path("metrics/summary.json")
 REPORT = Path("report/index.html")
 FACTS = Path("training.json")
+ARTIFACTS = Path("models/dvc.yaml")
+LAYERS = Path("layers.csv")
 ENVIRONMENT = Path("environment.json")
 # How long nets in LiteRT files take, and on what machine: no output of DVC.
 LATENCY = Path("metrics/export/latency.json")
@@ -23,6 +24,10 @@ COMPARED = Path("compared")
 RWLOCK = Path(".dvc/tmp/rwlock")
 # What DVC locks while it reads and writes its files.
 DVC_LOCK = Path(".dvc/tmp/lock")
+# When each phase was trained, by the md5 of what it wrote (see cnnstudy.tracking.times).
+TIMES = Path(".dvc/tmp/times")
+# Held while `cnnstudy repro` runs.
+REBUILD_LOCK = Path(".dvc/tmp/stages/rebuild.lock")
 # dvc.lock as it was when the last stage of a rebuild had ended, until that has come to its end.
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
 # The stages in dvc.lock when a rebuild began, a line each, until it has come to its end.
@@ -57,6 +62,11 @@ def stage_lock(stage: str) -> Path:
     return Path(".dvc/tmp/stages", f"{stage}.lock")
 
 
+def check_ok(study: str) -> Path:
+    """There where params.yaml is valid; it holds the order of the study's classes."""
+    return Path("data", study, "check.ok")
+
+
 def samples(study: str) -> Path:
     """One row an image: id, label, group, hint, source, path, sha256, width, height, mode, bytes."""
     return Path("data", study, "samples.csv")
@@ -87,24 +97,24 @@ def families(study: str) -> Path:
     return Path("data", study, "families.csv")
 
 
-def plans(study: str) -> Path:
-    """A study's augmentation plans, a CSV each."""
-    return Path("data/plans", study)
+def policies(study: str) -> Path:
+    """The augmentation tables of a study, a CSV for each policy."""
+    return Path("data", study, "policies")
 
 
-def plan(study: str, name: str) -> Path:
-    """One row a training image: id, split, operation, rotation, shift, flip."""
-    return plans(study) / f"{name}.csv"
+def policy(study: str, name: str) -> Path:
+    """One row for each training image: id, split, operation, rotation, shift, flip."""
+    return policies(study) / f"{name}.csv"
 
 
-def plan_figures(study: str) -> Path:
-    """A contact sheet of augmented samples a plan."""
-    return Path("plots/plans", study)
+def policy_figures(study: str) -> Path:
+    """A contact sheet of augmented samples for each policy."""
+    return Path("plots/augmentation", study)
 
 
-def plan_figure(study: str, name: str) -> Path:
-    """One of them."""
-    return plan_figures(study) / f"{name}.png"
+def policy_figure(study: str, name: str) -> Path:
+    """The contact sheet of a policy."""
+    return policy_figures(study) / f"{name}.png"
 
 
 def model(run: str) -> Path:
@@ -127,6 +137,11 @@ def facts(run: str, phase_name: str) -> Path:
     return phase(run, phase_name) / FACTS
 
 
+def layers(run: str) -> Path:
+    """A run's layer table: type, shape, parameters, trainable."""
+    return phase(run, "base") / LAYERS
+
+
 def weights(folder: Path) -> Path:
     """The trained weights in a seed's folder."""
     return folder / "model.weights.h5"
@@ -143,7 +158,7 @@ def predictions(folder: Path) -> Path:
 
 
 def gradcam(folder: Path) -> Path:
-    """Where the net looks, of the first seed: maps of some images (see cnnstudy.training.gradcam)."""
+    """Where the net looks, of the first seed: maps of some images (see cnnstudy.explain.gradcam)."""
     return folder / "gradcam.npz"
 
 
@@ -187,9 +202,9 @@ def export_metrics(run: str) -> Path:
     return Path("metrics/export/runs", f"{run}.json")
 
 
-def answers(run: str) -> Path:
+def run_predictions(run: str) -> Path:
     """One row an image and seed of val, tune and test: phase, split, seed, id, path, actual, predicted, probability."""
-    return Path("metrics/answers", f"{run}.csv")
+    return Path("metrics/predictions", f"{run}.csv")
 
 
 def run_plots(run: str) -> Path:

@@ -13,6 +13,7 @@ from threading import Thread
 
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import edits, paths
+from cnnstudy.workspace.terminal import say
 
 SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "ash"}
 # The variable with the id of the process that runs DVC, which a stage of a `dvc` that has just been killed can't find.
@@ -132,7 +133,7 @@ def _alone(stage: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(f"waiting for another process that runs {stage}", file=sys.stderr, flush=True)
+        say(f"waiting for another process that runs {stage}", sys.stderr)
         lock.acquire()
     try:
         yield
@@ -141,7 +142,7 @@ def _alone(stage: str) -> Iterator[None]:
 
 
 def _end(line: str, code: int) -> None:
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    say(f"error: {line}", sys.stderr)
     raise SystemExit(code) from None
 
 

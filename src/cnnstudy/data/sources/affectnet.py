@@ -1,4 +1,4 @@
-"""AffectNet (Mollahosseini et al. 2017), in both releases, told apart by the folders that are there."""
+"""AffectNet (Mollahosseini et al. 2017), in both releases, distinguished by their folders."""
 
 from collections import defaultdict
 from io import BytesIO
@@ -6,61 +6,74 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnstudy.data.sources import Box, Candidate, files, named_problem, rows, written
+from cnnstudy.data.names import problem, splits_of
+from cnnstudy.data.sources import Box, Candidate, Listing, files, named_problem, rows, written
 from cnnstudy.errors import UserError
+
+ABOUT = (
+    "AffectNet (Mollahosseini, Hasani and Mahoor 2017): faces from web searches, annotated by hand. For research, "
+    "on request to its authors; not to be passed on."
+)
 
 # The expression ids of both releases.
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt",
                "none", "uncertain", "no-face")  # fmt: skip
+# `find` translates the ids; any other number is a label like any other.
+KNOWS_NUMBERS = True
 LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
 COLUMNS = ("subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
            "valence", "arousal")  # fmt: skip
-# Bytes; those of the release have a few hundred.
+# The most bytes of an annotation file; files of the release have a few hundred.
 LARGEST_ANNOTATION = 1 << 16
-NEWER = {"train_set": "train", "val_set": "val", "valid_set": "val"}
+# The folders of a split in the newer release.
+PARTS = ("images", "annotations")
 
 
 def find(root: Path, names: set[str]) -> list[Candidate]:
-    """Every image of the lists, or of train_set/ and val_set/, with the split the release puts it in.
+    """Return every image of the lists, or of train_set/ and val_set/, with its split in the release.
 
     Raises:
-        UserError: neither release is there, or a list lacks a column.
+        UserError: the folder holds neither release, or a list lacks a column.
     """
     if (root / LISTS).is_dir():
         return _first_release(root)
-    if any((root / folder).is_dir() for folder in NEWER):
-        return _newer_release(root)
+    if parts := sorted(folder.name for folder in root.iterdir() if all((folder / part).is_dir() for part in PARTS)):
+        return _newer_release(root, parts)
     raise UserError(f"{root}: neither release of AffectNet; allowed: a folder with {LISTS}/, or with train_set/")
 
 
 def _first_release(root: Path) -> list[Candidate]:
+    listing = Listing(path.relative_to(root / IMAGES).as_posix() for path in files(root / IMAGES))
     named: dict[str, dict[tuple[str, str], dict[str, str]]] = defaultdict(dict)
-    for file, hint in (("training.csv", "train"), ("validation.csv", "val")):
+    problems: dict[str, str] = {}
+    for file, split in (("training.csv", "train"), ("validation.csv", "val")):
         for row in rows(root / LISTS / file, ("subdirectory_filepath", "expression"), COLUMNS):
-            named[row["subdirectory_filepath"]][row["expression"].strip(), hint] = row
-    listed = [_listed(root, name, named[name]) for name in sorted(named)]
+            name, problem = listing.named(row["subdirectory_filepath"])
+            named[name][row["expression"], split] = row
+            problems[name] = problem
+    listed = [_listed(root, name, named[name], problems[name]) for name in sorted(named)]
     unnamed = [
-        Candidate(written(path.relative_to(root).as_posix()), reason=f"no row of {LISTS} names it")
-        for path in files(root / IMAGES)
-        if path.relative_to(root / IMAGES).as_posix() not in named
+        Candidate(written(f"{IMAGES}/{name}"), reason=f"no row of {LISTS} names it")
+        for name in listing.names
+        if name not in named
     ]
     return sorted(listed + unnamed, key=lambda candidate: candidate.path)
 
 
-def _listed(root: Path, name: str, found: dict[tuple[str, str], dict[str, str]]) -> Candidate:
+def _listed(root: Path, name: str, found: dict[tuple[str, str], dict[str, str]], problem: str) -> Candidate:
     path = f"{IMAGES}/{written(name)}"
     if len(found) > 1:
-        pairs = ", ".join(f"{_expression(expression)} in {hint}" for expression, hint in sorted(found))
+        pairs = ", ".join(f"{_expression(expression)} in {split}" for expression, split in sorted(found))
         return Candidate(path, reason=f"under several labels or splits: {pairs}")
-    ((expression, hint), row), = found.items()  # fmt: skip
-    reason = named_problem(root, f"{IMAGES}/{name}")
+    ((expression, split), row), = found.items()  # fmt: skip
+    reason = problem or named_problem(root, f"{IMAGES}/{name}")
     box = _box(row)
     note = "" if box else "no usable face box, so the whole image was taken"
-    return Candidate(path, _expression(expression), hint=hint, reason=reason, note=note, box=box)
+    return Candidate(path, _expression(expression), source_split=split, reason=reason, note=note, box=box, row=row)
 
 
 def _box(row: dict[str, str]) -> Box | None:
-    """The face, or None where the row has no box with an area."""
+    """Return the face's box, or None where the row has no box with an area."""
     try:
         left, top, width, height = (float(row[f"face_{name}"]) for name in ("x", "y", "width", "height"))
     except (KeyError, ValueError):
@@ -68,37 +81,38 @@ def _box(row: dict[str, str]) -> Box | None:
     return (left, top, left + width, top + height) if width > 0 and height > 0 else None
 
 
-def _newer_release(root: Path) -> list[Candidate]:
-    return [
-        _annotated(root, path, hint)
-        for folder, hint in sorted(NEWER.items())
-        for path in files(root / folder / "images")
-    ]
+def _newer_release(root: Path, parts: list[str]) -> list[Candidate]:
+    splits = splits_of(parts)
+    if unknown := [name for name in parts if name not in splits]:
+        raise UserError(f"{root}: {', '.join(unknown)} is no split's folder; allowed: train_set, val_set, test_set")
+    return [_annotated(root, path, splits[name]) for name in parts for path in files(root / name / "images")]
 
 
-def _annotated(root: Path, path: Path, hint: str) -> Candidate:
+def _annotated(root: Path, path: Path, source_split: str) -> Candidate:
     annotation = path.parent.parent / "annotations" / f"{path.stem}_exp.npy"
-    label, reason = "", named_problem(root, path.relative_to(root).as_posix())
-    if not reason and (problem := named_problem(root, annotation.relative_to(root).as_posix())):
-        reason = f"annotation {annotation.name}: {problem}"
+    label, reason = "", problem(path.relative_to(root).parts[:-1], ())
+    reason = reason or named_problem(root, path.relative_to(root).as_posix())
+    if not reason and (missing := named_problem(root, annotation.relative_to(root).as_posix())):
+        reason = f"annotation {annotation.name}: {missing}"
     if not reason:
         try:
             label = _expression(_annotation(annotation))
-        # A damaged header makes NumPy raise almost anything, MemoryError for its shape included.
+        # A damaged header makes NumPy raise almost any error, such as MemoryError for the shape.
         except Exception:
             reason = f"annotation {annotation.name}: not one value of NumPy's"
-    return Candidate(written(path.relative_to(root).as_posix()), label, hint=hint, reason=reason)
+    return Candidate(written(path.relative_to(root).as_posix()), label, source_split=source_split, reason=reason)
 
 
 def _annotation(path: Path) -> str:
-    """The one value of an .npy file, which is read as such and as nothing else that `numpy.load` takes."""
+    """Return the single value of an .npy file; other formats that `numpy.load` takes are not read."""
     with path.open("rb") as file:
         content = file.read(LARGEST_ANNOTATION)
-    return str(np.lib.format.read_array(BytesIO(content), allow_pickle=False).item())
+    text = str(np.lib.format.read_array(BytesIO(content), allow_pickle=False).item())
+    return text.encode("utf-8").decode("utf-8")  # NumPy's strings may hold invalid characters
 
 
 def _expression(identifier: str) -> str:
-    """The name of an expression id, written as a whole number or a decimal; anything else as it is."""
+    """Return the name of an expression id, written as a whole number or a decimal; any other text unchanged."""
     try:
         number = float(identifier)
     except ValueError:

@@ -1,25 +1,31 @@
-"""Several sources side by side: a folder whose folders are named after their formats, such as ieee8023/, folders-b/."""
+"""Several sources in one folder, each in a folder named after its format, such as ieee8023/ and folders-b/."""
 
 from dataclasses import replace
 from pathlib import Path
 
+from cnnstudy.config.schema import Source
 from cnnstudy.data import sources
 from cnnstudy.data.sources import Candidate, written
 from cnnstudy.errors import UserError
 
+ABOUT = (
+    "Several sources under one roof; each one's licence applies to its part. A source that has one class only is a "
+    "shortcut."
+)
 
-def find(root: Path, names: set[str]) -> list[Candidate]:
-    """Every image of every source; what is before the first hyphen of a folder's name is its format.
 
-    Groups keep to their source: patient 7 of one is not patient 7 of another.
+def find(root: Path, names: frozenset[str], source: Source) -> list[Candidate]:
+    """Return every image of every source; a source's format is its folder's name up to the first hyphen.
+
+    Groups are qualified by their source: patient 7 of one source is not patient 7 of another.
 
     Raises:
-        UserError: a folder is named after no format, or there is none, or a source is not of its format.
+        UserError: a folder is named after no format, there is no folder, or a source is not in its format.
     """
     inside = sorted(root.iterdir())
     folders = [path for path in inside if path.is_dir() and not path.is_symlink()]
     loose = [path for path in inside if path not in folders]
-    allowed = [name for name in sources.formats() if name not in ("drawn", "mixed")]
+    allowed = [name for name in sources.formats() if name not in ("synthetic", "mixed")]
     unknown = [path.name for path in folders if _format(path) not in allowed]
     if unknown or not folders:
         raise UserError(
@@ -27,16 +33,16 @@ def find(root: Path, names: set[str]) -> list[Candidate]:
             f"allowed: folders named after a format, alone or before a hyphen: {', '.join(allowed)}"
         )
     outside = [Candidate(written(path.name), reason="not in the folder of a source") for path in loose]
-    return outside + [candidate for folder in folders for candidate in _inside(folder, names)]
+    return outside + [candidate for folder in folders for candidate in _inside(folder, names, source)]
 
 
 def _format(folder: Path) -> str:
     return folder.name.split("-", 1)[0]
 
 
-def _inside(folder: Path, names: set[str]) -> list[Candidate]:
+def _inside(folder: Path, names: frozenset[str], source: Source) -> list[Candidate]:
     name = written(folder.name)
     return [
         replace(each, path=f"{name}/{each.path}", group=each.group and f"{name}/{each.group}", source=name)
-        for each in sources.find(_format(folder), folder, names)
+        for each in sources.listed(_format(folder), folder, names, source)
     ]

@@ -1,24 +1,23 @@
 """COVID-19 Radiography Database (Kaggle): <class>/images/ beside <class>/masks/, or <class>/ alone in an older copy."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from cnnstudy.config.schema import Source
 from cnnstudy.data.sources import Candidate, folders
 
-NAME = "COVID-19_Radiography_Dataset"
+ABOUT = (
+    "COVID-19 Radiography Database (Chowdhury et al. 2020, Rahman et al. 2021): X-rays of several hospitals and "
+    "collections; a class can be a source."
+)
 
 
-def find(root: Path, names: set[str]) -> list[Candidate]:
-    """Every file of the class folders; masks, which carry the images' names, and tables are not taken."""
-    inner = f"{NAME}/" if (root / NAME).is_dir() else ""
-    found = folders.find(root / inner, names)
-    return [replace(_checked(candidate), path=inner + candidate.path) for candidate in found]
+def find(root: Path, names: Collection[str], source: Source) -> list[Candidate]:
+    """Return every file of the class folders; masks, which have the images' names, and tables are rejected."""
+    return [_worded(candidate) for candidate in folders.find(root, names, source)]
 
 
-def _checked(candidate: Candidate) -> Candidate:
-    parts = candidate.path.split("/")
-    if len(parts) > 2 and parts[1].casefold() == "masks":
-        return replace(candidate, reason="a mask of the lungs")
-    if len(parts) == 1:
-        return replace(candidate, reason="not in a class folder")
-    return candidate
+def _worded(candidate: Candidate) -> Candidate:
+    is_mask = candidate.reason.startswith("a mask: in masks")
+    return replace(candidate, reason="a mask of the lungs") if is_mask else candidate

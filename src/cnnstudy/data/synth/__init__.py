@@ -1,4 +1,24 @@
-"""Data the project draws itself: faces from action units, chest films from thickness maps."""
+"""Synthetic images that the project generates itself: one module for each generator.
 
-FACES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-FILMS = ("normal", "covid")
+A generator has `CLASSES` and `OPTIONS`, the range of each option. `specify(label, split, index, seed, options)` returns
+the specification of an image, a dataclass. `render(specification, size)` returns the pixels, uint8 [size, size, 3] or
+[size, size]; `group(specification)` the patient or person, or ''; `area(specification, side)` the area of the evidence
+for the class, bool [side, side]. For a specification read back from JSON, `as_numbers` returns the numbers that the
+class may depend on, and `in_words` a caption.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+SHARED = {"__init__", "drawing"}
+
+
+def generators() -> list[str]:
+    """Return the name of every generator."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED)
+
+
+def generator(name: str) -> ModuleType:
+    """Return a generator's module."""
+    return import_module(f"{__name__}.{name}")

@@ -1,4 +1,4 @@
-"""What both kinds of drawings need: repeatable random streams, ribbons and fractal noise."""
+"""Shared parts of the generators: repeatable random streams, ribbons and fractal noise."""
 
 from zlib import crc32
 
@@ -7,13 +7,13 @@ import numpy as np
 
 
 def stream(seed: int, *keys: str | int) -> np.random.Generator:
-    """A random stream of its own for (seed, keys): the same on every run, whatever else is drawn."""
+    """Return the random stream of (seed, keys): the same on every run, whatever other streams are used."""
     words = [key if isinstance(key, int) else crc32(key.encode()) for key in keys]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, *words])))
 
 
 def ribbon(line: np.ndarray, width: np.ndarray | float) -> np.ndarray:
-    """The polygon [2n, 2] of a brush stroke along `line` [n, 2]; `width` is one value, or [n]."""
+    """Return the polygon [2n, 2] of a brush stroke along `line` [n, 2]; `width` is one value, or [n]."""
     along = np.empty_like(line)
     along[0], along[-1] = line[1] - line[0], line[-1] - line[-2]
     along[1:-1] = line[2:] - line[:-2]
@@ -23,7 +23,7 @@ def ribbon(line: np.ndarray, width: np.ndarray | float) -> np.ndarray:
 
 
 def fractal(rng: np.random.Generator, side: int, octaves: int, base: int = 4, persistence: float = 0.55) -> np.ndarray:
-    """Smooth noise, float32 [side, side], mean 0 and deviation 1: octaves of ever finer random grids."""
+    """Return smooth noise, float32 [side, side], with mean 0 and standard deviation 1: octaves of ever finer grids."""
     total = np.zeros((side, side), np.float32)
     for octave in range(octaves):
         grid = rng.standard_normal((base << octave, base << octave), dtype=np.float32)

@@ -1,22 +1,31 @@
-"""Drawn faces: eight expressions from facial action units (FACS, Ekman and Friesen 1978).
+"""Synthetic faces: eight expressions from facial action units (FACS, Ekman and Friesen 1978).
 
-`specify` draws a face's specification, `render` turns it into pixels at any size. Only the action units depend on the
+`specify` chooses a face's specification, `render` turns it into pixels at any size. Only the action units depend on the
 class; identity, pose, light, camera and background come from another stream, by one procedure for all classes.
 Coordinates are in distances between the eyes: the origin lies midway between them, x to the right, y down.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
 
 from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 
+CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+OPTIONS: dict[str, tuple[float, float]] = {}
+LIMITS = (
+    "Eight prototypes from facial action units, with chance variation: nothing of age, occlusion, or of how people "
+    "really look."
+)
+
 Colour = np.ndarray | tuple[float, float, float]
 
-# The units a class always shows, and the share of its people who show each other unit.
+# The action units that every face of a class shows, and the share of faces that show each optional unit.
 CORE: dict[str, tuple[int, ...]] = {
     "anger": (4, 7, 24),
     "contempt": (14,),
@@ -37,7 +46,7 @@ OPTIONAL: dict[str, dict[int, float]] = {
     "sad": {1: 0.85, 6: 0.5, 11: 0.26, 17: 0.67},
     "surprise": {5: 0.66},
 }
-# What people take each class for; a blend mixes the two.
+# The classes with which people confuse each class; a blend mixes two of them.
 CONFUSED_WITH: dict[str, tuple[str, ...]] = {
     "anger": ("disgust",),
     "contempt": ("neutral", "happy"),
@@ -49,19 +58,21 @@ CONFUSED_WITH: dict[str, tuple[str, ...]] = {
     "surprise": ("fear",),
 }
 WEAK_SHARE = 0.11
-# How strong a weak expression's units are; a smile, lips apart and drooping corners are told sooner than others.
+# The strength of a weak expression's units; a smile, parted lips and drooping corners are recognised more easily.
 WEAK, WEAK_MOUTH = (0.15, 0.45), (0.45, 0.75)
 BLEND_SHARE = 0.08
-# Units are drawn stronger than they are on people, or they would not span a pixel on a small picture.
+# Units are rendered stronger than on real faces: otherwise they would not span a pixel in a small image.
 EXAGGERATION = 1.5
+# The most characters of a line of a caption; longer lines would run into the next image's caption.
+LONGEST = 16
 TRACE = 0.2  # no unit of a neutral face is stronger
-# Where a face has a side, these units act on that side only.
+# Units that act on one side only, where a face has a side.
 ONE_SIDED = (12, 14)
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26)
 
 HAIR_STYLES = ("none", "buzz", "short", "parted", "fringe", "long", "curly")
 BEARDS = ("none", "stubble", "moustache", "full")
-# Skin as an exposing camera shows it: light and dark lie closer together than they are.
+# Skin colours after automatic exposure, which brings light and dark skin closer together.
 _SKIN = np.array([(222, 178, 150), (214, 166, 136), (204, 152, 121), (188, 136, 106), (170, 119, 91), (152, 104, 79)])
 _HAIR = np.array([(36, 30, 28), (50, 36, 29), (70, 48, 34), (94, 64, 40), (136, 104, 66), (98, 96, 94)])
 _IRIS = np.array([(58, 36, 22), (92, 62, 34), (92, 104, 60), (84, 120, 148), (110, 122, 128)])
@@ -69,7 +80,7 @@ _IRIS = np.array([(58, 36, 22), (92, 62, 34), (92, 104, 60), (84, 120, 148), (11
 
 @dataclass(frozen=True)
 class Identity:
-    """Who it is. Lengths and shifts in distances between the eyes, colours RGB 0 to 255."""
+    """The identity of a face. Lengths and shifts are in distances between the eyes, colours are RGB, 0 to 255."""
 
     skin: tuple[float, float, float]
     width: float
@@ -96,7 +107,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class View:
-    """How the picture was taken: pose (degrees, shares of the frame), light, background and camera."""
+    """The view of a face: pose (degrees, shares of the frame), light, background and camera."""
 
     roll: float
     yaw: float
@@ -117,8 +128,8 @@ class View:
 class Face:
     """A face's specification. `units` are (action unit, strength 0 to 1), ascending.
 
-    `side` is where units 12 and 14 act: -1 on the left of the picture, 1 on the right (contempt), 0 on both. `kind` is
-    plain, weak (near neutral) or blend, and `blend` the class mixed in.
+    `side` is the side on which units 12 and 14 act: -1 for the left of the image, 1 for the right (contempt), 0 for
+    both. `kind` is plain, weak (near neutral) or blend, and `blend` the class mixed in.
     """
 
     label: str
@@ -130,8 +141,9 @@ class Face:
     view: View
 
 
-def specify(label: str, split: str, index: int, seed: int) -> Face:
-    """The face number `index` of a class and split; it depends on nothing but the four arguments."""
+def specify(label: str, split: str, index: int, seed: int, options: Mapping[str, Any] | None = None) -> Face:
+    """Return the face number `index` of a class and split; it depends on nothing but the arguments."""
+    assert not options, options
     units, side, kind, blend = _expression(stream(seed, "faces", split, label, index, "units"), label)
     rng = stream(seed, "faces", split, label, index, "person")
     return Face(label, units, side, kind, blend, _identity(rng), _view(rng))
@@ -203,7 +215,7 @@ def _view(rng: np.random.Generator) -> View:
     return View(
         roll=_normal(rng, 0, 9, 12),
         yaw=_normal(rng, 0, 7.5, 12),
-        # A linear model lives on pixels that always show the same feature: place and size must vary more than it bears.
+        # A linear model needs pixels that always show the same feature: place and size vary too much for that.
         scale=_normal(rng, 0.283, 0.017),
         shift=(_normal(rng, 0, 0.058), _normal(rng, 0.005, 0.034)),
         light=_triple(light),
@@ -237,14 +249,14 @@ def _triple(values: np.ndarray) -> tuple[float, float, float]:
 
 
 def _between(colours: np.ndarray, place: float) -> np.ndarray:
-    """The colour at `place`, 0 to 1, along a row of colours."""
+    """Return the colour at `place`, 0 to 1, along a row of colours."""
     steps = np.linspace(0, 1, len(colours))
     return np.array([np.interp(place, steps, channel) for channel in colours.T])
 
 
 @dataclass(frozen=True)
 class _Sheet:
-    """What is drawn on: float32 [3, side, side], and the way from face coordinates to pixels."""
+    """A canvas, float32 [3, side, side], with the transform from face coordinates to pixels."""
 
     pixels: np.ndarray
     unit: float
@@ -253,7 +265,7 @@ class _Sheet:
     yaw: float
 
     def place(self, points: np.ndarray, lift: float) -> np.ndarray:
-        """Face coordinates [n, 2] to pixels: turned by yaw (points stand out of the head by `lift`) and roll."""
+        """Transform face coordinates [n, 2] to pixels, by yaw (points stand out of the head by `lift`) and roll."""
         x, y = points[:, 0], points[:, 1]
         depth = 1.1 * np.sqrt(np.maximum(1 - (x / 1.3) ** 2 - ((y - 0.1) / 1.9) ** 2, 0)) + lift
         x = x * math.cos(self.yaw) + depth * math.sin(self.yaw)
@@ -262,7 +274,7 @@ class _Sheet:
 
     def paint(self, shapes: list[np.ndarray], colour: Colour, alpha: float = 1, soft: float = 0, lift: float = 0,
               clip: np.ndarray | None = None) -> None:  # fmt: skip
-        """Fill polygons, edges blurred by `soft`, within the polygon `clip`, if any, and its mirror image."""
+        """Fill polygons, with edges blurred by `soft`, within the polygon `clip`, if any, and its mirror image."""
         if alpha <= 0.03:
             return
         alpha = min(alpha, 1)
@@ -290,7 +302,7 @@ class _Sheet:
 
 
 def _filled(placed: np.ndarray, shapes: list[np.ndarray], corner: tuple[int, int], box: tuple[int, int]) -> np.ndarray:
-    """A mask with the polygons in it; `placed` are the pixels of all their points, in order."""
+    """Return a mask with polygons filled; `placed` are the pixels of all their points, in order."""
     mask, start = np.zeros(box, np.uint8), 0
     points = np.rint((placed - corner) * 16).astype(np.int32)
     for shape in shapes:
@@ -306,7 +318,7 @@ def _points(x: np.ndarray | float, y: np.ndarray | float) -> np.ndarray:
 
 
 def render(face: Face, size: int) -> np.ndarray:
-    """Draw a face, uint8 [size, size, 3] RGB."""
+    """Return a face's pixels, uint8 [size, size, 3] RGB."""
     view = face.view
     side = size * max(2, -(-128 // size))
     rng = np.random.default_rng(view.texture)
@@ -325,8 +337,30 @@ def render(face: Face, size: int) -> np.ndarray:
     return _photograph(sheet, view, size, rng)
 
 
-def expressive_area(face: Face, side: int) -> np.ndarray:
-    """Return where action units act, bool [side, side]: a band from forehead lines to lower lids, and the mouth.
+def group(face: Face) -> str:
+    """Return '': every face is a person of its own."""
+    return ""
+
+
+def as_numbers(specification: Mapping[str, Any]) -> list[float]:
+    """Return the strengths of the action units, and whether they act on one side."""
+    strengths = dict(specification["units"])
+    return [*(strengths.get(unit, 0.0) for unit in UNITS), float(specification["side"] != 0)]
+
+
+def in_words(specification: Mapping[str, Any]) -> str:
+    """Return a caption: the action units, weak ones in brackets, and `~` before the class that is mixed in."""
+    units = "+".join(str(unit) for unit, _ in specification["units"]) or "no unit"
+    shown = f"({units})" if specification["kind"] == "weak" else units
+    blend = f"~{specification['blend']}" if specification["blend"] else ""
+    if len(shown) <= LONGEST:
+        return f"{shown}\n{blend}".rstrip()
+    cut = shown.rindex("+", 0, LONGEST)
+    return f"{shown[:cut]}\n{shown[cut:]} {blend}".rstrip()
+
+
+def area(face: Face, side: int) -> np.ndarray:
+    """Return the area of the action units, bool [side, side]: a band from forehead lines to lower lids, and the mouth.
 
     The mouth has its corners, folds and chin. The parts are the same for every class.
     """
@@ -342,7 +376,7 @@ def _sheet(view: View, pixels: np.ndarray) -> _Sheet:
 
 
 class _Pull:
-    """How strongly each unit pulls on one side (-1, 1), or on both alike (0)."""
+    """The pull of each action unit on one side (-1, 1), or on both alike (0)."""
 
     def __init__(self, face: Face) -> None:
         self.strengths, self.side = dict(face.units), face.side
@@ -354,7 +388,7 @@ class _Pull:
 
     @property
     def chin(self) -> float:
-        """How far the chin moves down."""
+        """Return the distance by which the chin moves down."""
         return 0.13 * self(26) - 0.02 * self(17)
 
 
@@ -376,25 +410,25 @@ def _ellipse(x: float, y: float, width: float, height: float) -> np.ndarray:
 
 
 def _rounded(half: float, top: float, bottom: float) -> np.ndarray:
-    """A rectangle with round corners."""
+    """Return a rectangle with round corners."""
     return np.sign(_CIRCLE) * np.abs(_CIRCLE) ** 0.5 * (half, (bottom - top) / 2) + (0, (top + bottom) / 2)
 
 
 @cache
 def _weights(knots: int, steps: int) -> np.ndarray:
-    """The matrix [steps, knots] that takes evenly spaced knots to points on the polynomial through them."""
+    """Return the matrix [steps, knots] from evenly spaced knots to points on the polynomial through them."""
     powers = np.arange(knots)
     solved = np.linalg.inv(np.linspace(0, 1, knots)[:, None] ** powers)
     return np.linspace(0, 1, steps)[:, None] ** powers @ solved
 
 
 def _curve(*points: tuple[float, float], steps: int = 10) -> np.ndarray:
-    """A smooth line through a few points."""
+    """Return a smooth line through a few points."""
     return _weights(len(points), steps) @ np.array(points, float)
 
 
 def _both(shape: np.ndarray) -> list[np.ndarray]:
-    """A shape and its mirror image."""
+    """Return a shape and its mirror image."""
     return [shape, shape * (-1, 1)]
 
 
@@ -427,7 +461,7 @@ def _contour(face: Face, pull: _Pull, grow: float = 0) -> np.ndarray:
 
 
 def _behind(sheet: _Sheet, face: Face, pull: _Pull) -> None:
-    """Shoulders, neck, the hair behind the head, ears."""
+    """Paint shoulders, neck, the hair behind the head, and ears."""
     who, skin, hair = face.identity, np.array(face.identity.skin), np.array(face.identity.hair_colour)
     if who.hair == "long":
         sheet.paint([_ellipse(0, 0.2, who.width + 0.3, 1.75)], hair * 0.75, soft=0.04)
@@ -441,7 +475,7 @@ def _behind(sheet: _Sheet, face: Face, pull: _Pull) -> None:
 
 
 def _skin(sheet: _Sheet, face: Face, pull: _Pull) -> None:
-    """The face, its hollows and bulges."""
+    """Paint the skin of the face with its hollows and bulges."""
     skin = np.array(face.identity.skin)
     outline = [_contour(face, pull)]
     sheet.paint(outline, skin * 0.86)
@@ -520,7 +554,7 @@ def _mouth(sheet: _Sheet, face: Face, pull: _Pull) -> None:
 
 
 def _lips(who: Identity, pull: _Pull) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """x and the four edges of the lips from top to bottom, each [33] from the left corner to the right."""
+    """Return x and the four edges of the lips from top to bottom, each [33] from the left corner to the right."""
     t = np.linspace(-1, 1, 33)
     out, drop = np.empty(2), np.empty(2)
     for i, side in enumerate((-1, 1)):
@@ -549,7 +583,7 @@ def _between_lines(x: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.nda
 
 
 def _creases(sheet: _Sheet, face: Face, pull: _Pull) -> None:
-    """The lines and bulges the units make in the skin."""
+    """Paint the lines and bulges that action units make in the skin."""
     who, age = face.identity, 0.18 * face.identity.age
     crease = np.array(who.skin) * (0.5, 0.42, 0.4)
     for side in (-1, 1):
@@ -625,7 +659,7 @@ def _brows(sheet: _Sheet, face: Face, pull: _Pull) -> None:
 
 
 def _hair(sheet: _Sheet, face: Face) -> None:
-    """The hair over the forehead and temples."""
+    """Paint the hair over the forehead and temples."""
     who = face.identity
     if who.hair == "none":
         return
@@ -670,7 +704,7 @@ def _glasses(sheet: _Sheet, face: Face) -> None:
 
 
 def _photograph(sheet: _Sheet, view: View, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Light the drawing and take the picture: exposure, blur, pixels, noise, JPEG."""
+    """Apply light and camera to the rendered face: exposure, blur, pixels, noise, JPEG."""
     side = sheet.pixels.shape[1]
     grid = (np.stack(np.meshgrid(np.arange(32), np.arange(32)), axis=-1) + 0.5) * side / 32
     x, y = np.moveaxis((grid - sheet.origin) / sheet.unit, -1, 0)

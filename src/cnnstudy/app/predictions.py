@@ -1,0 +1,95 @@
+"""A run's prediction for an image, with a Grad-CAM map."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cnnstudy import trained
+from cnnstudy.config.schema import Params
+from cnnstudy.data import synth
+from cnnstudy.data.decode import read_image
+from cnnstudy.data.sources import Candidate, synthetic
+from cnnstudy.workspace import paths
+
+if TYPE_CHECKING:
+    import keras
+
+# Side of the images shown, in pixels.
+SHOWN = 384
+# The number of synthetic images to try a study's nets with; no net was trained or evaluated on their split.
+EXAMPLES = 8
+SPLIT = "example"
+
+
+@dataclass(frozen=True)
+class Net:
+    """A run's net of the last phase and first seed, for images of `side` x `side` pixels."""
+
+    model: "keras.Sequential"
+    classes: tuple[str, ...]
+    side: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The probability of each class, the net's input image, and a Grad-CAM map for the likeliest class over the image.
+
+    `image` and `gradcam` are uint8 [SHOWN, SHOWN, 3].
+    """
+
+    probabilities: dict[str, float]
+    image: np.ndarray
+    gradcam: np.ndarray
+
+
+def trained_runs(params: Params) -> list[str]:
+    """Return the runs whose nets are trained."""
+    return [run for run in params.all_runs if paths.weights(trained.folder(params, run)).is_file()]
+
+
+def open_net(params: Params, run: str) -> Net:
+    """Load a run's net. Needs TensorFlow."""
+    return Net(trained.load(params, run), trained.classes(params, run), params.study_of(run).image_size)
+
+
+def predict(net: Net, file: Path) -> Prediction:
+    """Return a net's prediction for an image file.
+
+    Raises:
+        UnreadableError: the file is no image, or one that can't be used.
+    """
+    import cv2
+
+    from cnnstudy.explain import gradcam
+    from cnnstudy.models.assemble import class_probabilities
+    from cnnstudy.plots.gradcam import overlaid
+    from cnnstudy.training.pipeline import scaled
+
+    pixels = read_image(file, net.side).pixels[None]
+    (probabilities,) = class_probabilities(net.model(scaled(pixels), training=False).numpy())
+    (heat,) = gradcam.maps(net.model, pixels, np.array([0]), np.array([probabilities.argmax()]))
+    heat = np.rint(heat * (255 / max(heat.max(), 1e-9))).astype(np.uint8)
+    image = cv2.resize(pixels[0], (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC)
+    by_class = dict(zip(net.classes, map(float, probabilities), strict=True))
+    return Prediction(by_class, image, overlaid(image, heat))
+
+
+def write_examples(params: Params, study: str, folder: Path) -> list[tuple[Path, str]]:
+    """Write synthetic images of those classes that a study's generator has, and return their files and classes."""
+    from PIL import Image
+
+    settings = params.studies[study].synthetic
+    if settings is None:
+        return []
+    generator = synth.generator(settings.generator)
+    labels = [label for label in params.studies[study].classes if label in generator.CLASSES]
+    names = [(label, index) for index in range(EXAMPLES) for label in labels][:EXAMPLES]
+    read = synthetic.reader(params, study)
+    examples = []
+    for label, index in names:
+        file = folder / f"{study}-{label}-{index}.png"
+        Image.fromarray(read(Candidate(f"{SPLIT}/{label}/{index:05d}")).pixels).save(file)
+        examples.append((file, label))
+    return examples

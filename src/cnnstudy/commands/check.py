@@ -1,0 +1,25 @@
+"""What of params.yaml is checked against the sources, generators and nets that there are."""
+
+from cnnstudy import models
+from cnnstudy.config.checks import without_recipe
+from cnnstudy.config.params import read_params
+from cnnstudy.config.schema import Params
+from cnnstudy.data.sources import check_sources
+from cnnstudy.workspace.terminal import say
+
+
+def check_params(params: Params) -> None:
+    """Refuse formats, generators and nets that do not exist, and say where a study uses its default recipe.
+
+    Raises:
+        UserError: naming the key, its value and what is allowed.
+    """
+    check_sources(params)
+    models.check_nets(params)
+    for study in without_recipe(params):
+        say(f"{study}: no recipe {params.recipe} there; its default settings are used")
+
+
+def check_file() -> None:
+    """Check params.yaml; errors as `check_params`."""
+    check_params(read_params())

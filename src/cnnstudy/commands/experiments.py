@@ -1,0 +1,99 @@
+"""`cnnstudy experiments`: what each experiment has changed, and what came of it, a table that fits a terminal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cnnstudy.commands.progress import aligned
+from cnnstudy.commands.revisions import OTHER_VERSION, code_edits, parameters, results, settings
+from cnnstudy.config.schema import Params
+from cnnstudy.evaluation.results import Headline
+from cnnstudy.workspace import dvc
+from cnnstudy.workspace.git import git
+from cnnstudy.workspace.terminal import say
+
+Order = Literal["accuracy", "when", "name"]
+HEAD = ("experiment", "what differs", "net", "accuracy", "95 % interval", "when")
+WIDTH = 120
+# Characters of an experiment's and of a net's name at most.
+NAME, NET = 22, 24
+NONE = "-"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A state of the project with one of its nets, the best of a study, if any is evaluated."""
+
+    name: str
+    differs: str
+    when: str
+    study: str = ""
+    net: str = NONE
+    result: Headline | None = None
+
+
+def list_experiments(order: Order, of_all_commits: bool) -> None:
+    """Print a row for HEAD, the workspace and each experiment on HEAD or on any commit, and for each study in it.
+
+    Raises:
+        UserError: there is no commit, or params.yaml can't be read.
+    """
+    base = parameters("HEAD")
+    fixed = [*_rows("last commit", "HEAD", base)]
+    if parameters(None) != base:
+        fixed += _rows("workspace", None, base)
+    found = [row for commit, name in dvc.experiments(of_all_commits) for row in _rows(name, commit, base)]
+    for line in table([*fixed, *ordered(found, order)]):
+        say(line)
+    if not found:
+        where = "any commit" if of_all_commits else "the last commit; `--all` lists those on others"
+        say(f"There is no experiment on {where}. `dvc exp run --temp -S KEY=VALUE` makes one.")
+
+
+def ordered(rows: list[Row], order: Order) -> list[Row]:
+    """Sort rows: the most accurate first, study by study; the newest first; or by name."""
+    rows = sorted(rows, key=lambda row: row.name)
+    if order == "accuracy":
+        rows.sort(key=lambda row: (row.result is None, row.study, -row.result.accuracy if row.result else 0.0))
+    elif order == "when":
+        rows.sort(key=lambda row: row.when, reverse=True)
+    return rows
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """Yield the lines of a table of `WIDTH` characters at most; what differs is cut where it is longer."""
+    cells = [[_cut(row.name, NAME), row.differs, _cut(row.net, NET), *_numbers(row.result), row.when] for row in rows]
+    columns = zip(HEAD, *cells, strict=True)
+    taken = sum(max(map(len, column)) for i, column in enumerate(columns) if i != 1) + 2 * (len(HEAD) - 1)
+    for row in cells:
+        row[1] = _cut(row[1], WIDTH - taken)
+    yield from aligned([HEAD, *map(tuple, cells)])
+
+
+def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[Row]:
+    params = parameters(revision)
+    when = git("show", "--no-patch", "--format=%cd", "--date=format:%Y-%m-%d %H:%M", revision) if revision else "now"
+    changes = settings(base, params) if params else [OTHER_VERSION]
+    if count := code_edits("HEAD", revision):
+        changes.append(f"code ({count} file{'s' * (count > 1)})")
+    state = name, ", ".join(changes) or NONE, when.strip()
+    best: dict[str, tuple[str, Headline]] = {}
+    for run, result in results(params, revision).items():
+        assert params is not None
+        study = params.all_runs[run].study
+        if study not in best or result.accuracy > best[study][1].accuracy:
+            best[study] = run, result
+    if not best:
+        yield Row(*state)
+    for study, (run, result) in best.items():
+        yield Row(*state, study, f"{run}, {result.phase}" if result.phase != "base" else run, result)
+
+
+def _numbers(result: Headline | None) -> tuple[str, str]:
+    if result is None:
+        return NONE, NONE
+    return f"{result.accuracy:.3f}", f"{result.low:.3f} to {result.high:.3f}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

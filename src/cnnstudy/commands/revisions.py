@@ -1,0 +1,70 @@
+"""What a commit, an experiment or the workspace has been made with, and what came of it."""
+
+import json
+from collections.abc import Iterator
+
+from cnnstudy.config.compose import overrides
+from cnnstudy.config.params import parse_params, read_params
+from cnnstudy.config.schema import Params
+from cnnstudy.errors import UserError
+from cnnstudy.evaluation.results import Headline, headline
+from cnnstudy.workspace import dvc, paths
+from cnnstudy.workspace.git import git
+
+# What an edit of leaves results that nobody can tell from settings.
+CODE = ("src", "conf", "dvc.yaml")
+OTHER_VERSION = "parameters of another version"
+
+
+def parameters(revision: str | None) -> Params | None:
+    """Return the parameters of a revision, or of the workspace; None where they are not what this version reads.
+
+    Raises:
+        UserError: the workspace's can't be read, or there is no such revision.
+    """
+    if revision is None:
+        return read_params()
+    text = git("show", f"{revision}:./{paths.PARAMS}")
+    try:
+        return parse_params(text, paths.PARAMS)
+    except UserError:
+        return None
+
+
+def settings(before: Params | None, after: Params | None) -> list[str]:
+    """Return what is to be given to `dvc exp run -S` to come from `before` to `after`, where conf/ is the same."""
+    if before == after:
+        return []
+    try:
+        then, now = overrides(before) if before else [], overrides(after) if after else [OTHER_VERSION]
+    except UserError:
+        return [OTHER_VERSION]
+    named = {_key(change) for change in now}
+    # A study that is not there any more, as the choice of a model says, has no data.
+    dropped = [f"{key} as usual" for key in map(_key, then) if key not in named and not key.endswith("_data")]
+    return [*(each for each in now if each not in then), *dropped]
+
+
+def code_edits(before: str, after: str | None) -> int:
+    """Return how many files of code differ from one revision to another, or to the workspace."""
+    return len(git("diff", "--name-only", before, *([after] if after else []), "--", *CODE).splitlines())
+
+
+def results(params: Params | None, revision: str | None) -> dict[str, Headline]:
+    """Return the result of each run whose metrics are in DVC's cache or a remote."""
+    return dict(_results(params, revision)) if params else {}
+
+
+def _results(params: Params, revision: str | None) -> Iterator[tuple[str, Headline]]:
+    fs = dvc.file_system(revision)
+    for run in params.all_runs:
+        try:
+            with fs.open(paths.run_metrics(run).as_posix(), encoding="utf-8") as file:
+                metrics = json.load(file)
+            yield run, headline(metrics, params.study_of(run).primary_split)
+        except (OSError, ValueError, KeyError):  # not made, not fetched, or of another version
+            continue
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]

@@ -1,0 +1,1 @@
+"""The audit: findings that make results on a data set worthless."""

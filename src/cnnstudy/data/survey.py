@@ -1,0 +1,342 @@
+"""What a folder of classes, or a table, holds, before a study of it exists: classes, splits, persons, image sizes.
+
+Names are listed as ingest lists them. Of the files only some are opened, and of these only the headers are read.
+"""
+
+import logging
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from statistics import median
+
+from cnnstudy.config.labels import folded, loosened
+from cnnstudy.config.messages import shown
+from cnnstudy.config.schema import RESERVED, Source
+from cnnstudy.data import names as naming
+from cnnstudy.data import sources
+from cnnstudy.data.decode import UnreadableError, read_size
+from cnnstudy.data.sources import Candidate, csv, folders
+from cnnstudy.errors import UserError
+
+# Files whose headers are read, spread over the source.
+SAMPLE = 200
+# Kinds of files, by suffix, of which a few are looked at to tell whether they are images.
+MOST_SUFFIXES, FEW = 20, 5
+# What the study takes from the training images of a source that has no such split.
+CARVED = ("val", "test")
+# Labels of the class that a study of two classes is not about, by their first word.
+NEGATIVE = frozenset(
+    ("normal", "negative", "healthy", "no", "non", "not", "none", "without", "control", "benign", "false", "absent")
+)
+FOLDER = "a folder of class folders, one with a table (CSV or TSV), or the table"
+# How a reason begins that concerns a folder called like one of masks.
+MASK = "a mask: in "
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Widths and heights of the sampled files that are images, and one that is none, with the reason; '' for none."""
+
+    read: list[tuple[int, int]]
+    unreadable: int
+    example: str
+
+    @property
+    def side(self) -> float:
+        """Return the median of the shorter sides."""
+        return median(min(each) for each in self.read)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a source holds that a study can use.
+
+    `classes` maps names to the spellings found, `counts` to the number of images in each split of the source ('' for
+    none). `left_out` says of other labels why, `rejected` counts the files that are no images of a class by the reason.
+    `remarks` are what listing the source said of how it was read.
+    """
+
+    source: Source
+    classes: dict[str, list[str]]
+    counts: dict[str, Counter[str]]
+    left_out: list[str]
+    rejected: Counter[str]
+    persons: int
+    images_without_person: int
+    sizes: Sizes
+    remarks: list[str]
+
+    @property
+    def images(self) -> int:
+        """Return the number of images of all classes."""
+        return sum(each.total() for each in self.counts.values())
+
+    @property
+    def splits(self) -> Counter[str]:
+        """Return the number of images in each split of the source."""
+        return sum(self.counts.values(), Counter[str]())
+
+    @property
+    def carved(self) -> list[str]:
+        """Return the splits that the source lacks."""
+        return [name for name in CARVED if name not in self.splits]
+
+    @property
+    def positive(self) -> str | None:
+        """Return, of two classes, the one not called normal, negative, no ...; the last where that tells nothing."""
+        if len(self.classes) != 2:
+            return None
+        others = [name for name in self.classes if not _is_negative(name)]
+        return others[0] if len(others) == 1 else list(self.classes)[-1]
+
+
+def survey(place: Path, columns: tuple[str, str] = ("", "")) -> Survey:
+    """Look at a folder or a table; `columns` name the table's files and labels, where their names are not usual ones.
+
+    Raises:
+        UserError: there is none, it can't be told what it holds, or it has images of fewer than two classes.
+    """
+    source, candidates, remarks = _listed(place, columns)
+    root = Path(source.path)
+    candidates = _without_others(root, candidates)
+    taken = [each for each in candidates if not each.reason]
+    _refuse_sources(root, taken)
+    names, spellings = class_names(each.label for each in taken if each.label)
+    by_class: dict[str, list[Candidate]] = defaultdict(list)
+    for each in taken:
+        by_class[names.get(folded(each.label), "")].append(each)
+    splits = {each.source_split or "train" for each in taken}
+    scarce = {name: why for name in spellings if (why := _scarcity(by_class[name], splits))}
+    kept = {name: labels for name, labels in spellings.items() if name not in scarce}
+    left_out = [f"{name} ({len(by_class[name])} images): {why}" for name, why in scarce.items()]
+    if by_class[""]:
+        left_out.append(f"{len(by_class[''])} images without a label")
+    if len(kept) < 2:
+        raise UserError(_too_few_classes(place, kept, left_out, candidates))
+    images = [each for name in kept for each in by_class[name]]
+    known = Counter(each.group for each in images if each.group)
+    return Survey(
+        source,
+        kept,
+        {name: Counter(each.source_split for each in by_class[name]) for name in kept},
+        left_out,
+        Counter(each.reason for each in candidates if each.reason),
+        len(known),
+        len(images) - known.total(),
+        _sizes(root, images),
+        remarks,
+    )
+
+
+def class_names(labels: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Return the class of every label, folded, and the labels of every class, in the order of the classes.
+
+    Labels that differ in case and separators are of one class. Numbers are ordered as numbers.
+    """
+    alike: dict[str, set[str]] = defaultdict(set)
+    for label in sorted(set(labels)):
+        alike[loosened(label)].add(folded(label))
+    every = set().union(*alike.values())
+    spellings: dict[str, list[str]] = {}
+    # A label that is a name already comes first, lest another one's name is the same.
+    for loose in sorted(alike, key=lambda each: (_name(each) not in alike[each], _order(each))):
+        name, number = _name(loose), 2
+        while name in spellings or name in every - alike[loose]:
+            name, number = f"{_name(loose)}-{number}", number + 1
+        spellings[name] = sorted(alike[loose])
+    ordered = dict(sorted(spellings.items(), key=lambda item: _order(item[1][0])))
+    return {label: name for name, its in ordered.items() for label in its}, ordered
+
+
+def _name(label: str) -> str:
+    """A name for a class: small letters, digits and hyphens."""
+    plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    return f"class-{name}".rstrip("-") if not name or name in RESERVED or name.isdigit() else name
+
+
+def _order(label: str) -> tuple[int, str]:
+    number = sources.NUMBER.fullmatch(label)
+    return (int(number[1]) if number else 10**6, label)
+
+
+def _is_negative(name: str) -> bool:
+    return name.split("-")[0] in NEGATIVE
+
+
+def _listed(place: Path, columns: tuple[str, str]) -> tuple[Source, list[Candidate], list[str]]:
+    """The format of a source, its candidates, and what was said of them.
+
+    Of a folder with both a table and class folders that is taken which says more: two classes, then more images.
+    """
+    root, formats = _formats(place)
+    if any(columns):
+        formats = ["csv"]
+    if found := next(sources.special_files(root), None):
+        raise UserError(f"--data: {str(root)!r} holds {found[1]}, {found[0]}; allowed: files and folders")
+    problems: list[UserError] = []
+    listings: list[tuple[Source, list[Candidate], list[str]]] = []
+    for name in formats:
+        source = Source(format=name, path=str(root))
+        if name == "csv":
+            chosen = source.columns.model_copy(update=dict(zip(("file", "label"), columns, strict=True)))
+            source = source.model_copy(update={"columns": chosen})
+        try:
+            listings.append(_candidates(root, source))
+        except UserError as error:
+            problems.append(_of_the_command(error))
+    if not listings:
+        raise problems[0]
+
+    def worth(listing: tuple[Source, list[Candidate], list[str]]) -> tuple[bool, int]:
+        labels = [loosened(each.label) for each in listing[1] if not each.reason and each.label]
+        return len(set(labels)) > 1, len(labels)
+
+    best = max(listings, key=worth)
+    if problems and not worth(best)[0]:
+        raise problems[0]
+    return best
+
+
+def _formats(place: Path) -> tuple[Path, list[str]]:
+    """The folder of a source, and the formats that it may be in."""
+    if place.is_file():
+        if place.suffix.lower() not in (".csv", ".tsv"):
+            raise UserError(f"--data: {str(place)!r} is a file; allowed: {FOLDER}")
+        return place.parent, ["csv"]
+    if not place.is_dir():
+        raise UserError(f"--data: {str(place)!r} is no folder and no file; allowed: {FOLDER}")
+    has_table = any(any(place.glob(pattern)) for pattern in csv.TABLES)
+    return place, ["csv", "folders"] if has_table else ["folders"]
+
+
+def _candidates(root: Path, source: Source) -> tuple[Source, list[Candidate], list[str]]:
+    """List a source twice: for its labels, and as ingest will, which knows them."""
+    if source.format == "csv":
+        labels = {each.label for each in csv.find(root, frozenset(), source) if not each.reason}
+    else:
+        labels = _folder_labels(folders.find(root, frozenset(), source))
+    with _remarks() as remarks:
+        found = sources.find(source.format, root, labels, source)
+    return source, found, remarks
+
+
+def _folder_labels(found: Sequence[Candidate]) -> set[str]:
+    """The names of class folders.
+
+    Folders that are called like those of masks are classes (`with_mask`, `without_mask`) where hardly any others are.
+    """
+    labels = {each.label for each in found if not each.reason}
+    if len(set(map(loosened, labels))) > 1 or labels & naming.CONTAINERS:
+        return labels
+    return labels | {each.label for each in found if each.reason == f"{MASK}{each.label}"}
+
+
+@contextmanager
+def _remarks() -> Iterator[list[str]]:
+    """Collect what the library logs."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("cnnstudy")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _of_the_command(error: UserError) -> UserError:
+    """A format's message, which speaks of the parameters of a study, in words of the command that writes them."""
+    text = str(error)
+    for what in ("file", "label"):
+        text = text.replace(f"studies.<study>.source.columns.{what}", f"--{what}-column")
+    return UserError(text)
+
+
+def _refuse_sources(root: Path, taken: Sequence[Candidate]) -> None:
+    """Refuse folders that are named after formats, or hold tables: sources side by side, and no classes."""
+    tops = sorted({each.path.split("/")[0] for each in taken if "/" in each.path and not each.row})
+    tables = {top: sorted(path.name for path in (root / top).glob("*.csv")) for top in tops}
+    for top in tops:
+        if tables[top] or top in sources.formats():
+            holds = f" holds the table {tables[top][0]}" if tables[top] else " is named after a format"
+            raise UserError(
+                f"{root}: the folder {top!r}{holds}: a source of its own, and no class; allowed: one source, such as "
+                f"--data {root / top}"
+            )
+
+
+def _without_others(root: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates, refused where no file with their suffix looks like an image, such as `.txt` beside images."""
+    by_suffix: dict[str, list[Candidate]] = defaultdict(list)
+    for each in candidates:
+        if not each.reason:
+            by_suffix[PurePosixPath(each.path).suffix].append(each)
+    usual = Counter({suffix: len(its) for suffix, its in by_suffix.items()}).most_common(MOST_SUFFIXES)
+    others = {suffix for suffix, _ in usual if not any(_is_image(root, each) for each in _some(by_suffix[suffix], FEW))}
+    if len(others) == len(by_suffix):
+        return list(candidates)
+    return [
+        replace(each, reason="not an image") if not each.reason and PurePosixPath(each.path).suffix in others else each
+        for each in candidates
+    ]
+
+
+def _is_image(root: Path, candidate: Candidate) -> bool:
+    try:
+        read_size(root / candidate.path)
+    except UnreadableError:
+        return False
+    return True
+
+
+def _some(images: Sequence[Candidate], most: int) -> Sequence[Candidate]:
+    """At most so many images, spread over all."""
+    return images[:: -(-len(images) // most)]
+
+
+def _scarcity(images: Sequence[Candidate], splits: set[str]) -> str:
+    """Why a class can't be in every split; '' where it can. Persons stay on one side of a split."""
+    carved = [name for name in CARVED if name not in splits]
+    own = {each.source_split or "train" for each in images}
+    if missing := sorted(splits - own):
+        return f"none in {', '.join(missing)}"
+    free = len({each.group or each.path for each in images if (each.source_split or "train") == "train"})
+    needed = 1 + len(carved)
+    return "" if free >= needed else f"at least {needed} are needed, one each for {', '.join(['train', *carved])}"
+
+
+def _too_few_classes(place: Path, kept: Iterable[str], left_out: list[str], candidates: Sequence[Candidate]) -> str:
+    found = ", ".join(kept) or "none"
+    reasons = Counter(each.reason for each in candidates if each.reason)
+    said = [*left_out[:3], *(f"{count} files: {reason}" for reason, count in reasons.most_common(3))]
+    more = f" ({'; '.join(said)})" if said else ""
+    return f"--data: {shown(str(place))}: classes found: {found}{more}; allowed: {FOLDER}, with two classes or more"
+
+
+def _sizes(root: Path, images: Sequence[Candidate]) -> Sizes:
+    """The sizes of some images, from their headers.
+
+    Raises:
+        UserError: none of them is an image.
+    """
+    some = _some(images, SAMPLE)
+    read, problems = [], []
+    for each in some:
+        try:
+            read.append(read_size(root / each.path))
+        except UnreadableError as error:
+            problems.append(f"{each.path}: {error}")
+    if not read:
+        raise UserError(
+            f"{root}: none of {len(some)} files looked at can be read, such as {problems[0]}; allowed: images"
+        )
+    return Sizes(read, len(problems), problems[0] if problems else "")

@@ -1,0 +1,248 @@
+"""Building of Keras models from the nets' files, with faster layers, a dtype policy and the recipe's dropout."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import keras
+import numpy as np
+
+from cnnstudy.config.schema import Option, Params
+from cnnstudy.errors import UserError
+from cnnstudy.models import graph, layers
+from cnnstudy.models.graph import Step
+from cnnstudy.workspace import paths
+
+# A policy beside those of Keras: mixed_bfloat16 for convolutions, float32 for all other layers.
+CONVOLUTIONS = "convolutions_bfloat16"
+# Keras's layers with a faster class of the same weights and names.
+FASTER: dict[type, Any] = {
+    keras.layers.BatchNormalization: layers.BatchNormalization,
+    keras.layers.Conv2D: layers.Conv2D,
+}
+DROPOUTS = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.SpatialDropout2D)
+# Layers that take pixels, which need the precision of float32.
+PREPROCESSING = (keras.layers.Rescaling, keras.layers.Normalization)
+
+Make = Callable[[keras.Layer, dict[str, Any]], keras.Layer]
+
+
+@dataclass(frozen=True)
+class Design:
+    """The parameters that a net is built from.
+
+    `net` is the name of the net's file, and `side` the side of its images in pixels. `dropout` multiplies the rates of
+    the net's dropout layers, and `head_dropout` is the rate of an additional one before the last layer, 0 for none.
+    `key` is the parameter that sets the options.
+    """
+
+    net: str
+    options: tuple[tuple[str, Option], ...]
+    side: int
+    classes: int
+    dropout: float = 1.0
+    head_dropout: float = 0.0
+    key: str = "options"
+
+
+def design_of(params: Params, run: str, classes: int, side: int | None = None) -> Design:
+    """Return the design of a run's net, for images of the study's size or of another `side`."""
+    recipe, size = params.run_recipe(run), side or params.study_of(run).image_size
+    options = tuple(sorted(params.options_of(run).items()))
+    net = params.all_runs[run].net
+    return Design(net, options, size, classes, recipe.dropout, recipe.head_dropout, f"runs.{run}.options")
+
+
+def sketch(design: Design) -> keras.Model:
+    """Return the net as its file defines it, with variables that have no values, for layer tables and sizes.
+
+    Raises:
+        UserError: as `build_plain`.
+    """
+    return _build(design)
+
+
+def build_plain(design: Design) -> keras.Model:
+    """Return the net in float32, of Keras's own layers alone, so that a saved model loads without this package.
+
+    Raises:
+        UserError: an option has a value that is not allowed, or the net is of a kind that is not supported.
+    """
+    noise = design.dropout, design.head_dropout
+    return _cloned(_build(design), noise, lambda layer, config: type(layer).from_config(config))
+
+
+def build(design: Design, seed: int, policy: str = "float32", frozen: int | str = "none") -> keras.Model:
+    """Return an uncompiled model to be trained, for float input [B, side, side, 3] in [0, 1].
+
+    `seed` determines the initial weights and the noise of dropout. Frozen layers (see `freeze`) are not trained. For
+    `policy` see `faster`.
+
+    Raises:
+        UserError: as `build_plain`, or there is no layer of the name `frozen`.
+    """
+    plain = _build(design)
+    keras.utils.set_random_seed(seed)  # `faster` initialises the weights
+    model = faster(plain, policy, (design.dropout, design.head_dropout))
+    freeze(model, frozen)
+    return model
+
+
+def faster(model: keras.Model, policy: str = "float32", noise: tuple[float, float] = (1.0, 0.0)) -> keras.Model:
+    """Return a copy with new weights and faster layers, under a Keras dtype policy or `CONVOLUTIONS`.
+
+    Variables and outputs are float32 under every policy. `noise` is the factor of the rates of dropout layers, and the
+    rate of an additional one before the last layer, 0 for none.
+    """
+
+    def make(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
+        kind: Any = FASTER.get(type(layer), type(layer))
+        return kind.from_config(config | {"dtype": _policy_of(layer, policy)})
+
+    return _cloned(model, noise, make)
+
+
+def freeze(model: keras.Model, frozen: int | str) -> None:
+    """Freeze layers, so that neither their weights nor BatchNorm's moving statistics change in training.
+
+    A frozen BatchNorm uses its moving statistics in training, which Keras calls inference mode; dropout stays on.
+    `frozen` is a number of layers, the name of the last frozen layer, `features` for all layers before the head, or
+    `none`. The last layer is always trained.
+
+    Raises:
+        UserError: there is no such layer.
+    """
+    candidates = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+    names = [layer.name for layer in candidates]
+    if frozen == "none":
+        count = 0
+    elif frozen == "features":
+        before = {step.operation.name for step in _features(model)}
+        count = sum(name in before for name in names)
+    elif isinstance(frozen, int) and frozen < len(candidates):
+        count = frozen
+    elif frozen in names[:-1]:
+        count = names.index(frozen) + 1
+    else:
+        allowed = f"none, features, a number below {len(candidates)}, or a layer: {', '.join(names[:-1])}"
+        raise UserError(f"{paths.PARAMS}: frozen: {frozen!r} found; allowed: {allowed}")
+    for layer in candidates[:count]:
+        layer.trainable = False
+
+
+def set_float32(model: keras.Model) -> None:
+    """Make a model compute in float32 from now on, as a model does that is built to load its weights."""
+    for layer in model.layers:
+        layer.dtype_policy = "float32"
+
+
+def class_probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Return a model's outputs as [n, classes]: a single sigmoid output p becomes [1 - p, p]."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+
+@cache
+def kinds(design: Design) -> frozenset[str]:
+    """Return the names of the classes of a net's layers."""
+    return frozenset(type(layer).__name__ for layer in _build(design).layers)
+
+
+def _build(design: Design) -> keras.Model:
+    maker = import_module(f"cnnstudy.models.{design.net}").build
+    try:
+        # The variables get no values: only copies of the model are used, and the largest nets leave no room for both.
+        with keras.StatelessScope(initialize_variables=False):
+            model = maker((design.side, design.side, 3), design.classes, **dict(design.options))
+    except (ValueError, TypeError) as error:
+        cause = " ".join(str(error).split())[:300]
+        raise UserError(f"{paths.PARAMS}: {design.key}: {cause}") from None
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0])
+    if problem := _unsupported(model, design.classes):
+        raise UserError(f"src/cnnstudy/models/{design.net}.py: {problem}")
+    return model
+
+
+def _unsupported(model: keras.Model, classes: int) -> str:
+    """Return the reason why a net is not supported, or ''."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        return f"{len(model.inputs)} inputs and {len(model.outputs)} outputs found; allowed: one of each"
+    nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
+    if nested:
+        return f"the model {nested[0]} inside of the net found; allowed: layers alone"
+    several = [layer.name for layer in model.operations if not isinstance(layer.output, keras.KerasTensor)]
+    if several:
+        return f"several outputs of the layer {several[0]} found; allowed: one"
+    steps = graph.trace(model).steps
+    norms = [step for step in steps if isinstance(step.operation, keras.layers.BatchNormalization)]
+    names = [step.operation.name for step in norms]
+    if twice := [name for name in names if names.count(name) > 1]:
+        return f"the BatchNormalization {twice[0]} called twice found; allowed: a layer for each call"
+    if other := [step.operation for step in norms if step.operation.axis not in (-1, len(step.shape) - 1)]:
+        return f"the axis {other[0].axis} of the BatchNormalization {other[0].name} found; allowed: -1"
+    last = model.layers[-1]
+    units = {"softmax": classes} | ({"sigmoid": 1} if classes == 2 else {})
+    activation = getattr(getattr(last, "activation", None), "__name__", "")
+    is_dense = steps[-1].operation is last and isinstance(last, keras.layers.Dense)
+    if not is_dense or model.outputs[0].shape != (None, units.get(activation)):
+        allowed = " or ".join(f"Dense({count}, {name!r})" for name, count in units.items())
+        return f"{_shown(steps[-1].operation)} as the last layer found; allowed: {allowed}, of a vector"
+    return ""
+
+
+def _shown(operation: Any) -> str:
+    """Return the text of an operation: its class, with its units and its activation if there are any."""
+    units, activation = getattr(operation, "units", None), getattr(operation, "activation", None)
+    name = getattr(activation, "__name__", None)
+    arguments = [str(units)] * bool(units) + [repr(name)] * bool(name)
+    return f"{type(operation).__name__}({', '.join(arguments)})"
+
+
+def _cloned(model: keras.Model, noise: tuple[float, float], make: Make) -> keras.Model:
+    """Return a copy with new weights; `make` returns a layer for the original and its configuration."""
+    dropout, head_dropout = noise
+    last = model.layers[-1]
+    before_last: list[keras.Layer] = []
+
+    def clone(operation: Any) -> Any:
+        if not isinstance(operation, keras.Layer):
+            return operation  # an operation that is no layer has no weights
+        config = operation.get_config()
+        if isinstance(operation, DROPOUTS):
+            config["rate"] *= dropout
+        if operation is last and head_dropout:
+            before_last.append(keras.layers.Dropout(head_dropout * dropout, name="head_dropout"))
+        return make(operation, config)
+
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if before_last and operation.name == last.name:
+            args = (before_last[0](args[0]), *args[1:])
+        return operation(*args, **kwargs)
+
+    return keras.models.clone_model(model, clone_function=clone, call_function=call)
+
+
+def _policy_of(layer: keras.Layer, policy: str) -> str:
+    is_last = isinstance(layer, keras.layers.Dense) and getattr(layer.activation, "__name__", "") in (
+        "softmax",
+        "sigmoid",
+    )
+    if is_last or isinstance(layer, PREPROCESSING):
+        return "float32"
+    if policy == CONVOLUTIONS:
+        return "mixed_bfloat16" if type(layer) is keras.layers.Conv2D else "float32"
+    return policy
+
+
+def _features(model: keras.Model) -> tuple[Step, ...]:
+    """Return the steps before the last that turns maps into a vector, or, if there is no such step, before the last."""
+    steps = graph.trace(model).steps
+    dimensions = {step.output: len(step.shape) for step in steps}
+    vectors = [
+        index
+        for index, step in enumerate(steps)
+        if len(step.shape) == 2 and any(dimensions.get(number, 4) == 4 for number in step.inputs)
+    ]
+    return steps[: vectors[-1] if vectors else -1]

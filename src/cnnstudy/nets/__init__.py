@@ -1,1 +1,0 @@
-"""The nets: layer tables, and Keras models made from them."""

@@ -1,0 +1,1 @@
+"""What the rebuilt papers print and claim."""

@@ -1,0 +1,48 @@
+"""Published numbers: those of the report (source `report`), and those of the papers that it rebuilds."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+COLUMNS = ("study", "table", "run", "phase", "split", "class", "metric", "value", "source")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number, and the table or log it stands in."""
+
+    value: float
+    table: str
+
+
+def read(folder: Path, names: Iterable[str]) -> pd.DataFrame:
+    """Return the published numbers in some tables: a row for each, with `COLUMNS`; an empty cell is ''."""
+    text = {"table": str, "class": str}
+    tables = [pd.read_csv(folder / name, dtype=text, keep_default_na=False) for name in names]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+
+
+def read_layers(folder: Path) -> pd.DataFrame:
+    """The report's layer tables: study, table, run, row, type, shape (such as 128x128x16), parameters, source."""
+    return pd.read_csv(folder / "report_layers.csv", dtype={"table": str, "shape": str})
+
+
+def read_contents(folder: Path) -> pd.DataFrame:
+    """Every table and figure of the report: item, shows, study, run, phase, split, kind; an empty cell is ''."""
+    return pd.read_csv(folder / "report_contents.csv", dtype=str, keep_default_na=False)
+
+
+def find(numbers: pd.DataFrame, **cells: str) -> Published | None:
+    """The accuracy (or another metric) whose row has these cells and no class, or None where nothing is published."""
+    found = find_all(numbers, **cells)
+    assert len(found) <= 1, cells
+    return found[0] if found else None
+
+
+def find_all(numbers: pd.DataFrame, **cells: str) -> list[Published]:
+    """The accuracies (or another metric) whose rows have these cells and no class, in the order of the tables."""
+    cells = {"class": "", "metric": "accuracy"} | cells
+    found = numbers[(numbers[list(cells)] == pd.Series(cells)).all(axis=1)]
+    return [Published(float(row["value"]), str(row["table"])) for row in found.to_dict("records")]

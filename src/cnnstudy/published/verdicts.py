@@ -1,0 +1,170 @@
+"""Verdicts on what the report and the papers say in words: what all claims are judged by.
+
+A claim holds, or does not, where our figures show it beyond chance; else they cannot tell.
+"""
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal
+
+import pandas as pd
+from scipy.stats import fisher_exact
+
+from cnnstudy.config.schema import Params
+from cnnstudy.evaluation.intervals import Difference
+from cnnstudy.evaluation.results import RunMetrics
+from cnnstudy.published import reference
+
+Verdict = Literal["holds", "does not hold", "cannot tell"]
+
+# Differences in accuracy below this count as none.
+MARGIN = 0.05
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Where it stands, what it says, the published figures, ours, and what ours say about it."""
+
+    where: str
+    says: str
+    published: str
+    ours: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What claims are judged by.
+
+    `numbers` and `layers` are the published ones (see cnnstudy.published.reference), `differences` those of every
+    ablation, by the names of the two trainings.
+    """
+
+    params: Params
+    metrics: dict[str, RunMetrics]
+    numbers: pd.DataFrame
+    layers: pd.DataFrame
+    differences: dict[tuple[str, str], Difference]
+
+    def has(self, *runs: str) -> bool:
+        """Whether all these runs are part of the experiment."""
+        return all(run in self.metrics for run in runs)
+
+    def is_tuned(self, run: str) -> bool:
+        """Whether a run is part of the experiment, and fine-tuned."""
+        return "tuned" in self.metrics.get(run, {})
+
+    def split(self, run: str, phase: str, split: str) -> dict[str, Any]:
+        """The metrics of a run's phase on a split."""
+        return self.metrics[run][phase][split]
+
+    def accuracy(self, run: str, phase: str, split: str) -> str:
+        """An accuracy in words, with its interval, and a mark where one class was answered for everything."""
+        its = self.split(run, phase, split)
+        constant = ", one class for every image" if its["constant"] else ""
+        return f"{its['accuracy']:.3f} ({its['accuracy_low']:.3f} to {its['accuracy_high']:.3f}{constant})"
+
+    def published(self, run: str, split: str, **cells: str) -> float:
+        """A number of the report."""
+        found = reference.find(self.numbers, source="report", run=run, split=split, **cells)
+        assert found, (run, split, cells)
+        return found.value
+
+
+def learnt(findings: Findings, verdict: Verdict, ours: str, trainings: list[str], *splits: str) -> tuple[Verdict, str]:
+    """A verdict, which nothing can be said of where a net it is about answers one class for every image.
+
+    `trainings` are named as those of a difference are, `splits` where they answer; what counts of their study if none.
+    """
+    stuck = []
+    for name in trainings:
+        run, _, phase = name.partition(", ")
+        where = splits or (findings.params.study_of(run).primary_split,)
+        if any(findings.split(run, phase or "base", split)["constant"] for split in where):
+            stuck.append(name)
+    if not stuck:
+        return verdict, ours
+    return "cannot tell", f"{ours}; one class for every image: {', '.join(dict.fromkeys(stuck))}"
+
+
+def untuned(findings: Findings, run: str) -> tuple[Verdict, str]:
+    """Return the verdict on a claim about tuning where a run is not fine-tuned, or absent."""
+    return ("cannot tell", f"{run} is not fine-tuned here") if findings.has(run) else absent(findings, run)
+
+
+def absent(findings: Findings, *runs: str) -> tuple[Verdict, str]:
+    """Return the verdict on a claim about runs that the experiment does not have."""
+    missing = [run for run in runs if not findings.has(run)]
+    return "cannot tell", f"needs {', '.join(missing)}, which this experiment does not have"
+
+
+def find_pair(findings: Findings, first: str, second: str) -> Difference | None:
+    """Return the difference of two trainings, the first minus the second; None where they were not compared."""
+    if pair := findings.differences.get((first, second)):
+        return pair
+    if pair := findings.differences.get((second, first)):
+        return Difference(first, second, -pair.difference, -pair.high, -pair.low, pair.significant)
+    return None
+
+
+def beats(findings: Findings, first: str, second: str) -> Verdict:
+    """Return whether the first training does significantly better than the second."""
+    pair = find_pair(findings, first, second)
+    if not pair or not pair.significant:
+        return "cannot tell"
+    return "holds" if pair.difference > 0 else "does not hold"
+
+
+def direction(findings: Findings, first: str, second: str) -> tuple[Verdict, str]:
+    """Whether the first training does better than the second."""
+    pair = find_pair(findings, first, second)
+    if not pair:
+        runs = dict.fromkeys(name.split(",")[0] for name in (first, second))
+        missing = [run for run in runs if not findings.has(run)]
+        return absent(findings, *missing) if missing else untuned(findings, next(iter(runs)))
+    return learnt(findings, beats(findings, first, second), in_words(pair), [first, second])
+
+
+def in_words(pair: Difference) -> str:
+    """Return a difference with its interval in words."""
+    chance = "" if pair.significant else f", {significance(pair.significant, pair.low, pair.high)}"
+    text = f"{pair.first} − {pair.second}: {pair.difference:+.3f} ({pair.low:+.3f} to {pair.high:+.3f}{chance})"
+    return minus(text)
+
+
+def significance(is_significant: bool, low: float, high: float) -> str:
+    """Return whether a difference is significant, and why not where its own interval excludes 0."""
+    excludes = low > 0 or high < 0
+    return "significant" if is_significant else f"not significant{' after correction' if excludes else ''}"
+
+
+def half_width(metrics: dict[str, Any]) -> float:
+    """Return half the width of an accuracy's interval."""
+    return float(metrics["accuracy_high"] - metrics["accuracy_low"]) / 2
+
+
+def is_larger(first: float, second: float, n: float, among: int = 1) -> Verdict:
+    """Whether a share of n is larger than another one beyond chance, by Fisher's exact test (1935).
+
+    At 0.05, shared by the pairs that these two were found `among` (Bonferroni).
+    """
+    images = round(n)
+    table = [[round(share * images), images - round(share * images)] for share in (first, second)]
+    if fisher_exact(table).pvalue >= 0.05 / among:
+        return "cannot tell"
+    return "holds" if first > second else "does not hold"
+
+
+def standard_error(first: float, second: float, n: float) -> float:
+    """Of the difference of two shares of n."""
+    return sqrt((first * (1 - first) + second * (1 - second)) / n)
+
+
+def series(values: list[float], digits: int) -> str:
+    """Return numbers with so many decimals, in a row."""
+    return ", ".join(f"{value:.{digits}f}" for value in values)
+
+
+def minus(text: str) -> str:
+    """Figures with a real minus sign."""
+    return text.replace(" -", " −").replace("(-", "(−")

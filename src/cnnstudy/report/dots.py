@@ -1,0 +1,182 @@
+"""Dot plots of the page: accuracies from 0 to 1, a row a training, drawn by page.css so that they fit a phone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from cnnstudy.published.paper import Paper
+from cnnstudy.published.reference import Published, find_all
+from cnnstudy.published.verdicts import Findings
+from cnnstudy.report.tables import Cell, as_printed, gain_in_words, interval, named
+
+OURS, REPORT, PAPER, MOVING, BATCH, TRAIN = "ours", "report", "paper", "moving", "batch", "train"
+# What `label` says of a net that predicts one class for every image.
+ONE_CLASS = "one class for every image"
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A value with its interval, if it has one; `is_constant` where one class was predicted for every image."""
+
+    kind: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    is_constant: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A name, its dots, the one number that counts in words, and the others."""
+
+    name: str
+    dots: list[Dot]
+    value: Cell
+    others: list[Cell]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows under a title, and the accuracy that a net without skill has, or None."""
+
+    title: str
+    rows: list[Row]
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Groups of rows, and what the kinds of dots are."""
+
+    groups: list[Group]
+    legend: dict[str, str]
+
+
+def overview(its: Findings, papers: dict[str, Paper], chances: dict[str, float | None]) -> Plot:
+    """Return the accuracy of every training on its primary split, beside the report's and the papers'."""
+    groups = []
+    for study, settings in its.params.studies.items():
+        runs = [run for run in its.params.runs_of(study) if run in its.metrics]
+        rows = [_compared(its, run, phase, papers.get(study)) for run in runs for phase in its.metrics[run]]
+        if rows:
+            groups.append(Group(f"{settings.title}: {settings.primary_split}", rows, chances[study]))
+    names = {OURS: "ours, with its 95 % interval", REPORT: "course report"}
+    names |= {PAPER: ", ".join(paper.title for paper in papers.values())}
+    return Plot(groups, _present(groups, names))
+
+
+def statistics(its: Findings, trainings: list[tuple[str, str]]) -> Plot:
+    """Return the accuracies of some trainings, (run, phase), under three ways of taking BatchNorm's statistics."""
+    groups = []
+    for study, settings in its.params.studies.items():
+        rows = []
+        for run, phase in trainings:
+            if its.params.all_runs[run].study != study:
+                continue
+            split = its.split(run, phase, settings.primary_split)
+            kinds = {BATCH: "batch", MOVING: "moving", OURS: "recalibrated"}
+            dots = [Dot(kind, split[f"accuracy_{mode}"], is_constant=split[f"constant_{mode}"])
+                    for kind, mode in kinds.items()]  # fmt: skip
+            words = f"{split['accuracy_moving']:.3f} → {split['accuracy_recalibrated']:.3f}"
+            rows.append(Row(named(run, phase), dots, Cell(words), []))
+        if rows:
+            groups.append(Group(f"{settings.title}: {settings.primary_split}", rows))
+    names = {MOVING: "moving averages", OURS: "re-estimated statistics", BATCH: "statistics of each batch"}
+    return Plot(groups, _present(groups, names))
+
+
+def ablation(its: Findings, name: str, table: pd.DataFrame, paper: Paper | None, chance: float | None) -> Plot:
+    """Return the accuracies along an axis, with those in training and under BatchNorm's other statistics."""
+    settings = its.params.ablations[name]
+    study = its.params.studies[settings.study]
+    tables = paper.ablations.get(name) if paper else None
+    rows = []
+    for row in table.to_dict("records"):
+        compared = _compared(its, row["run"], row["phase"], paper, tables, row["x"])
+        split = its.split(row["run"], row["phase"], study.primary_split)
+        train = its.split(row["run"], row["phase"], "train")["accuracy"]
+        dots = [Dot(TRAIN, train), Dot(MOVING, split["accuracy_moving"], is_constant=split["constant_moving"])]
+        others = [*compared.others, Cell(f"train {train:.3f}")]
+        rows.append(Row(named(str(row["x"]), row["phase"]), [*dots, *compared.dots], compared.value, others))
+    names = {OURS: f"{study.primary_split}, with its 95 % interval", MOVING: f"{study.primary_split}, moving averages",
+             TRAIN: "train", REPORT: "course report", PAPER: paper.title if paper else ""}  # fmt: skip
+    groups = [Group(f"{study.title}: {study.primary_split}, by {settings.axis}", rows, chance)]
+    return Plot(groups, _present(groups, names))
+
+
+def printed(its: Findings, papers: dict[str, Paper]) -> Plot:
+    """Return the accuracies that the report prints, in training and held out, table by table."""
+    groups = []
+    for study, paper in papers.items():
+        numbers = its.numbers[(its.numbers["source"] == "report") & (its.numbers["study"] == study)]
+        mine = numbers[(numbers["metric"] == "accuracy") & (numbers["class"] == "")]
+        rows = []
+        for (table, run, phase), some in mine.groupby(["table", "run", "phase"], sort=False):
+            values = dict(zip(some["split"], some["value"], strict=True))
+            dots = [Dot(REPORT if split == paper.split else TRAIN, value) for split, value in values.items()]
+            mark = "doubtful" if table in paper.doubtful else ""
+            held_out = Cell(as_printed(values[paper.split]) if paper.split in values else "", mark)
+            others = [Cell(f"{split.replace('_', ' ')} {as_printed(value)}")
+                      for split, value in values.items() if split != paper.split]  # fmt: skip
+            where = f"table {table}" if str(table).isdigit() else str(table)
+            rows.append(Row(f"{where}: {named(run, phase)}", dots, held_out, others))
+        if rows:
+            groups.append(Group(f"{its.params.studies[study].title}: {paper.split}", rows))
+    names = {REPORT: "held out", TRAIN: "in training, or on the tune split"}
+    return Plot(groups, _present(groups, names))
+
+
+def recipes(found: list[dict[str, Any]]) -> Plot:
+    """Return where recipes end, by net, of what `cnnstudy recipes` wrote."""
+    groups = []
+    for each in found:
+        rows = []
+        for run, its in each["runs"].items():
+            gains = {gain["first"]: gain for gain in its["differences"]}
+            for kind in (name for name in its if name not in ("seeds", "differences")):
+                end, gain = its[kind], gains.get(kind)
+                value = Cell(f"{end['accuracy']:.3f} ({end['low']:.3f} to {end['high']:.3f})")
+                words = f"{gain['difference']:+.3f} ({gain_in_words(gain)})".replace("-", "−") if gain else ""
+                others = [Cell(words)] if words else [Cell(f"{len(its['seeds'])} seeds")]
+                dot = Dot(OURS if gain else TRAIN, end["accuracy"], end["low"], end["high"])
+                rows.append(Row(f"{run}, {kind}", [dot], value, others))
+        groups.append(Group(f"{each['title']}: {each['split']}, {each['epochs']} epochs", rows))
+    base = found[0]["recipes"][0]
+    return Plot(groups, _present(groups, {TRAIN: f"recipe {base}", OURS: "other recipes"}))
+
+
+def _compared(
+    its: Findings, run: str, phase: str, paper: Paper | None, tables: Mapping[int, str] | None = None, x: Any = None
+) -> Row:
+    """Return a training beside the published numbers; of the report's only that in `tables[x]`, where given."""
+    split = its.split(run, phase, its.params.study_of(run).primary_split)
+    dots = [Dot(OURS, split["accuracy"], split["accuracy_low"], split["accuracy_high"], bool(split["constant"]))]
+    others = []
+    if paper:
+        cells = {"run": run, "split": paper.split}
+        report = find_all(its.numbers, source="report", phase=phase, **cells)
+        if tables is not None:
+            report = [each for each in report if each.table == tables.get(x)]
+        theirs = find_all(its.numbers, source=paper.source, **cells) if phase == "base" else []
+        dots = [*_dots(PAPER, theirs), *_dots(REPORT, report), *dots]
+        others = [*_words("report", report, paper), *_words(paper.title, theirs, paper)]
+    return Row(named(run, phase), dots, Cell(f"{split['accuracy']:.3f} ({interval(split)})"), others)
+
+
+def _dots(kind: str, found: list[Published]) -> list[Dot]:
+    return [Dot(kind, each.value) for each in found]
+
+
+def _words(name: str, found: list[Published], paper: Paper) -> list[Cell]:
+    mark = "doubtful" if any(each.table in paper.doubtful for each in found) else ""
+    return [Cell(f"{name} {' and '.join(as_printed(each.value) for each in found)}", mark)] if found else []
+
+
+def _present(groups: list[Group], names: dict[str, str]) -> dict[str, str]:
+    """Return the legend of the kinds that a plot has."""
+    dots = [dot for group in groups for row in group.rows for dot in row.dots]
+    found = {kind: text for kind, text in names.items() if kind in {dot.kind for dot in dots}}
+    found |= {"one-class": ONE_CLASS} if any(dot.is_constant for dot in dots) else {}
+    return found | ({"chance": "largest class"} if any(group.chance is not None for group in groups) else {})

@@ -1,0 +1,319 @@
+"""The chapters of the page: a finding each, with its claim as the headline."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from cnnstudy.evaluation import results
+from cnnstudy.evaluation.intervals import Difference
+from cnnstudy.export.litert import PRECISIONS
+from cnnstudy.published.paper import Paper
+from cnnstudy.published.verdicts import Claim, Findings, find_pair, minus
+from cnnstudy.report import dots, summary, tables
+from cnnstudy.report.summary import joined
+from cnnstudy.report.tables import Table, named
+from cnnstudy.workspace import paths
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with the id it is linked by and the words for who can't see it."""
+
+    id: str
+    text: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class More:
+    """What is shown on demand, under a line that says what it is."""
+
+    line: str
+    tables: list[Table] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A dot plot, a tally of verdicts or a picture, with a caption."""
+
+    caption: str
+    plot: dots.Plot | None = None
+    tally: dict[str, int] = field(default_factory=dict)
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A finding: `name` stands in the contents, `headline` is what it claims, `sentences` say what that rests on.
+
+    `points` are a list below the figures, `file` is a template with such a list.
+    """
+
+    id: str
+    name: str
+    headline: str
+    sentences: list[str]
+    figures: list[Figure] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    more: list[More] = field(default_factory=list)
+
+
+# BatchNorm's statistics by the parameter that chooses them.
+WORDS = {"moving": "the moving averages", "recalibrated": "the re-estimated statistics"}
+
+
+def batchnorm(its: Findings) -> Chapter | None:
+    """Return the chapter about nets whose moving averages hide what they learnt; None where there is none."""
+    found = summary.hidden(its)
+    if not found:
+        return None
+    every = sum(len(phases) for phases in its.metrics.values())
+    parts = [its.split(*key, its.params.study_of(key[0]).primary_split) for key in found]
+    lowest = min(part["accuracy_recalibrated"] for part in parts)
+    highest = max(part["accuracy_recalibrated"] for part in parts)
+    spread = f"{lowest:.3f}" if lowest == highest else f"{lowest:.3f} to {highest:.3f}"
+    sentences = [
+        f"With the averages that training leaves, {len(found)} of {every} trainings predict one class for every image; "
+        f"with the mean and variance re-estimated over the training set, the same weights reach {spread}.",
+        "The nets had learnt the task, and only their averages had not settled; the other numbers of this page use "
+        f"{WORDS[its.params.batchnorm]}.",
+    ]
+    caption = (
+        "Accuracy of the same weights under three ways of taking BatchNorm’s statistics; the numbers are those with "
+        "moving averages, and re-estimated."
+    )
+    headline = f"BatchNorm’s moving averages hid what {len(found)} of {every} trainings had learnt"
+    more = [More("All trainings, and their accuracy on train", [tables.batchnorm_table(its.params, its.metrics)])]
+    figure = Figure(caption, plot=dots.statistics(its, found))
+    return Chapter("batchnorm", "BatchNorm", headline, sentences, [figure], more=more)
+
+
+def ablation(its: Findings, name: str, paper: Paper | None, chance: float | None) -> Chapter:
+    """Return the chapter about one setting."""
+    settings, folder = its.params.ablations[name], paths.ablation_plots(name)
+    rows, pairs = results.read_ablation(name), results.read_ablation_differences(name)
+    study = its.params.studies[settings.study]
+    base = rows[rows["phase"] == "base"]
+    headline, sentences = _compared(its, base, settings.axis, study.primary_split, settings.has_words)
+    plot = dots.ablation(its, name, rows, paper, chance)
+    published = " and the published ones" if {dots.REPORT, dots.PAPER} & set(plot.legend) else ""
+    caption = f"{study.title}: accuracy on {study.primary_split} by {settings.axis}, with that in training{published}."
+    texts = {"curve": f"Accuracy by {settings.axis}", "training": f"Training by {settings.axis}"}
+    pictures = [_picture(folder / f"{kind}.png", f"ablation-{name}-{kind}", text) for kind, text in texts.items()]
+    more = [More("As curves, and how they were trained", pictures=[each for each in pictures if each])]
+    if pairs:
+        drawn = _picture(folder / "differences.png", f"ablation-{name}-differences", f"Differences by {settings.axis}")
+        more.append(More("Every difference", [tables.differences_table(pairs)], [drawn] if drawn else [], COMPARED))
+    if not settings.has_words:
+        more.append(More("In figures", [tables.ablation_table(its.params, name, rows, its.numbers)]))
+    short = settings.axis[:1].upper() + settings.axis[1:]
+    figures = [Figure(caption, plot=plot)]
+    return Chapter(f"ablation-{name}", short, headline, sentences, figures, more=more)
+
+
+COMPARED = (
+    "A difference is of two trainings on the same images: a paired bootstrap over images, with Welch’s interval over "
+    "the seeds where there are several. It is significant where the interval excludes 0 even after Bonferroni’s "
+    "correction for all pairs of the table, and the exact sign test agrees; an interval here is that of one pair, "
+    "before the correction."
+)
+
+
+def _compared(its: Findings, rows: pd.DataFrame, axis: str, split: str, has_words: bool) -> tuple[str, list[str]]:
+    """Return what an ablation comes to: a headline and two sentences."""
+    best = rows.loc[rows[f"{split}_accuracy"].idxmax()]
+    places = {row["run"]: row["x"] for row in rows.to_dict("records")}
+    pairs = {run: find_pair(its, best["run"], run) for run in places if run != best["run"]}
+    below = [run for run, pair in pairs.items() if pair and pair.significant and pair.difference > 0]
+    level = [run for run in pairs if run not in below]
+    label = f"{best['x']}"
+    top = f"{best[f'{split}_accuracy']:.3f}"
+    seed = "With one seed this is about these trainings only: another seed can change it"
+    doubt = f"{seed}." if len(its.params.seeds) == 1 else f"Each number is the mean of {len(its.params.seeds)} seeds."
+    if not pairs:
+        return f"One {axis} only: {top}", [f"There is nothing to compare it with. {doubt}"]
+    if not below:
+        first = f"The highest accuracy is {top} at {axis} {label}, and no other is significantly below it."
+        return f"No difference by {axis} is significant", [first, doubt]
+    last = max((pair for run in below if (pair := pairs[run])), key=lambda pair: pair.difference)
+    first = f"The largest difference is {_in_words(last)}, which is significant among all pairs."
+    others = joined([str(places[run]) for run in level], "or")
+    second = f"No difference between {label} and {others} is significant. {doubt}" if level else doubt
+    if has_words:
+        worse = joined([str(places[run]) for run in below])
+        verb = "is" if len(below) == 1 else "are"
+        return f"{worse[:1].upper()}{worse[1:]} {verb} less accurate than {label}", [first, second]
+    return _direction(rows, best, [places[run] for run in below], axis, f"{split}_accuracy"), [first, second]
+
+
+def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axis: str, column: str) -> str:
+    """Return which way accuracy goes along an axis of numbers."""
+    lower, upper = [x for x in below if x < best["x"]], [x for x in below if x > best["x"]]
+    worst = rows[rows["x"].isin(below)].sort_values(column, kind="stable").iloc[0]
+    change = f"{worst[column]:.3f} at {worst['x']}, {best[column]:.3f} at {best['x']}"
+    if lower and upper:
+        return f"Accuracy peaks at {axis} {best['x']} and is lower on both sides"
+    if upper:
+        return f"Accuracy falls with {axis}: {best[column]:.3f} at {best['x']}, {worst[column]:.3f} at {worst['x']}"
+    if best["x"] == rows["x"].max():
+        return f"Accuracy rises with {axis}: {change}"
+    return f"Accuracy rises with {axis} up to {best['x']}, with no gain beyond: {change}"
+
+
+def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
+    """Return the chapter about what the report and the papers say in words."""
+    found = [claim for each in judged.values() for claim in each]
+    if not found:
+        return None
+    counts = Counter(claim.verdict for claim in found)
+    headline = (
+        f"Of {len(found)} claims of the report and the papers {counts['holds']} "
+        f"{'holds' if counts['holds'] == 1 else 'hold'} here, and {counts['does not hold']} "
+        f"{'does' if counts['does not hold'] == 1 else 'do'} not"
+    )
+    seeds = "" if len(its.params.seeds) > 1 else " With one seed a verdict is about these trainings only."
+    sentences = [
+        "A claim holds, or does not, where our figures on this data show it beyond chance.",
+        f"The other {counts['cannot tell']} can’t be told: the difference is not significant here, or can’t be "
+        f"measured.{seeds}",
+    ]
+    tally = {"holds": counts["holds"], "fails": counts["does not hold"], "open": counts["cannot tell"]}
+    figure = Figure("The claims of the report and the papers, and what becomes of them on this data.", tally=tally)
+    decided = [claim for claim in found if claim.verdict != "cannot tell"]
+    undecided = [claim for claim in found if claim.verdict == "cannot tell"]
+    shown = [tables.claims_table(decided)] if decided else []
+    points = [f"{claim.says} ({claim.where})" for claim in undecided]
+    more = [More("The figures behind what can’t be told", [tables.claims_table(undecided)])] if undecided else []
+    return Chapter("claims", "Claims", headline, sentences, [figure], shown, points, more=more)
+
+
+def contradictions(its: Findings, papers: dict[str, Paper], files: dict[str, str], count: int) -> Chapter | None:
+    """Return the chapter about what the report says against itself, in `files` by study."""
+    if not files:
+        return None
+    sentences = [
+        f"Each of the {count} points below follows from the report’s own figures, without any experiment of ours.",
+        "Numbers that it contradicts are marked † on this page.",
+    ]
+    caption = (
+        "The accuracies that the course report prints, table by table: of what its nets were trained on, and held out."
+    )
+    plot = dots.printed(its, papers)
+    figures = [Figure(caption, plot=plot)] if plot.groups else []
+    return Chapter(
+        "doubts", "Report against itself", "The course report contradicts itself", sentences, figures,
+        files=list(files.values()),
+    )  # fmt: skip
+
+
+def gallery(its: Findings) -> Chapter:
+    """Return the chapter about what the most accurate net of each study looks at."""
+    figures, wrong, sentences, more = [], [], [], []
+    for study, settings in its.params.studies.items():
+        found = summary.best(its, study)
+        if found is None:
+            continue
+        run, folder = found[0], paths.run_plots(found[0]) / "figures"
+        name = named(run, list(its.metrics[run])[-1])
+        if not (folder / "gallery.png").exists():
+            text = f"{name}: the surest right predictions of each class, and in red what speaks for them."
+            figures.append(Figure(text, picture=_picture(folder / "gradcam.png", f"gallery-{study}", text)))
+            sentences.append(f"Of the images of {settings.title} it is not known where the evidence lies.")
+            continue
+        attention = pd.read_csv(folder / "attention.csv", dtype={"class": str}, keep_default_na=False)
+        if elsewhere := [str(each) for each in attention[attention["high"] < 1]["class"]]:
+            wrong.append(f"for {joined(elsewhere)}, {run} looks beside the evidence")
+        ratios = _ratios(its, study)
+        sentences.append(_looks(name, ratios.get(name), attention))
+        text = (
+            f"{name}: surest right predictions. Red is what speaks for the prediction (Grad-CAM), the outline holds "
+            "the evidence for the class, and × says how many times as much of the map lies inside as chance would put "
+            "there."
+        )
+        figures.append(Figure(text, picture=_picture(folder / "gallery.png", f"gallery-{study}", text)))
+        shown = [tables.classes_table(attention), tables.attention_table(ratios)]
+        more.append(More(f"{settings.title}: every class of {name}, and every net", shown))
+    headline = "The nets look at the evidence more than chance would"
+    if wrong:
+        headline = f"Right for the wrong reason: {'; '.join(wrong)}"
+    elif not more:
+        headline = "What speaks for the surest predictions"
+    return Chapter("looks", "What the nets look at", headline, sentences, figures, more=more)
+
+
+def _ratios(its: Findings, study: str) -> dict[str, float]:
+    """Return how much more of the maps lies on the evidence than chance would put there, by training."""
+    split, found = its.params.studies[study].primary_split, {}
+    for run in its.params.runs_of(study):
+        phase = list(its.metrics[run])[-1]
+        if (ratio := its.split(run, phase, split).get("attention_ratio")) is not None:
+            found[named(run, phase)] = float(ratio)
+    return found
+
+
+def _looks(name: str, ratio: float | None, attention: pd.DataFrame) -> str:
+    if ratio is None:
+        return f"{name} answers without a map on any image with evidence."
+    whole = f"{name}: {ratio:.1f} times as much of its maps lies on the evidence as chance would put there"
+    low = [f"{row['ratio']:.2f} times ({row['low']:.2f} to {row['high']:.2f}) for {row['class']}"
+           for row in attention[attention["high"] < 1].to_dict("records")]  # fmt: skip
+    return f"{whole}, but only {joined(low)}: there it answers by something else." if low else f"{whole}."
+
+
+def exported(numbers: dict[str, dict[str, dict[str, float]]], table: Table, text: str) -> Chapter | None:
+    """Return the chapter about nets as files for phones; None where none is exported."""
+    if not numbers:
+        return None
+    first, last = PRECISIONS[0], PRECISIONS[-1]
+    smaller = min(its[first]["size_mb"] / its[last]["size_mb"] for its in numbers.values())
+    changes = {run: its[last]["accuracy_change"] for run, its in numbers.items()}
+    worst = min(changes.values())
+    loss = f"lose {-worst:.3f} of accuracy at most" if worst < 0 else "lose no accuracy"
+    headline = f"For a phone: in {last} the nets are {smaller:.1f} times smaller, and {loss}"
+    more = [More("How their predictions differ from Keras’s", [tables.agreement_table(numbers)])]
+    sentences = [
+        "Each net, in its last phase and from its first seed, as a LiteRT file: its size, its accuracy on the primary "
+        "split, and the median time of an image.",
+        text,
+    ]
+    return Chapter("exported", "On a phone", headline, sentences, tables=[table], more=more)
+
+
+def recipes(found: list[dict[str, Any]]) -> Chapter | None:
+    """Return the chapter about two recipes, of what `cnnstudy recipes` wrote; None where it wrote nothing."""
+    if not found:
+        return None
+    base, ours = found[0]["recipes"][:2]
+    gains = [pair for each in found for its in each["runs"].values() for pair in its["differences"]
+             if (pair["first"], pair["second"]) == (ours, base)]  # fmt: skip
+    better = [pair for pair in gains if pair["significant"] and pair["difference"] > 0]
+    most = max((pair["difference"] for pair in better), default=0.0)
+    headline = f"The recipe “{ours}” beats “{base}” for {len(better)} of {len(gains)} nets"
+    reach = f"by up to {most:.3f} of accuracy" if better else "by nothing significant"
+    sentences = [
+        f"The same nets, trained on the same images for as long, differ {reach}.",
+        "Accuracy is with re-estimated BatchNorm; a difference is a paired bootstrap over images and Welch’s interval "
+        "over seeds.",
+    ]
+    caption = "Accuracy of each net by recipe, with its 95 % interval over seeds; below, what it gains."
+    more = [
+        More(f"{each['title']}: curves, and the table", [each["table"]], [each["picture"]] if each["picture"] else [])
+        for each in found
+    ]
+    return Chapter("recipes", "Recipes", headline, sentences, [Figure(caption, plot=dots.recipes(found))], more=more)
+
+
+def _in_words(pair: Difference) -> str:
+    return minus(f"{pair.first} − {pair.second}: {pair.difference:+.3f} ({pair.low:+.3f} to {pair.high:+.3f})")
+
+
+def _picture(path: Path, name: str, text: str) -> Picture | None:
+    return Picture(name, text, results.picture(path)) if path.exists() else None

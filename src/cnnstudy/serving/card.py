@@ -1,0 +1,71 @@
+"""The model card of a promoted net: what it was trained on, what it is for and not for, how good it is, and its limits.
+
+After Mitchell et al. 2019, Model cards for model reporting (arXiv:1810.03993).
+"""
+
+import json
+
+from cnnstudy.config.schema import Params
+from cnnstudy.serving.choice import Choice
+from cnnstudy.tracking import build
+from cnnstudy.workspace import paths
+
+NAME = "README.md"
+
+
+def numbers(params: Params, choice: Choice) -> dict[str, float]:
+    """The accuracy of one training on its primary split; of a run's only seed, with its interval."""
+    content = json.loads(paths.run_metrics(choice.run).read_text(encoding="utf-8"))
+    its = content[choice.phase][params.study_of(choice.run).primary_split]
+    if len(params.seeds) == 1:
+        return {name: float(its[name]) for name in build.HEADLINE if name in its}
+    return {"accuracy": float(its["accuracy_seeds"][params.seeds.index(choice.seed)])}
+
+
+def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build.Record) -> str:
+    """Return the card, in Markdown."""
+    study, found = params.study_of(choice.run), numbers(params, choice)
+    interval = f" (95 % interval {found['accuracy_low']:.3f} to {found['accuracy_high']:.3f})" if len(found) > 1 else ""
+    sections = {
+        "Intended use": _use(params, choice, classes),
+        "Accuracy": f"{found['accuracy']:.3f}{interval} on the split {study.primary_split}, which it never trained on.",
+        "Data": _data(params, record),
+        "Limits": " ".join(filter(None, [study.not_for, study.limits])) or "None are known; that does not mean none.",
+        "What the audit of the data found": _findings(record.study),
+        "Training": _training(record),
+    }
+    title = f"# {study.title}: {choice}"
+    return "\n\n".join([title, *(f"## {name}\n\n{content}" for name, content in sections.items())]) + "\n"
+
+
+def _use(params: Params, choice: Choice, classes: tuple[str, ...]) -> str:
+    side = params.study_of(choice.run).image_size
+    return (
+        f"Research and teaching: it rebuilds a published study. It takes an image, scaled to {side} x {side} pixels, "
+        f"and gives each class a probability: {', '.join(classes)}. It has no class for an image of anything else."
+    )
+
+
+def _data(params: Params, record: build.Record) -> str:
+    study = params.studies[record.study]
+    lines = [
+        f"- {each.split}: {json.loads(each.profile)['images']} images (digest {each.digest})" for each in record.data
+    ]
+    generated = (
+        "Synthetic images only: it has never seen a photograph or an X-ray of a patient." if study.synthetic else ""
+    )
+    source = f"Source `{study.source.format}`. {generated if study.source.format == 'synthetic' else ''}".strip()
+    return "\n".join([source, "", *lines])
+
+
+def _findings(study: str) -> str:
+    used = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]
+    telling = [each for each in used if each["severity"] != "info"]
+    return "\n".join(f"- {each['severity']}: {each['kind']}" for each in telling) or "Nothing severe, and no warning."
+
+
+def _training(record: build.Record) -> str:
+    named = ("net", "policy", "epochs", "batch_size", "training.optimizer", "training.learning_rate", "batchnorm")
+    settings = ", ".join(f"{name} {record.params[name]}" for name in named)
+    place = record.where.get("git_commit", "an unknown commit")[:12]
+    return f"Recipe {record.tags['recipe']}, profile {record.tags['profile']}: {settings}. Commit {place}."

@@ -1,0 +1,62 @@
+"""Addresses of stores without what is secret in them: users, passwords, tokens."""
+
+import os
+import re
+from collections.abc import Iterator
+from urllib.parse import quote, unquote, urlsplit
+
+HIDDEN = "***"
+# What else a store's password may be in.
+VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
+# Characters of a password or a query's value that a text is searched for; shorter ones are in many words.
+SHORTEST = 4
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+# That of an address which a text has without its host.
+QUERY = re.compile(r"\?[^\s=]+=\S+")
+
+
+def shown(address: str) -> str:
+    """An address with its host and path alone."""
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address.partition("?")[0]
+    before, at, after = ("", "", rest) if _is_local(rest) else rest.rpartition("@")
+    # Passwords have "/", "?" and "#" in them that should be written as %2F and so on. Of an address that can then be
+    # read in two ways nothing is shown.
+    if "?" in before or "#" in before:
+        return f"{scheme}://{HIDDEN}"
+    try:
+        parts = urlsplit(f"{scheme}://{after}", allow_fragments=not _is_local(rest))
+    except ValueError:
+        return f"{scheme}://{HIDDEN}"
+    user, query = f"{HIDDEN}@" if at else "", f"?{HIDDEN}" if parts.query or parts.fragment else ""
+    return f"{scheme}://{user}{parts.netloc}{parts.path}{query}"
+
+
+def without_secrets(text: str, *addresses: str) -> str:
+    """A text in which addresses are as `shown`, and what is secret in `addresses` and the environment is hidden."""
+    for address in addresses:
+        text = text.replace(address, shown(address))
+    known = {os.environ.get(name, "") for name in VARIABLES}
+    known |= {secret for address in addresses for secret in _secrets(address)}
+    written = {way(secret) for secret in known for way in (str, unquote, quote)}
+    for secret in sorted(written, key=len, reverse=True):
+        if len(secret) >= SHORTEST:
+            text = text.replace(secret, HIDDEN)
+    return QUERY.sub(f"?{HIDDEN}", ADDRESS.sub(lambda found: shown(found[0]), text))
+
+
+def _secrets(address: str) -> Iterator[str]:
+    """The password or token of an address, and the values in its query."""
+    rest = address.partition("://")[2]
+    if not _is_local(rest):
+        user, _, password = rest.rpartition("@")[0].partition(":")
+        yield password or user
+    for part in re.split("[?&]" if _is_local(rest) else "[?&#]", rest)[1:]:
+        _, mark, value = part.partition("=")
+        yield value if mark else part
+
+
+def _is_local(rest: str) -> bool:
+    """Whether what follows the scheme is a path, without a host and a user."""
+    return rest.startswith("/")

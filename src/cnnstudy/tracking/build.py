@@ -1,0 +1,475 @@
+"""What is recorded of a run: a function of the files that DVC holds, and of where it ran."""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import stdev
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_integer_dtype
+
+from cnnstudy.config.compose import choices
+from cnnstudy.config.schema import SIZES, Params
+from cnnstudy.errors import UserError
+from cnnstudy.export import results
+from cnnstudy.tracking.keys import OWN, Identity, locked, md5_tags, read_lock, text_md5, training_stage
+from cnnstudy.tracking.times import Times
+from cnnstudy.tracking.times import read as read_times
+from cnnstudy.workspace import paths
+
+PHASES = ("base", "tuned")
+# What one number stands for a run, and the ends of its interval.
+HEADLINE = ("accuracy", "accuracy_low", "accuracy_high")
+# Columns of the tables of published numbers.
+PUBLISHED = ("study", "run", "phase", "split", "class", "metric", "value", "source")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A split of a study's data set: a hash of its samples, where they come from and how many there are, as JSON."""
+
+    name: str
+    split: str
+    digest: str
+    source: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One MLflow run.
+
+    `key` says which run it is, and `model` is the md5 of what was trained, '' where nothing was: a run of that key with
+    another model is another run. `finals` are metrics without steps, `series` are (metric, value, step). `artifacts`
+    maps a file to the folder it is shown in ('' for none), `texts` maps a file's name to its content. `data` are the
+    splits that it comes from. `where` are tags that say where it ran, and no part of what is recorded of it. `sentence`
+    says in words what came out, and `shown` are the artifacts that the description shows, as MLflow calls them.
+    `parent` is the key of the run it lies under, '' for none. `experiment` is MLflow's, '' for the study's own, and
+    `about` what that shows. `script` is the stage that made it. `status` is what the run ended with, in MLflow's words.
+    `times` is None where they are not known. `children` are the trainings, a seed each, that the run is the mean of.
+    """
+
+    name: str
+    study: str
+    key: str
+    params: dict[str, str]
+    tags: dict[str, str]
+    finals: dict[str, float]
+    series: list[tuple[str, float, int]]
+    artifacts: dict[Path, str]
+    data: tuple[Data, ...]
+    where: dict[str, str]
+    model: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    sentence: str = ""
+    shown: tuple[str, ...] = ()
+    parent: str = ""
+    experiment: str = ""
+    about: str = ""
+    script: str = ""
+    status: str = "FINISHED"
+    times: Times | None = None
+    children: "tuple[Record, ...]" = ()
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The key and the model, which say which run it is."""
+        return self.key, self.model
+
+    def data_of(self, split: str) -> Data:
+        """One of its splits."""
+        return next(each for each in self.data if each.split == split)
+
+    @property
+    def digest(self) -> str:
+        """A hash of everything that is recorded but the times, which only the machine knows that has trained."""
+        files = [(path.as_posix(), folder, path.read_bytes().hex()) for path, folder in self.artifacts.items()]
+        content = [self.params, self.tags, self.finals, self.series, files, self.texts, self.sentence, self.shown]
+        content += [[each.split, each.digest] for each in self.data] + [each.digest for each in self.children]
+        return text_md5(json.dumps(content, sort_keys=True))
+
+
+def has_run(params: Params, run: str) -> bool:
+    """Whether the workspace has the files that a run's record is made of."""
+    histories = [paths.history(paths.seed(run, phase, seed)) for phase in params.phases(run) for seed in params.seeds]
+    return all(path.exists() for path in (paths.run_metrics(run), _figures(run), paths.facts(run, "base"), *histories))
+
+
+def has_ablation(name: str) -> bool:
+    """Whether the workspace has the files that an ablation's record is made of."""
+    return (paths.ablation_plots(name) / "curve.csv").exists() and paths.ablation_metrics(name).exists()
+
+
+def has_page() -> bool:
+    """Whether the workspace has the page and its numbers."""
+    return paths.REPORT.exists() and paths.SUMMARY.exists()
+
+
+def run_record(params: Params, run: str, its: Identity, where: dict[str, str], is_exported: bool = False) -> Record:
+    """What is recorded of a run, from params.yaml, dvc.lock, metrics, histories and figures.
+
+    Its numbers on phones too, where dvc.lock, or `is_exported`, says that they are of the same net.
+    """
+    settings, phase = params.all_runs[run], params.phases(run)[-1]
+    metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))
+    split = params.studies[settings.study].primary_split
+    lock, figures = read_lock(), sorted(_figures(run).iterdir())
+    has_export = is_exported or _has_exported(lock, params, run)
+    artifacts = {path: _folder(path) for path in figures} | {paths.run_metrics(run): ""}
+    report, of = _published(params, run, phase)
+    planned = training_record(params, run, its.key, where)
+    finals = _headline(metrics[phase][split])
+    sentence = _sentence(f"{run}, {phase}", finals, split)
+    printed = f"; the course report has {' or '.join(f'{each:g}' for each in report)} ({of})" if report else ""
+    whole = replace(
+        planned,
+        model=its.model,
+        params=planned.params | _taken(run),
+        tags=planned.tags | md5_tags(lock, run, params) | _md5s(its) | {"constant": str(_is_constant(metrics)).lower()},
+        finals=finals | ({"accuracy_report": report[0]} if report else {}),
+        series=[row for each in params.phases(run) for row in curves(run, each, params.seeds)],
+        artifacts=artifacts,
+        texts=_export_texts(params, run) if has_export else {},
+        sentence=f"{sentence}{printed}.",
+        shown=_shown(artifacts, phase, split),
+        status="FINISHED",
+        times=read_times(its.models.values()),
+    )
+    return replace(whole, children=_seed_records(params, whole, metrics[phase][split]))
+
+
+def training_record(params: Params, run: str, key: str, where: dict[str, str]) -> Record:
+    """What is recorded of a run while it is trained: all that is known before its first epoch."""
+    study = params.all_runs[run].study
+    return Record(
+        name=run,
+        study=study,
+        key=key,
+        # What a run says itself, such as its batch, stands over the study's.
+        params=_study_settings(params, study) | _run_settings(params, run),
+        tags=_run_tags(params, run),
+        finals={},
+        series=[],
+        artifacts={},
+        data=data_of(params, study),
+        where=where,
+        script="src/train.py",
+        about=_about(params, study),
+        status="RUNNING",
+    )
+
+
+def seed_record(params: Params, whole: Record, seed: int) -> Record:
+    """What is recorded of one of several trainings of a run, before it has ended."""
+    run = whole.tags["run"]
+    return replace(
+        whole,
+        name=f"{run}, seed {seed}",
+        key=f"{whole.key}-{seed}",
+        params={"seed": str(seed)},
+        tags={**_study_tags(params, whole.study), "kind": "seed", "run": run, "seed": str(seed)},
+        finals={},
+        series=[],
+        artifacts={},
+        texts={},
+        sentence=f"One training of {run}, with seed {seed}; the run above it has the mean of all seeds.",
+        shown=(),
+        parent=whole.key,
+    )
+
+
+def _seed_records(params: Params, whole: Record, numbers: dict[str, Any]) -> tuple[Record, ...]:
+    """The trainings of a run with several seeds."""
+    run, seeds = whole.tags["run"], params.seeds
+    return tuple(
+        replace(
+            seed_record(params, whole, seed),
+            finals={"accuracy": accuracy},
+            series=[row for phase in params.phases(run) for row in curves(run, phase, (seed,))],
+        )
+        for seed, accuracy in zip(seeds, numbers["accuracy_seeds"], strict=True)
+        if len(seeds) > 1
+    )
+
+
+def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
+    """What is recorded of an ablation: the accuracy along its axis, of each run's last phase; its table and figures.
+
+    `accuracy` without an axis is that of its best run.
+    """
+    ablation = params.ablations[name]
+    split = params.studies[ablation.study].primary_split
+    table = pd.read_csv(paths.ablation_plots(name) / "curve.csv").drop_duplicates("run", keep="last")
+    table = table.rename(columns={f"{split}_{column}": column for column in HEADLINE}).reset_index(drop=True)
+    # A step is a whole number: the position along the axis where all are, else the place.
+    steps = table["x"] if is_integer_dtype(table["x"]) else table.index
+    best = table.loc[table["accuracy"].idxmax()]
+    finals = {column: float(best[column]) for column in HEADLINE if column in table}
+    at = f"{best['run']}, {best['phase']}" + (f", at {best['x']}" if str(best["x"]) != best["run"] else "")
+    files = (*sorted(paths.ablation_plots(name).iterdir()), paths.ablation_metrics(name))
+    content = paths.ablation_metrics(name).read_text(encoding="utf-8")
+    return Record(
+        name=f"ablation: {name}",
+        study=ablation.study,
+        key=text_md5(f"ablation {name} {content}"),
+        params={"axis": ablation.axis, "runs": ", ".join(ablation.runs), "split": split},
+        tags={"kind": "ablation", "ablation": name, "axis": ablation.axis, "best": str(best["run"])}
+        | _study_tags(params, ablation.study),
+        finals=finals,
+        series=[
+            (f"axis/{column}", float(value), int(step))
+            for column in HEADLINE
+            if column in table
+            for step, value in zip(steps, table[column], strict=True)
+            if pd.notna(value)
+        ],
+        artifacts=dict.fromkeys(files, ""),
+        data=data_of(params, ablation.study),
+        where=where,
+        script="src/ablate.py",
+        about=_about(params, ablation.study),
+        sentence=_sentence(f"Along the axis {ablation.axis}, the best of {len(table)} is {at}", finals, split) + ".",
+        shown=tuple(file.name for file in files if file.name in ("curve.png", "differences.png")),
+    )
+
+
+def page_record(params: Params, where: dict[str, str]) -> Record:
+    """What is recorded of a page: the page itself, and how many runs it is of. Every page is a run."""
+    settings = choices(params) | {"batchnorm": params.batchnorm}
+    runs = list(params.all_runs)
+    return Record(
+        name="page",
+        study=next(iter(params.studies)),
+        key=text_md5(f"page {paths.REPORT.read_text(encoding='utf-8')}"),
+        params=settings | {"runs": ", ".join(runs), "seeds": ", ".join(map(str, params.seeds))},
+        tags={"kind": "page"} | settings,
+        finals={"runs": float(len(runs))},
+        series=[],
+        artifacts={paths.REPORT: "", paths.SUMMARY: ""},
+        data=tuple(each for study in params.studies for each in data_of(params, study)),
+        where=where,
+        script="src/report.py",
+        experiment="page",
+        about="Every version of the page with all results, a run each: its artifact index.html is the page.",
+        sentence=f"The page with the results of {len(runs)} runs: {', '.join(params.studies)}.",
+        shown=(paths.REPORT.name,),
+    )
+
+
+def environment_tags() -> dict[str, str]:
+    """Where a run of the workspace ran: commit, branch, whether its code was committed, DVC's experiment and device."""
+    # Not params.yaml, which every experiment changes, nor what stages write while they run.
+    edited = git("status", "--porcelain", "--", "src", "conf", "dvc.yaml")
+    branch, experiment = git("branch", "--show-current"), os.environ.get("DVC_EXP_NAME", "")
+    return place_tags(git("rev-parse", "HEAD"), branch, experiment) | ({"git_dirty": "true"} if edited else {})
+
+
+def place_tags(commit: str, branch: str, experiment: str) -> dict[str, str]:
+    """The same of a commit; '' for what there is none of. The device is that of environment.json."""
+    tags = {
+        "git_commit": commit,
+        "mlflow.source.git.commit": commit,
+        "git_branch": branch,
+        "git_dirty": "false" if commit else "",
+        "dvc_experiment": experiment,
+        "device": _device(),
+    }
+    return {name: value for name, value in tags.items() if value}
+
+
+def _device() -> str:
+    """The GPUs, or else the CPU, that environment.json says the nets were trained on."""
+    if not paths.ENVIRONMENT.is_file():
+        return ""
+    try:
+        found = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{paths.ENVIRONMENT}: not JSON; `git checkout {paths.ENVIRONMENT}` writes it anew") from None
+    return ", ".join(found["gpus"]) or str(found["cpu"] or found["machine"])
+
+
+def git(*arguments: str) -> str:
+    """What git prints, or '' where it can't."""
+    try:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # no git
+        return ""
+
+
+def _figures(run: str) -> Path:
+    return paths.run_plots(run) / "figures"
+
+
+def _shown(artifacts: dict[Path, str], phase: str, split: str) -> tuple[str, ...]:
+    """The pictures that stand for a run."""
+    wanted = (f"{split}-confusion", f"{split}-roc", "curves")
+    present = {path.name for path in artifacts}
+    return tuple(f"{phase}/{phase}-{name}.png" for name in wanted if f"{phase}-{name}.png" in present)
+
+
+def _folder(figure: Path) -> str:
+    """A figure's phase, which its name begins with, or '' for one that belongs to none."""
+    phase = figure.name.split("-")[0]
+    return phase if phase in PHASES else ""
+
+
+def _headline(numbers: dict[str, Any]) -> dict[str, float]:
+    """What stands for a run: the accuracy, its interval, and of several seeds how far they lie apart."""
+    found = {name: float(numbers[name]) for name in HEADLINE if name in numbers}
+    each = numbers["accuracy_seeds"]
+    return found | ({"accuracy_spread": stdev(each)} if len(each) > 1 else {})
+
+
+def _sentence(subject: str, finals: dict[str, float], split: str) -> str:
+    """What came out, in words."""
+    interval = f" ({finals['accuracy_low']:.3f} to {finals['accuracy_high']:.3f})" if "accuracy_low" in finals else ""
+    return f"{subject}: accuracy {finals['accuracy']:.3f} on {split}{interval}"
+
+
+def _published(params: Params, run: str, phase: str) -> tuple[list[float], str]:
+    """The accuracies that the course report prints of a run, and of which phase and split they are.
+
+    They are those of our primary split where it has them, else of val, and of our last phase, else of the base phase.
+    """
+    found = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in sorted(paths.REFERENCE.glob("*.csv"))]
+    tables = [table for table in found if set(PUBLISHED) <= set(table)]
+    if not tables:
+        return [], ""
+    cells = {"study": params.all_runs[run].study, "run": run, "class": "", "metric": "accuracy", "source": "report"}
+    rows = pd.concat(tables).loc[lambda table: (table[list(cells)] == pd.Series(cells)).all(axis=1)]
+    for each in dict.fromkeys((phase, "base")):
+        for split in (params.study_of(run).primary_split, "val"):
+            its = rows[(rows["phase"] == each) & (rows["split"] == split)]
+            if len(its):
+                return its["value"].astype(float).tolist(), f"{each}, {split}"
+    return [], ""
+
+
+def _about(params: Params, study: str) -> str:
+    """What an experiment of MLflow's shows: the study, and what its nets are not for."""
+    its = params.studies[study]
+    return " ".join(
+        filter(None, [f"{its.title}: a run for each net, and one for each ablation.", its.limits, its.not_for])
+    )
+
+
+def _has_exported(lock: dict[str, Any], params: Params, run: str) -> bool:
+    """Return whether the LiteRT files were made of the weights that are there, which their stage sees to."""
+    phase = params.phases(run)[-1]
+    weights = paths.phase(run, phase)
+    return locked(lock, params.stage("export", run), weights) == locked(
+        lock, training_stage(params, run, phase), weights
+    )
+
+
+def _export_texts(params: Params, run: str) -> dict[str, str]:
+    """export.json: the numbers of a run's nets for phones, by precision, as far as the workspace has them."""
+    if run not in params.exported or not paths.export_metrics(run).is_file():
+        return {}
+    return {"export.json": json.dumps(results.read_numbers(run), indent=2) + "\n"}
+
+
+def curves(run: str, phase: str, seeds: Sequence[int]) -> list[tuple[str, float, int]]:
+    """Per-epoch values, the mean over some seeds."""
+    each = [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in seeds]
+    mean = each[0] if len(each) == 1 else pd.DataFrame(pd.concat(each).groupby("epoch", as_index=False).mean())
+    return [point for row in _rows(mean) for point in epoch_points(phase, row)]
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
+    rows: list[dict[str, float]] = table.to_dict("records")
+    return rows
+
+
+def epoch_points(phase: str, row: dict[str, float]) -> list[tuple[str, float, int]]:
+    """An epoch of a history as (metric, value, step)."""
+    return [(f"{phase}/{name}", float(value), int(row["epoch"])) for name, value in row.items() if name != "epoch"]
+
+
+def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
+    """Whether some split got one answer for every image."""
+    return any(numbers.get("constant", False) for splits in metrics.values() for numbers in splits.values())
+
+
+def _md5s(its: Identity) -> dict[str, str]:
+    """Tags with the md5s of a run's models."""
+    return {f"{OWN}model_md5.{phase}": md5 for phase, md5 in its.models.items()}
+
+
+def _taken(run: str) -> dict[str, str]:
+    """What the base phase's training took from its machine, such as its precision."""
+    content: dict[str, Any] = json.loads(paths.facts(run, "base").read_text(encoding="utf-8"))
+    return {name: str(value) for name, value in content.items()}
+
+
+def _run_settings(params: Params, run: str) -> dict[str, str]:
+    settings = params.all_runs[run]
+    own: dict[str, Any] = {"net": settings.net, "policy": settings.policy}
+    own |= {f"options.{key}": value for key, value in params.options_of(run).items()}
+    own |= {key if key in SIZES else f"training.{key}": value for key, value in (settings.training or {}).items()}
+    own |= {f"policy.{key}": value for key, value in params.policy_of(run)}
+    return {name: str(value) for name, value in own.items()}
+
+
+def _study_settings(params: Params, name: str) -> dict[str, str]:
+    study = params.studies[name]
+    settings = {
+        **study.model_dump(include={"image_size", "batch_size", "epochs", "class_weight", "primary_split"}),
+        **{f"finetune.{key}": value for key, value in study.finetune or ()},
+        **{f"split.{key}": value for key, value in study.split},
+        **{f"training.{key}": value for key, value in study.training},
+        "batchnorm": params.batchnorm,
+        "classes": ", ".join(study.classes),
+        "seeds": ", ".join(map(str, params.seeds)),
+        "data_seed": params.data_seed,
+        "split_seed": params.split_seed,
+        "threads": params.compute.threads,
+        "source": study.source.format,
+    }
+    return {key: str(value) for key, value in settings.items()}
+
+
+def _run_tags(params: Params, run: str) -> dict[str, str]:
+    settings = params.all_runs[run]
+    ablations = {f"ablation.{name}": "true" for name, ablation in params.ablations.items() if run in ablation.runs}
+    its = {"kind": "net", "run": run, "net": settings.net, "policy": settings.policy}
+    return its | ablations | _study_tags(params, settings.study)
+
+
+def _study_tags(params: Params, study: str) -> dict[str, str]:
+    return {
+        "study": study,
+        "profile": params.profile,
+        "recipe": params.recipe,
+        "data": params.studies[study].data or params.studies[study].source.format,
+        **_audit_tags(study),
+    }
+
+
+def _audit_tags(study: str) -> dict[str, str]:
+    """How many severe findings and warnings the audit had on the data as it is used, and the checks they belong to."""
+    if not paths.audit(study).is_file():
+        return {}
+    found = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]
+    checks = {level: [each["check"] for each in found if each["severity"] == level] for level in ("severe", "warning")}
+    return {f"audit.{level}": ", ".join(dict.fromkeys(names)) or "none" for level, names in checks.items()}
+
+
+def data_of(params: Params, study: str) -> tuple[Data, ...]:
+    """The splits of a study's data set as they lie in the workspace."""
+    splits = pd.read_csv(paths.splits(study), dtype=str, keep_default_na=False)
+    samples = pd.read_csv(paths.samples(study), dtype=str, keep_default_na=False)
+    table = samples.merge(splits, on="id", validate="one_to_one")
+    source = {"uri": paths.images(study).as_posix(), "format": params.studies[study].source.format}
+    found = []
+    for split, rows in table.groupby("split"):
+        profile = {"images": len(rows)} | {
+            str(label): int(n) for label, n in rows["label"].value_counts().sort_index().items()
+        }
+        digest = text_md5(rows.to_csv(index=False))[:12]
+        found.append(Data(study, str(split), digest, json.dumps(source), json.dumps(profile)))
+    return tuple(found)

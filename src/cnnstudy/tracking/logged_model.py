@@ -1,0 +1,52 @@
+"""A run's net among MLflow's models: a reference to what DVC keeps, since a copy would cost as much as the net."""
+
+from typing import TYPE_CHECKING
+
+from cnnstudy.tracking import build
+from cnnstudy.tracking.keys import OWN
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+
+def refer(client: "MlflowClient", run: "Run", record: build.Record) -> str:
+    """Return the id of a run's model in MLflow, made where it is missing: its accuracy, and where its weights are."""
+    from mlflow.entities import LoggedModelOutput
+
+    its = run.info
+    outputs = client.get_run(its.run_id).outputs
+    if outputs and outputs.model_outputs:
+        model = str(outputs.model_outputs[0].model_id)
+    else:
+        tags = {name: record.tags[name] for name in ("study", "net", "profile", "recipe", "data")}
+        model = client.create_logged_model(
+            its.experiment_id, name=record.name, source_run_id=its.run_id, tags=tags, params=record.params
+        ).model_id
+        client.log_outputs(its.run_id, [LoggedModelOutput(model, step=0)])
+    client.set_logged_model_tags(model, {"mlflow.note.content": where(record)})
+    numbers = {name: value for name, value in record.finals.items() if name in build.HEADLINE}
+    log_metrics(client, run, model, numbers, record.data_of(record.params["primary_split"]))
+    client.finalize_logged_model(model, "READY")
+    return model
+
+
+def log_metrics(client: "MlflowClient", run: "Run", model: str, numbers: dict[str, float], data: build.Data) -> None:
+    """Log numbers of a model by way of its run, whose own, which may be of another phase or all seeds, stay."""
+    from mlflow.entities import Metric
+
+    start, held = run.info.start_time, run.data.metrics
+    moments = {name: start if held.get(name, value) == value else start - 1 for name, value in numbers.items()}
+    metrics = [Metric(name, value, moments[name], 0, model, data.name, data.digest) for name, value in numbers.items()]
+    client.log_batch(run.info.run_id, metrics)
+
+
+def where(record: build.Record) -> str:
+    """Where the weights are, in words."""
+    commit, run = record.where.get("git_commit", "HEAD"), record.tags["run"]
+    return (
+        f"{record.sentence}\n\nThe weights are DVC's, in `models/{run}` "
+        f"({record.tags.get(f'{OWN}model_md5.base', 'no md5 known')}).\n"
+        f"`dvc get . models/{run} --rev {commit}` in the repository fetches them;\n"
+        f"`cnnstudy promote {run}` puts them into the registry, ready to be served.\n"
+    )

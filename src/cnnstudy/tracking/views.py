@@ -1,0 +1,68 @@
+"""What MLflow's UI opens with: descriptions of experiments, and views of their runs that links lead to."""
+
+import base64
+import json
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from cnnstudy.tracking import build
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+NOTE = "mlflow.note.content"
+# What the UI keeps a view under, and the mark of a state that is compressed.
+SHARED, DEFLATED = "mlflow.sharedViewState.", "deflate;"
+
+ACCURACY = [f"metrics.`{name}`" for name in ("accuracy", "accuracy_low", "accuracy_high")]
+CHOSEN = [f"tags.`{name}`" for name in ("recipe", "profile", "data")]
+NETS = {
+    "selectedColumns": [*ACCURACY, "metrics.`accuracy_report`", *CHOSEN],
+    "searchFilter": "tags.kind = 'net'",
+    "orderByKey": "metrics.`accuracy`",
+    "orderByAsc": False,
+}
+ABLATIONS = {
+    "selectedColumns": [*ACCURACY, "tags.`best`", "tags.`axis`", *CHOSEN],
+    "searchFilter": "tags.kind = 'ablation'",
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+}
+# A view's name: the kind of runs that it is planted with, its state, and what its address has beside.
+VIEWS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "nets": ("net", NETS, ""),
+    "curves": ("net", NETS, "&compareRunsMode=CHART"),
+    "ablations": ("ablation", ABLATIONS, ""),
+}
+
+
+def plant(client: "MlflowClient", experiment: str, record: build.Record) -> None:
+    """Give an experiment the views of runs like a record, and a description where it has none."""
+    its = client.get_experiment(experiment)
+    wanted = {
+        SHARED + name: _view(name, state)
+        for name, (kind, state, _) in VIEWS.items()
+        if record.tags.get("kind") == kind and its.tags.get(SHARED + name) != _view(name, state)
+    }
+    if record.about and NOTE not in its.tags:
+        wanted[NOTE] = record.about
+    for key, value in wanted.items():
+        client.set_experiment_tag(experiment, key, value)
+
+
+def links(experiment: "Experiment") -> dict[str, str]:
+    """The views of an experiment and all of its runs where there are none, with their addresses in the UI."""
+    # Without the query the UI may open on its pages for language models.
+    page = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
+    found = {
+        name: f"{page}&viewStateShareKey={name}{more}"
+        for name, (_, _, more) in VIEWS.items()
+        if SHARED + name in experiment.tags
+    }
+    return found or {"runs": page}
+
+
+def _view(name: str, state: dict[str, Any]) -> str:
+    packed = DEFLATED + base64.b64encode(zlib.compress(json.dumps(state).encode(), 9)).decode()
+    return json.dumps({"name": name, "createdAt": 0, "updatedAt": 0, "state": packed})

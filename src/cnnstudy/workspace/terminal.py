@@ -1,0 +1,65 @@
+"""What is printed: lines in which names of files, labels and folders can't steer the terminal."""
+
+import os
+import shutil
+import sys
+from threading import Lock
+from typing import TextIO
+
+# Moves the cursor to the beginning of its line, and erases it.
+ERASE = "\r\x1b[K"
+
+
+def say(line: str, file: TextIO | None = None) -> None:
+    """Print a line at once, on stdout if no file is given, escaped."""
+    file = file or sys.stdout
+    encoding = file.encoding or "utf-8"
+    # What the terminal's encoding has not is escaped too, lest a name ends the program.
+    print(escaped(line).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
+
+
+def escaped(text: str) -> str:
+    """A text on one line, with what is no letter, sign or space as Python writes it.
+
+    These are control characters (ESC, BEL, CR, those of C1), marks that turn the direction of writing, what has no
+    width, line ends, and surrogates, which stand for bytes that are not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
+
+
+class LiveLine:
+    """A last line that is drawn again below what is said, from any thread; where stdout is a file there is none."""
+
+    def __init__(self) -> None:
+        self.file = sys.stdout
+        self.is_drawn = self.file.isatty() and os.environ.get("TERM") != "dumb"
+        self._text = ""
+        self._lock = Lock()
+
+    def say(self, line: str) -> None:
+        """Print a line above the live one."""
+        with self._lock:
+            self._erase()
+            say(line, self.file)
+            self._draw()
+
+    def show(self, text: str) -> None:
+        """Draw another live line; none if `text` is empty."""
+        with self._lock:
+            self._erase()
+            self._text = text
+            self._draw()
+
+    def _erase(self) -> None:
+        if self.is_drawn and self._text:
+            self.file.write(ERASE)
+            self.file.flush()
+
+    def _draw(self) -> None:
+        if self.is_drawn and self._text:
+            width = shutil.get_terminal_size().columns - 1
+            encoding = self.file.encoding or "utf-8"
+            self.file.write(escaped(self._text)[:width].encode(encoding, "backslashreplace").decode(encoding))
+            self.file.flush()

@@ -1,0 +1,85 @@
+"""What stops a training is said with what to change."""
+
+import json
+import re
+from pathlib import Path
+
+import built
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cnnstudy.config.schema import Params
+from cnnstudy.errors import UserError
+from cnnstudy.training import environment, fit
+from cnnstudy.workspace import edits, paths
+
+PARAMS = built.params()
+
+
+def test_too_little_memory_says_for_what() -> None:
+    too_little = pytest.raises(MemoryError, match=r"^[^\n]*OOM[^\n]*281474976710656[^\n]*$")
+    with too_little, fit.user_errors(fit.base(PARAMS, "alexnet")):
+        tf.fill([1 << 48], 1.0)  # more than a process can address
+
+
+def test_only_the_tuning_phase_and_a_pretrained_start_freeze() -> None:
+    params = built.params(studies__faces__finetune__frozen="features")
+    assert [phase(params, "alexnet").frozen for phase in (fit.base, fit.tuned)] == ["none", "features"]
+    assert fit.tuned(PARAMS, "alexnet").frozen == "none"
+    start = PARAMS.runs["alexnet"].model_dump() | {"weights": "start.keras", "frozen": 3}
+    assert fit.base(built.params(runs={}, pretrained={"alexnet": start}), "alexnet").frozen == 3
+
+
+@pytest.mark.parametrize(
+    ("phase", "key"),
+    [
+        (fit.base(PARAMS, "alexnet"), "studies.faces.training.learning_rate"),
+        (fit.tuned(PARAMS, "alexnet"), "studies.faces.finetune.learning_rate"),
+        (fit.base(PARAMS, "xray-aug0"), "studies.xray.training.learning_rate"),
+    ],
+)
+def test_a_loss_that_is_no_number_names_the_rate(phase: fit.Phase, key: str) -> None:
+    line = (
+        rf"^params\.yaml: {re.escape(key)}: {phase.learning_rate} found, but the loss is nan; allowed: a smaller rate$"
+    )
+    with pytest.raises(UserError, match=line), fit.user_errors(phase):
+        raise FloatingPointError("the loss is nan")
+
+
+def test_answers_that_are_no_numbers_are_refused_in_the_mode_that_counts() -> None:
+    whole, broken = np.ones((2, 2), np.float32), np.array([[0.5, 0.5], [np.nan, np.nan]], np.float32)
+    arrays: dict[str, np.ndarray] = {"val/id": np.arange(2), "val/recalibrated": whole, "val/moving": broken}
+    fit.refuse_nan(arrays, "recalibrated")
+    with pytest.raises(FloatingPointError, match="some predictions on val are not numbers"):
+        fit.refuse_nan(arrays, "moving")
+
+
+def test_a_seed_that_may_differ_is_said_by_the_process_that_ends_the_phase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    is_edited = True
+
+    def train(params: Params, run: str, phase: fit.Phase, seed: int, folder: Path, report: object) -> None:
+        (folder / "done" / f"seed{seed}").mkdir(parents=True)
+        environment.allow_nondeterminism()
+
+    def check() -> None:
+        if is_edited:
+            raise UserError("edited meanwhile")
+
+    monkeypatch.setattr(fit, "_key", lambda *_: "key")
+    monkeypatch.setattr(fit, "_train_seed", train)
+    monkeypatch.setattr(fit, "_write_layers", lambda *_: None)
+    monkeypatch.setattr(edits, "check", check)
+    tf.config.experimental.enable_op_determinism()
+    try:
+        with pytest.raises(UserError, match="edited meanwhile"):
+            fit.train_phase(PARAMS, "alexnet", fit.base(PARAMS, "alexnet"), lambda *_: None)
+        tf.config.experimental.enable_op_determinism()  # as another process begins
+        is_edited = False
+        fit.train_phase(PARAMS, "alexnet", fit.base(PARAMS, "alexnet"), lambda *_: None)
+    finally:
+        environment.allow_nondeterminism()
+    assert json.loads(paths.facts("alexnet", "base").read_text())["deterministic"] is False
