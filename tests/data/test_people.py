@@ -260,7 +260,9 @@ def test_a_column_of_any_table_is_the_group(tmp_path: Path) -> None:
           "1,covid-19,PA,a.png,north", "2,normal,AP,b.png,south")  # fmt: skip
     told = groups(found("ieee8023", tmp_path / "ieee", group={"column": "hospital"}))
     assert set(told.values()) == {"north", "south"}
-    with pytest.raises(UserError, match=r"xray.source.group.column: 'ward' tells .*allowed: a column.*hospital"):
+    with pytest.raises(
+        UserError, match=r"xray.source.group.column: 'ward' names the person of no image.*allowed: a column.*hospital"
+    ):
         found("ieee8023", tmp_path / "ieee", group={"column": "ward"})
 
 

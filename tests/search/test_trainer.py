@@ -37,7 +37,9 @@ def small(search: Search) -> Search:
     images = np.random.default_rng(0).integers(0, 120, (labels, 8, 8, 3))
     images[1::2] += 120  # the classes take turns
     np.save(paths.images("xray"), images.astype(np.uint8))
-    policy = "id,split,operation,rotation,shift,flip\n" + "".join(f"{i},train,original,0,0,False\n" for i in range(40))
+    policy = "id,split,operation,rotation,shift,flip,crop,brightness,contrast,cutout,mixing\n" + "".join(
+        f"{i},train,original,0,0,False,0,0,0,0,0\n" for i in range(40)
+    )
     paths.policy("xray", "aug0").write_text(policy)
     values: dict[str, float | str] = {"studies.xray.image_size": 8, "runs.xray-aug0.options.depth": 1}
     values |= {"studies.xray.epochs": 2, "studies.xray.training.learning_rate": 0.01}
@@ -91,7 +93,7 @@ def test_a_trial_starts_as_the_stage_does(search: Search, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     small_enough = with_values(search.params, {"studies.xray.training.dropout": 0.5, "batchnorm": "moving"})
-    policy = "id,split,operation,rotation,shift,flip\n0,train,original,0,0,False\n1,train,original,0,0,False\n"
+    policy = "id,split,operation,rotation,shift,flip,crop,brightness,contrast,cutout,mixing\n0,train,original,0,0,False,0,0,0,0,0\n1,train,original,0,0,False,0,0,0,0,0\n"
     paths.policy("xray", "aug0").write_text(policy)
     paths.specifications("xray").write_text("null\n")
     monkeypatch.setattr(fit, "fit", stop)
