@@ -294,7 +294,7 @@ def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace)
     for one, other in zip(said(), said("--litert", "float32"), strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
     refused = rebuilt.run("cnnstudy", "predict", *pictures, "--run", "xray-aug0", "--litert", "int8", code=2)
-    assert refused == "error: --litert: the run xray-aug0 found; allowed: one with a net for phones: alexnet\n"
+    assert refused == "error: --litert: the run xray-aug0 found; allowed: an exported one: alexnet\n"
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ studies:
     image_size: 32
     batch_size: 12
     epochs: 8
+    promotion: {minimum: 0.5, accepted: [shortcut]}  # the shapes differ in area, and so in brightness
     policies: {plain: {level: 0, rotation: 0, shift: 0.0, flip: false}, moved: {level: 0, rotation: 5, shift: 0.1, flip: true}}
 runs:
   shapes-plain: {study: shapes, policy: plain, net: alexnet}
