@@ -200,7 +200,7 @@ def predict(arguments: argparse.Namespace) -> None:
     # The mistakes that can be told at once: to load a net takes seconds.
     if not any(_holds_files(path) for path in arguments.paths):
         names = " ".join(map(str, arguments.paths))
-        raise UserError(f"{names}: no file there; allowed: a picture, or a folder of them")
+        raise UserError(f"{names}: no image found; allowed: an image, or a folder of images")
     if arguments.run:
         its = choice.choose(read_params(), arguments.run, arguments.phase, arguments.seed)
         if not arguments.litert:

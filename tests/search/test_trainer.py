@@ -19,6 +19,7 @@ from cnnstudy.search.trials import DivergedError, Epoch, Search
 from cnnstudy.training import fit
 from cnnstudy.workspace import paths
 
+POLICY = "id,split,operation,rotation,shift,flip,crop,brightness,contrast,cutout,mixing\n"
 COMPARED = ADAM.model_copy(update={"patience": sys.maxsize})
 
 
@@ -93,7 +94,7 @@ def test_a_trial_starts_as_the_stage_does(search: Search, monkeypatch: pytest.Mo
         raise KeyboardInterrupt
 
     small_enough = with_values(search.params, {"studies.xray.training.dropout": 0.5, "batchnorm": "moving"})
-    policy = "id,split,operation,rotation,shift,flip,crop,brightness,contrast,cutout,mixing\n0,train,original,0,0,False,0,0,0,0,0\n1,train,original,0,0,False,0,0,0,0,0\n"
+    policy = POLICY + "".join(f"{i},train,original,0,0,False,0,0,0,0,0\n" for i in range(2))
     paths.policy("xray", "aug0").write_text(policy)
     paths.specifications("xray").write_text("null\n")
     monkeypatch.setattr(fit, "fit", stop)

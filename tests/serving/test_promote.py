@@ -237,7 +237,7 @@ def test_an_answer_is_what_the_net_says_of_the_pixels_that_ingest_keeps(promoted
         (("--run", "nobody", "picture.png"), "RUN: 'nobody' found; allowed: alexnet, xray-aug4"),
         (("--champion", "faces", "--seed", "0", "picture.png"), "--seed: 0 found; allowed: beside --run only"),
         (("--run", "alexnet", "--top", "0", "picture.png"), "--top: 0 found; allowed: 1 or more"),
-        (("--run", "alexnet", "absent.png"), "absent.png: no image that can be read"),
+        (("--run", "alexnet", "absent.png"), "absent.png: no image found; allowed: an image, or a folder of images"),
     ],
 )
 def test_a_mistake_is_one_line(
