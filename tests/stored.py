@@ -16,7 +16,7 @@ SERIES = (
 )
 DATA = (
     "select d.name, d.digest from datasets d join inputs i on i.source_id = d.dataset_uuid where i.destination_id = ? "
-    "order by d.name"
+    "order by d.name, d.digest"
 )
 
 
