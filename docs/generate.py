@@ -1,6 +1,6 @@
 """Writes what the pages say of code and settings, between `<!-- generated: NAME -->` and `<!-- end -->`.
 
-`python docs/generate.py` in the repository's root rewrites them, and the picture of the README; tests/test_docs.py
+`python docs/generate.py` in the repository's root rewrites them, and the figure of the README; tests/test_docs.py
 fails where one is not current.
 """
 
@@ -39,7 +39,7 @@ def pages() -> dict[Path, str]:
 
 
 def stages() -> str:
-    """What each stage of dvc.yaml reads and writes, and which parameters and code run it again."""
+    """Return the page of dvc.yaml's stages: inputs, outputs, and the parameters and code that run a stage again."""
     parts = []
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
         entry = stage.get("foreach", "").strip("${}")
@@ -128,7 +128,7 @@ def _allowed(field: dict[str, Any]) -> str:
 
 
 def commands() -> str:
-    """What `cnnstudy COMMAND --help` says, of every command."""
+    """Return the page of commands, from `cnnstudy COMMAND --help`."""
     listed = re.findall(r"^    ([a-z]+)", _help(), re.MULTILINE)
     return "\n\n".join(f"### `cnnstudy {name}`\n\n```text\n{_help(name)}\n```" for name in listed)
 
@@ -175,7 +175,7 @@ def _examples(old: str, new: str) -> Iterator[tuple[str, str]]:
 
 
 def benchmarks() -> str:
-    """What bench/README.md says, a heading's level lower."""
+    """Return the text of bench/README.md with headings one level lower."""
     text = (ROOT / "bench/README.md").read_text(encoding="utf-8").partition("\n")[2]
     kept = [line for line in text.splitlines() if not line.startswith(("!", "<!--"))]
     return re.sub(r"^## ", "### ", "\n".join(kept), flags=re.MULTILINE).replace("`results/`", "`bench/results/`")
@@ -192,7 +192,7 @@ PARTS = {
 
 
 def pictured() -> dict[str, list[float]]:
-    """Return what the README's picture shows: of each X-ray run its accuracy by moving and re-estimated statistics."""
+    """Return the numbers of the README's figure: {X-ray run: accuracies with moving and re-estimated statistics}."""
     found = {}
     for name in ("augmentation", "depth"):
         content = json.loads((ROOT / f"metrics/ablations/{name}.json").read_text(encoding="utf-8"))
@@ -203,7 +203,7 @@ def pictured() -> dict[str, list[float]]:
 
 
 def draw() -> None:
-    """Draw the README's picture; what it shows is in the file's description too."""
+    """Draw the README's figure, with the numbers in the file's description."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""What of params.yaml is checked against the sources, generators and nets that there are."""
+"""Checks of params.yaml against the present sources, generators and nets."""
 
 from cnnstudy import models
 from cnnstudy.config.checks import without_recipe

@@ -1,4 +1,4 @@
-"""What differs between two commits: DVC's own comparisons, and which samples of the data do."""
+"""Comparison of two commits: DVC's own comparisons, and the samples that differ."""
 
 from collections import Counter
 from collections.abc import Iterator

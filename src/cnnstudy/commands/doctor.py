@@ -135,7 +135,7 @@ def _dvc() -> Iterator[Finding]:
 
 
 def _merged() -> str:
-    """What to do where dvc.lock holds both sides of a merge; '' where it does not."""
+    """Return advice where dvc.lock holds both sides of a merge, else an empty string."""
     try:
         recovery.refuse_merge(recovery.read_lock())
     except UserError as error:

@@ -36,7 +36,7 @@ SEVERAL = 10
 
 @dataclass(frozen=True)
 class Chosen:
-    """What is chosen for a study: its nets with their options, and for each profile its sizes."""
+    """Choices for a new study: its nets with their options, and the sizes of each profile."""
 
     name: str
     nets: dict[str, dict[str, object]]
@@ -226,7 +226,7 @@ def _runs(chosen: Chosen) -> Iterator[str]:
 
 
 def described(chosen: Chosen, found: Survey) -> Iterator[str]:
-    """What was found and chosen, as lines."""
+    """Return the findings and choices as lines."""
     counts = {name: its.total() for name, its in found.counts.items()}
     more = f" and {len(counts) - SEVERAL} more" if len(counts) > SEVERAL else ""
     classes = ", ".join(f"{name} {count}" for name, count in list(counts.items())[:SEVERAL])

@@ -1,4 +1,4 @@
-"""What a rebuild says: how far it is, what each net has come to, what is left, and all results at the end."""
+"""Progress of a rebuild: finished stages, each net's result, the remaining time, and all results at the end."""
 
 import time
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a commit, an experiment or the workspace has been made with, and what came of it."""
+"""Parameters and results of a commit, an experiment or the workspace."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a set of parameters takes of disk and memory, by arithmetic, and what there is."""
+"""Estimates of the disk space and memory that parameters need, and the amounts available."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -21,7 +21,7 @@ INFERENCE_BYTES = 8
 # Images that a net predicts at a time, and bytes of its largest layer's output for these at most (see
 # cnnstudy.training.pipeline, which takes TensorFlow to import).
 BATCH, LAYER_BYTES = 100, 200 << 20
-# What a process with TensorFlow takes without a net.
+# The memory of a process with TensorFlow and no net.
 BARE_BYTES = GIB
 
 
@@ -35,7 +35,7 @@ class Shape:
 
 
 def disk_bytes(params: Params, nets: dict[str, Shape]) -> int:
-    """What images, models and a checkpoint of the largest net take, in bytes.
+    """Return the bytes that images, models and a checkpoint of the largest net need on disk.
 
     Images of a source that was not ingested yet are left out, unless they are synthetic.
     """

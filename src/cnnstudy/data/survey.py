@@ -1,4 +1,4 @@
-"""What a folder of classes, or a table, holds, before a study of it exists: classes, splits, persons, image sizes.
+"""Survey of a folder or table before it is a study: classes, splits, persons, image sizes.
 
 Names are listed as ingest lists them. Of the files only some are opened, and of these only the headers are read.
 """
@@ -53,7 +53,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a source holds that a study can use.
+    """Contents of a source that a study can use.
 
     `classes` maps names to the spellings found, `counts` to the number of images in each split of the source ('' for
     none). `left_out` says of other labels why, `rejected` counts the files that are no images of a class by the reason.

@@ -1,1 +1,1 @@
-"""What the rebuilt papers print and claim."""
+"""Published numbers and claims of the rebuilt papers."""

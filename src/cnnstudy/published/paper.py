@@ -1,4 +1,4 @@
-"""What one file for each paper says of it."""
+"""The interface of a paper's module: published numbers, claims and contradictions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

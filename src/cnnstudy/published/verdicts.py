@@ -34,7 +34,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Findings:
-    """What claims are judged by.
+    """The results that claims are judged by.
 
     `numbers` and `layers` are the published ones (see cnnstudy.published.reference), `differences` those of every
     ablation, by the names of the two trainings.

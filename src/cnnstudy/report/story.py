@@ -30,7 +30,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class More:
-    """What is shown on demand, under a line that says what it is."""
+    """Content that is folded under a line with its title."""
 
     line: str
     tables: list[Table] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What the page says first: its title, a paragraph, three numbers, and what makes them worthless."""
+"""The first screen of the page: title, summary, three numbers, and severe findings."""
 
 from dataclasses import dataclass
 from typing import Any

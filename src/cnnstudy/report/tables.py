@@ -266,7 +266,7 @@ def layers_as_printed(run: str, layers: pd.DataFrame, printed: pd.DataFrame) -> 
 
 
 def claims_table(claims: list[Claim]) -> Table:
-    """What the report says, what our figures say about it, ours, and the published ones."""
+    """Return the table of claims: the claim, the verdict, our numbers and the published ones."""
     rows = [
         [
             Cell(claim.says, "long", claim.where),
@@ -319,7 +319,7 @@ def findings_table(found: list[dict[str, Any]]) -> Table | None:
 
 
 def audit_tables(content: dict[str, Any], title: str = "") -> list[tuple[str, Table]]:
-    """What an audit found, as tables with titles: nested mappings and lists, in their order."""
+    """Return an audit's findings as tables with titles, from nested mappings and lists in their order."""
     plain = {key: value for key, value in content.items() if not isinstance(value, dict | list) or not value}
     nested = {key: value for key, value in content.items() if key not in plain}
     tables = [(title, Table(["", ""], [[Cell(_words(key)), Cell(_plain(value))] for key, value in plain.items()]))]

@@ -41,7 +41,7 @@ class Recorder:
 
 
 def search_record(search: "Search", study: "Study", ended: "list[FrozenTrial]") -> build.Record:
-    """What is recorded of a search: how many trials ended how, and the best value so far."""
+    """Return the record of a search: the number of trials by outcome, and the best value so far."""
     states = [STATES[trial.state.name] for trial in ended]
     finals = {f"trials/{state}": float(states.count(state)) for state in STATES.values()}
     whole = [trial for trial in ended if trial.state.name == "COMPLETE"]
@@ -66,7 +66,7 @@ def search_record(search: "Search", study: "Study", ended: "list[FrozenTrial]") 
 
 
 def trial_record(search: "Search", study: "Study", trial: "FrozenTrial") -> build.Record:
-    """What is recorded of a trial: what it took, its history with what each epoch was worth on val, and its end.
+    """Return the record of a trial: its values, its accuracy on val by epoch, and its end.
 
     `val_accuracy` and `val_loss` without a phase are what the trial was judged by.
     """

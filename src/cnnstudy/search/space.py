@@ -1,4 +1,4 @@
-"""What a search tries: a range or some choices for each of some keys of params.yaml."""
+"""Search spaces: a range or choices for keys of params.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Range:
     is_integer: bool
 
     def suggest(self, trial: "Trial") -> Value:
-        """What a trial takes."""
+        """Return the value that a trial suggests."""
         if self.is_integer:
             return trial.suggest_int(self.key, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.key, self.low, self.high, log=self.log)
@@ -51,7 +51,7 @@ class Choices:
     values: tuple[Value, ...]
 
     def suggest(self, trial: "Trial") -> Value:
-        """What a trial takes."""
+        """Return the value that a trial suggests."""
         value: Value = trial.suggest_categorical(self.key, self.values)  # type: ignore[assignment]
         return value
 
@@ -98,7 +98,7 @@ def read_space(path: Path, params: Params, run: str) -> Space:
 
 
 def current(params: Params, space: Space) -> dict[str, Value]:
-    """What params.yaml itself has for the keys of a space."""
+    """Return the values in params.yaml for the keys of a space."""
     content = files.flat(params.model_dump())
     values: dict[str, Value] = {}
     for dimension in space:

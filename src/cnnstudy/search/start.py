@@ -14,7 +14,7 @@ from cnnstudy.workspace.terminal import say
 
 
 def checked(params: Params, arguments: argparse.Namespace) -> Search:
-    """What the command line asks for.
+    """Return the search requested on the command line.
 
     Raises:
         UserError: an argument or the space's file holds a value that is not allowed, or Optuna is missing.

@@ -70,7 +70,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What a net is worth after an epoch, which counts from 1: accuracy and mean cross-entropy on the split `val`.
+    """Results on the split `val` after an epoch, counted from 1: accuracy and mean cross-entropy.
 
     `images` is the split's size, `row` the history's row.
     """
@@ -83,7 +83,7 @@ class Epoch:
 
     @property
     def value(self) -> float:
-        """What a search makes large: the accuracy, and of equal ones, which few images often give, the lower loss.
+        """Return the objective of a search: the accuracy, and for equal accuracies, frequent with few images, the loss.
 
         The loss takes less from it than one image more would give.
         """
@@ -157,7 +157,7 @@ def shown(values: dict[str, Value]) -> str:
 
 
 def outcome(trial: "FrozenTrial") -> str:
-    """What came of a finished trial, in words."""
+    """Return the outcome of a finished trial in words."""
     if trial.state.name == "PRUNED":
         return trial.user_attrs["reason"]
     return f"accuracy on val {trial.user_attrs['accuracy']:.4f}, cross-entropy {trial.user_attrs['loss']:.3f}"

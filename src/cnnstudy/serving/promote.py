@@ -37,7 +37,7 @@ PATIENCE = "120"
 
 @dataclass(frozen=True)
 class Entry:
-    """What is registered: a training of a study, its classes, the tags of its version, and its run's identity.
+    """A net to register: a training of a study, its classes, its version's tags, and its run's identity.
 
     `key` says which it is.
     """
@@ -215,7 +215,7 @@ def _signature(classes: tuple[str, ...]) -> "ModelSignature":
 
 
 def _example() -> "pd.DataFrame":
-    """What a request looks like: one grey picture."""
+    """Return an example of a request: one grey image."""
     import pandas as pd
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""What is recorded of a run: a function of the files that DVC holds, and of where it ran."""
+"""Records for MLflow, built from the files in DVC and the place of the run."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def has_page() -> bool:
 
 
 def run_record(params: Params, run: str, its: Identity, where: dict[str, str], is_exported: bool = False) -> Record:
-    """What is recorded of a run, from params.yaml, dvc.lock, metrics, histories and figures.
+    """Return the record of a run, from params.yaml, dvc.lock, metrics, histories and figures.
 
     Its numbers on phones too, where dvc.lock, or `is_exported`, says that they are of the same net.
     """
@@ -143,7 +143,7 @@ def run_record(params: Params, run: str, its: Identity, where: dict[str, str], i
 
 
 def training_record(params: Params, run: str, key: str, where: dict[str, str]) -> Record:
-    """What is recorded of a run while it is trained: all that is known before its first epoch."""
+    """Return the record of a run in training: everything known before its first epoch."""
     study = params.all_runs[run].study
     return Record(
         name=run,
@@ -164,7 +164,7 @@ def training_record(params: Params, run: str, key: str, where: dict[str, str]) -
 
 
 def seed_record(params: Params, whole: Record, seed: int) -> Record:
-    """What is recorded of one of several trainings of a run, before it has ended."""
+    """Return the record of one of a run's seeds in training."""
     run = whole.tags["run"]
     return replace(
         whole,
@@ -197,7 +197,7 @@ def _seed_records(params: Params, whole: Record, numbers: dict[str, Any]) -> tup
 
 
 def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
-    """What is recorded of an ablation: the accuracy along its axis, of each run's last phase; its table and figures.
+    """Return the record of an ablation: the accuracy of each run's last phase along the axis, the table and figures.
 
     `accuracy` without an axis is that of its best run.
     """
@@ -238,7 +238,7 @@ def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
 
 
 def page_record(params: Params, where: dict[str, str]) -> Record:
-    """What is recorded of a page: the page itself, and how many runs it is of. Every page is a run."""
+    """Return the record of a page, which is a run of its own: the page itself and its number of runs."""
     settings = choices(params) | {"batchnorm": params.batchnorm}
     runs = list(params.all_runs)
     return Record(
@@ -293,7 +293,7 @@ def _device() -> str:
 
 
 def git(*arguments: str) -> str:
-    """What git prints, or '' where it can't."""
+    """Return git's output, or '' where git fails."""
     try:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
     except OSError:  # no git
@@ -318,14 +318,14 @@ def _folder(figure: Path) -> str:
 
 
 def _headline(numbers: dict[str, Any]) -> dict[str, float]:
-    """What stands for a run: the accuracy, its interval, and of several seeds how far they lie apart."""
+    """Return a run's headline metrics: the accuracy, its interval, and the spread over several seeds."""
     found = {name: float(numbers[name]) for name in HEADLINE if name in numbers}
     each = numbers["accuracy_seeds"]
     return found | ({"accuracy_spread": stdev(each)} if len(each) > 1 else {})
 
 
 def _sentence(subject: str, finals: dict[str, float], split: str) -> str:
-    """What came out, in words."""
+    """Return a run's result in words."""
     interval = f" ({finals['accuracy_low']:.3f} to {finals['accuracy_high']:.3f})" if "accuracy_low" in finals else ""
     return f"{subject}: accuracy {finals['accuracy']:.3f} on {split}{interval}"
 
@@ -350,7 +350,7 @@ def _published(params: Params, run: str, phase: str) -> tuple[list[float], str]:
 
 
 def _about(params: Params, study: str) -> str:
-    """What an experiment of MLflow's shows: the study, and what its nets are not for."""
+    """Return the description of an MLflow experiment: the study, and the uses that its nets are not for."""
     its = params.studies[study]
     return " ".join(
         filter(None, [f"{its.title}: a run for each net, and one for each ablation.", its.limits, its.not_for])
@@ -401,7 +401,7 @@ def _md5s(its: Identity) -> dict[str, str]:
 
 
 def _taken(run: str) -> dict[str, str]:
-    """What the base phase's training took from its machine, such as its precision."""
+    """Return the machine settings of the base phase's training, such as the precision."""
     content: dict[str, Any] = json.loads(paths.facts(run, "base").read_text(encoding="utf-8"))
     return {name: str(value) for name, value in content.items()}
 

@@ -68,7 +68,7 @@ def lock_identity(lock: dict[str, Any], run: str, params: Params) -> Identity | 
 
 
 def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
-    """What DVC calls a run's images, its splits and the model of each phase, as far as dvc.lock's content has them."""
+    """Return the md5s of a run's images, splits and models by phase, as far as dvc.lock has them."""
     study = params.all_runs[run].study
     found = {
         f"{OWN}data_md5": locked(lock, f"ingest@{study}", paths.images(study)),
@@ -130,7 +130,7 @@ def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:
 
 
 def directory_md5(folder: Path) -> str:
-    """What DVC calls a directory's md5: that of the JSON list of its files' md5s and paths, with `.dir` behind it."""
+    """Return DVC's md5 of a directory: that of the JSON list of the files' md5s and paths, followed by `.dir`."""
     found = [path for path in folder.rglob("*") if path.is_file()]
     listing = [{"md5": files.md5(path), "relpath": path.relative_to(folder).as_posix()} for path in found]
     listing.sort(key=lambda entry: entry["relpath"])

@@ -102,7 +102,7 @@ class Writer:
 
 @contextmanager
 def reporting(params: Params, run: str, phase: str) -> Iterator[Report]:
-    """What a training calls at the end of every epoch; its times are kept."""
+    """Return the callback for the end of each epoch, which also keeps the training's times."""
     with times.measured(run, phase) as start:
         writer, is_whole = Writer(params, run, phase, start), False
         try:
@@ -182,7 +182,7 @@ class Logger:
         return self.below[seed]
 
     def _known(self, seed: int) -> list[tuple[str, float, int]]:
-        """What a seed's training has given so far, its phase before included."""
+        """Return the metrics of a seed's training so far, the preceding phase included."""
         from cnnstudy.tracking import build
 
         before = build.curves(self.run, "base", (seed,)) if self.phase != "base" else []

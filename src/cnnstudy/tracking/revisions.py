@@ -1,4 +1,4 @@
-"""What git and DVC hold beside the workspace, recorded as the workspace is: HEAD, and the experiments made on it."""
+"""Records of HEAD and of the experiments on it, from git and DVC."""
 
 import os
 import sys

@@ -57,7 +57,7 @@ def is_new() -> bool:
 
 
 def lock(timeout: float) -> FileLock:
-    """What to hold while something is looked up and made if missing, lest two processes make it twice.
+    """Return a lock that prevents two processes from creating the same thing.
 
     Waiting longer than `timeout` seconds raises TimeoutError.
     """

@@ -209,7 +209,7 @@ def _name(client: "MlflowClient", experiment: str, record: build.Record) -> str:
 
 
 def _differences(run: "Run", record: build.Record) -> list[str]:
-    """What tells a record from a run: experiment and choices, or else single settings, or else machine or code."""
+    """Return what distinguishes a record from a run: experiment and choices, else settings, else machine or code."""
     held = run.data.tags
     chosen = [record.where["dvc_experiment"]] if "dvc_experiment" in record.where else []
     chosen += [

@@ -1,4 +1,4 @@
-"""What MLflow's UI opens with: descriptions of experiments, and views of their runs that links lead to."""
+"""Descriptions of MLflow's experiments, and saved views of their runs."""
 
 import base64
 import json

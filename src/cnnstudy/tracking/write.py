@@ -69,7 +69,7 @@ def record_workspace(params: Params) -> None:
 
 @dataclass(frozen=True)
 class Source:
-    """What a folder's runs are recorded as.
+    """The identity under which a folder's runs are recorded.
 
     `where` are the tags of `build.place_tags`. `has_models` says whether the models are in the folder, so that a run
     that dvc.lock doesn't hold has a key all the same.
@@ -197,7 +197,7 @@ def _warn(name: str, error: Exception, remedy: str) -> None:
 
 
 def cause(error: Exception) -> str:
-    """What a store's error says, on one line, without what is secret in the store's address."""
+    """Return a store's error on one line, without the secrets of the store's address."""
     return " ".join(without_secrets(str(error), store.uri()).split())[:240]
 
 
@@ -216,7 +216,7 @@ def user_errors(remedy: str) -> Iterator[None]:
 
 
 def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` returns; raises TimeoutError after some seconds, and leaves the work to itself."""
+    """Return the result of `work`, or raise TimeoutError after some seconds while the work goes on."""
     results: list[Result] = []
     errors: list[Exception] = []
 

@@ -40,7 +40,7 @@ def other_bits(before: Stages, after: Stages) -> int:
 
 
 def _given(entry: dict[str, Any], made: set[PurePosixPath]) -> tuple[Any, ...]:
-    """What goes into a stage apart from what others make."""
+    """Return a stage's inputs that no other stage writes."""
     deps = {
         path: hashed
         for path, hashed in _hashes(entry, "deps").items()

@@ -1,4 +1,4 @@
-"""What this project asks of DVC: the only module that imports `dvc`."""
+"""DVC's operations for this project; the only module that imports `dvc`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

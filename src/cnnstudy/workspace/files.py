@@ -60,11 +60,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 class SettingsError(Exception):
-    """What is no YAML, or has a key twice."""
+    """Text that is not YAML, or has a duplicate key."""
 
 
 def parse_settings(text: str) -> Any:
-    """What YAML 1.2 says, as DVC reads params.yaml: `on` is a text, 1e-3 a number, 010 is ten.
+    """Parse YAML 1.2, as DVC reads params.yaml: `on` is a text, 1e-3 a number, 010 is ten.
 
     Raises:
         SettingsError: saying where it is not, in several lines.

@@ -1,4 +1,4 @@
-"""What this project asks of git."""
+"""Git commands of this project."""
 
 import subprocess
 

@@ -1,4 +1,4 @@
-"""What the lock file pins."""
+"""Versions pinned by the lock files."""
 
 from pathlib import Path
 

@@ -78,7 +78,7 @@ def images(study: str) -> Path:
 
 
 def specifications(study: str) -> Path:
-    """What each drawn sample shows, a line of JSON a sample, in the order of samples.csv; null for other sources."""
+    """Return the path of the synthetic specifications: a line of JSON, or null, for each row of samples.csv."""
     return Path("data", study, "specifications.jsonl")
 
 
@@ -133,7 +133,7 @@ def seed(run: str, phase_name: str, seed: int) -> Path:
 
 
 def facts(run: str, phase_name: str) -> Path:
-    """What a training took from the machine: {precision: a policy, jit, deterministic, replicas}."""
+    """Return the path of a training's machine settings: {precision, jit, deterministic, replicas}."""
     return phase(run, phase_name) / FACTS
 
 
@@ -178,7 +178,7 @@ def lite_labels(run: str) -> Path:
 
 
 def audit(study: str) -> Path:
-    """What the audit found."""
+    """Return the path of the audit's findings."""
     return Path("metrics/audit", f"{study}.json")
 
 
@@ -198,7 +198,7 @@ def run_metrics(run: str) -> Path:
 
 
 def export_metrics(run: str) -> Path:
-    """What the LiteRT files of a run take, and how they answer (see cnnstudy.export.run)."""
+    """Return the path of the sizes and accuracies of a run's LiteRT files (see cnnstudy.export.run)."""
     return Path("metrics/export/runs", f"{run}.json")
 
 

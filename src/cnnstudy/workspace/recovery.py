@@ -1,4 +1,4 @@
-"""What a killed `dvc` left half-written: DVC writes its files in place, and refuses to start on a torn one."""
+"""Repair of files that a killed `dvc` left half-written: DVC writes in place, and refuses to start on a torn file."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is printed: lines in which names of files, labels and folders can't steer the terminal."""
+"""Printed lines, escaped so that names of files, labels and folders cannot control the terminal."""
 
 import os
 import shutil
