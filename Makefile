@@ -72,7 +72,7 @@ docs: .venv-docs/ready ## build the documentation in site/
 	.venv-docs/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	touch $@
 
-compare: $(READY) ## what differs between two commits (A=main~1 B=main); pictures in compared/index.html
+compare: $(READY) ## what differs between two commits (A=main~1 B=main); figures in compared/index.html
 	cnnstudy compare $(A) $(B)
 
 latency: $(READY) ## time the LiteRT files on this machine

@@ -43,7 +43,7 @@ def write() -> None:
 
 
 def _table(content: dict[str, Any]) -> str:
-    """What lies in nested mappings: those that hold the same things are the rows of one table."""
+    """Flatten nested mappings into tables; mappings with the same keys become the rows of one table."""
     alike: dict[tuple[str, ...], dict[str, list[Any]]] = {}
     for above, values in _rows(content, ()):
         alike.setdefault(tuple(values), {})[" / ".join(above)] = list(values.values())

@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating rounds, medians, processes with a memory peak, and results as JSON."""
+"""Shared parts of the benchmarks: alternating rounds, medians, peak memory of processes, and JSON results."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def alternate(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, f
 
 
 def seconds(task: Callable[[], object]) -> float:
-    """How long a call takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     task()
     return time.perf_counter() - start
@@ -55,7 +55,7 @@ def seconds(task: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Used:
-    """What a process took: seconds, those of its processors, and at most how much memory, in MB.
+    """Resources that a process used: wall and CPU seconds, and peak memory in MB.
 
     `anonymous` leaves out what is mapped from files, as the images are, which the system may drop at any time.
     """

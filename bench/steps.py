@@ -129,7 +129,7 @@ def _has_bfloat16() -> bool:
 
 
 def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:
-    """What a worker does: say that it has started, then print the peak or the seconds of some steps, as asked."""
+    """Run a worker: report its start, then print peak memory or seconds of some steps on request."""
     for _ in range(2):
         step()
     print("ready", flush=True)

@@ -30,7 +30,7 @@ def build(model: keras.Model) -> nn.Sequential:
 
 
 def modules(layer: keras.Layer, is_last: bool) -> list[nn.Module]:
-    """What stands for a layer."""
+    """Return the PyTorch counterpart of a layer."""
     shape = layer.output.shape
     match type(layer).__name__:
         case "Conv2D":

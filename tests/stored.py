@@ -1,4 +1,4 @@
-"""What a store holds, without what may differ from one making of it to the next."""
+"""Contents of an MLflow store in a form that is equal whenever the recorded results are."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""What a linear model makes of a few numbers an image."""
+"""A linear model on a few numbers per image, the measure of what synthetic data give away."""
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression

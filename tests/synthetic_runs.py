@@ -86,7 +86,7 @@ def _write_layers(params: Params, run: str) -> None:
 
 
 def write_export(run: str, side: int) -> None:
-    """What the stage export says of a run, int8 a little worse; timed with pictures of `side` pixels."""
+    """Return export.json of a run, with int8 a little worse and latency for images of `side` pixels."""
     measured = {"bytes": 12_800_000, "accuracy": 0.75, "agreement": 1.0, "largest_difference": 0.0}
     worse = {"bytes": 3_480_000, "accuracy": 0.7425, "agreement": 0.98, "largest_difference": 0.05}
     content = {"side": 64, "calibration": 96, "images": 32, "keras": {"accuracy": 0.75}}

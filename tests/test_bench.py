@@ -1,4 +1,4 @@
-"""What the benchmarks count."""
+"""Counts in the benchmarks."""
 
 from pathlib import Path
 

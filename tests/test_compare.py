@@ -1,4 +1,4 @@
-"""What differs between two states of the data; two commits are compared in test_pipeline.py."""
+"""Differences between two states of the data; test_pipeline.py compares two commits."""
 
 import re
 from pathlib import Path

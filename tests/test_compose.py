@@ -1,4 +1,4 @@
-"""What is composed from conf/ on the command line: each model's stages, old names, recipes, and the way back."""
+"""Composition of conf/ on the command line: stages of each model, old names, recipes, and undoing."""
 
 import re
 import shutil
@@ -177,7 +177,7 @@ def test_a_net_format_or_option_that_there_is_not_is_refused_before_the_file_is_
 
 
 def deciding(params: Params) -> dict[str, Any]:
-    """What a result depends on."""
+    """Return the parameters that a result depends on."""
     return {key: value for key, value in files.flat(params.model_dump()).items() if not ASIDE.match(key)}
 
 

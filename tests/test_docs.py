@@ -86,7 +86,7 @@ def of(program: str) -> list[Any]:
 
 
 def heading_ids(page: Path) -> set[str]:
-    """What MkDocs and GitHub call a page's headings in links."""
+    """Return the anchors that MkDocs and GitHub give to a page's headings."""
     prose = BLOCK.sub("", text(page))
     headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
     return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", heading.lower())).strip("-") for heading in headings}
@@ -215,7 +215,7 @@ def composed(conf: Path, target: Path, overrides: list[str], monkeypatch: pytest
 
 
 def overrides_of(words: list[str]) -> list[str]:
-    """What a command sets in params.yaml; of a sweep its first experiment."""
+    """Return the overrides in a command; of a sweep, those of its first experiment."""
     if words[0] == "params":
         return words[1:]
     given = [value for flag, value in itertools.pairwise(words) if flag == "-S"]
@@ -291,7 +291,7 @@ def test_every_package_has_a_reason() -> None:
 
 
 def said() -> dict[str, str]:
-    """What a reader meets: README, pages, the command line's help, and the templates of the report."""
+    """Return all text for readers: README, documentation, command-line help, and the templates of the page."""
     templates = [*(ROOT / "src/cnnstudy/report").glob("*.html"), *(ROOT / "src/cnnstudy/published").glob("*.html")]
     found = {name(page): text(page) for page in [*PAGES, ROOT / "LOG.md", ROOT / "CONTRIBUTING.md", *templates]}
     return found | {"cnnstudy --help": loaded().commands(), "make help": loaded().targets()}

@@ -42,7 +42,7 @@ def written(path: Path, content: str) -> Iterator[None]:
 
 
 def lines(workspace: Workspace, code: int, **environment: str) -> dict[str, str]:
-    """What the doctor says of each subject, with the severity before it."""
+    """Return the doctor's lines by subject, each with its severity in front."""
     there = replace(workspace, environment=workspace.environment | environment)
     said = [line for line in there.run("cnnstudy", "doctor", code=code).splitlines() if line]
     return {line[6:].split(": ")[0]: f"{line[:4].strip()} {line[6:].partition(': ')[2]}" for line in said}

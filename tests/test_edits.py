@@ -1,4 +1,4 @@
-"""What a stage depends on may not be edited while it runs."""
+"""Refusing the result of a stage whose dependencies were edited while it ran."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What a module costs to import: TensorFlow, MLflow and Matplotlib only where they are used."""
+"""Light imports: TensorFlow, MLflow and Matplotlib are loaded only where they are used."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What `make` does before it starts anything."""
+"""Checks that `make` does before it starts anything."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def would(folder: Path) -> str:
-    """What `make setup` would do, and what it says."""
+    """Return the commands and messages of a dry run of `make setup`."""
     command = ["make", "--dry-run", "--no-print-directory", "setup"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 

@@ -1,4 +1,4 @@
-"""What people get wrong, each in one line and before anything takes long."""
+"""Users' mistakes: each is answered in one line before anything takes long."""
 
 import os
 import subprocess

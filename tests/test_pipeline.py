@@ -215,7 +215,7 @@ def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
     assert "profile=smoke" in short
     said = rebuilt.run("cnnstudy", "compare", "--all", "HEAD~1", "HEAD")
     parts = {part.splitlines()[0]: part for part in said.strip().split("\n\n")}
-    assert list(parts) == ["Data", "Files", "Parameters", "Metrics", "Pictures"]
+    assert list(parts) == ["Data", "Files", "Parameters", "Metrics", "Figures"]
     images = len(pd.read_csv(rebuilt.path / paths.samples("faces")))
     assert f"  faces: 0 images, then {images}: {images} added" in parts["Data"]
     assert "report/index.html" in parts["Files"]
@@ -227,7 +227,7 @@ def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
 def test_a_picture_that_differs_is_shown_beside_the_other(rebuilt: Workspace, tmp_path: Path) -> None:
     cloned(rebuilt, tmp_path / "clone")
     page = rebuilt.path / paths.COMPARED / "index.html"
-    assert rebuilt.run("cnnstudy", "compare", "HEAD").endswith("Pictures\n  none differs\n")
+    assert rebuilt.run("cnnstudy", "compare", "HEAD").endswith("Figures\n  none differs\n")
     assert not page.exists()
     figures = paths.run_plots("xray-aug0") / "figures"
     figure = rebuilt.path / figures / "base-curves.png"
@@ -285,15 +285,15 @@ def test_an_edited_policy_trains_anew_what_has_it_and_no_other_of_its_study(rebu
 
 @pytest.mark.slow
 def test_a_net_for_phones_says_of_pictures_what_the_run_says(rebuilt: Workspace) -> None:
-    pictures = [f"docs/{name}.jpg" for name in ("faces", "xrays")]
+    images = [f"docs/{name}.jpg" for name in ("faces", "xrays")]
 
     def said(*options: str) -> list[dict[str, Any]]:
-        output = rebuilt.run("cnnstudy", "predict", *pictures, "--run", "alexnet", "--json", "--top", "8", *options)
+        output = rebuilt.run("cnnstudy", "predict", *images, "--run", "alexnet", "--json", "--top", "8", *options)
         return [json.loads(line) for line in output.splitlines()]
 
     for one, other in zip(said(), said("--litert", "float32"), strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
-    refused = rebuilt.run("cnnstudy", "predict", *pictures, "--run", "xray-aug0", "--litert", "int8", code=2)
+    refused = rebuilt.run("cnnstudy", "predict", *images, "--run", "xray-aug0", "--litert", "int8", code=2)
     assert refused == "error: --litert: the run xray-aug0 found; allowed: an exported one: alexnet\n"
 
 

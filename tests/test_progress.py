@@ -1,4 +1,4 @@
-"""What a rebuild says of its stages: plain lines in a file, a live line on a terminal, and a table at the end."""
+"""Console output of a rebuild: plain lines in a file, a live line on a terminal, and a final table."""
 
 import io
 import json

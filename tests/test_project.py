@@ -1,4 +1,4 @@
-"""What a project needs to be picked up: licence, citation, contribution guide, continuous integration, containers."""
+"""Files for contributors: licence, citation, contribution guide, continuous integration, containers."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def git(*arguments: str, given: str = "", code: int = 0) -> list[str]:
 
 
 def tracked() -> list[str]:
-    """What a commit of everything would hold."""
+    """List the files that a commit of everything would hold."""
     return [name for name in git("ls-files", "--cached", "--others", "--exclude-standard") if (ROOT / name).is_file()]
 
 
@@ -88,7 +88,7 @@ def test_continuous_integration_runs_what_there_is() -> None:
 
 
 def commands(name: str) -> str:
-    """What a file has people or programs type, as far as a test can tell."""
+    """Extract the commands that a file tells people or programs to run."""
     if name.endswith(".md"):
         return "\n".join(in_code(name))
     return "\n".join(line for line in text(name).splitlines() if not line.startswith("#"))

@@ -177,7 +177,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unprivileged() -> list[str]:
-    """What to put before a command so that rights count, also where the tests run as root."""
+    """Return a command prefix under which file permissions count, also where the tests run as root."""
     if os.geteuid():
         return []
     command = ["setpriv", "--reuid=65534", "--clear-groups"]

@@ -38,12 +38,12 @@ EXAMPLES = settings(max_examples=150, derandomize=True, deadline=None)
 
 
 def steering(text: str) -> set[str]:
-    """What of a text is more than signs in a line."""
+    """Return the control characters in a text."""
     return {it for it in text if unicodedata.category(it) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
 
 
 def printed(work: Callable[[], object]) -> str:
-    """What some work writes on stdout and stderr."""
+    """Return what a function writes on stdout and stderr."""
     file = io.StringIO()
     with redirect_stdout(file), redirect_stderr(file):
         work()

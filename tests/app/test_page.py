@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[socket.socket]:
-    """What would be asked for anything outside this machine; it never answers."""
+    """A listener that stands for every host outside this machine; it never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         yield listening

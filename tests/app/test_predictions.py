@@ -1,4 +1,4 @@
-"""What the page shows of an image; without the page."""
+"""Predictions that the app shows, computed without the page."""
 
 import sys
 from pathlib import Path

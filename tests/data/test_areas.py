@@ -1,4 +1,4 @@
-"""What tells the class of a synthetic image lies where `data.synth` says."""
+"""The evidence for a synthetic image's class lies in the areas that `data.synth` reports."""
 
 import json
 from dataclasses import asdict, replace

@@ -1,4 +1,4 @@
-"""What stands beside a net's accuracy."""
+"""Baselines that are reported beside a net's accuracy."""
 
 import numpy as np
 import pytest

@@ -30,14 +30,14 @@ SETTINGS = settings(
 
 
 def encoded(form: str, mode: str, **options: object) -> bytes:
-    """A small picture as a file."""
+    """A small image as a file."""
     pixels = np.random.default_rng(0).integers(0, 256, (24, 20, 4), np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(buffer, form, **options)
     return buffer.getvalue()
 
 
-PICTURES = [
+IMAGES = [
     encoded("JPEG", "RGB"), encoded("JPEG", "CMYK", progressive=True), encoded("PNG", "RGBA"), encoded("PNG", "P"),
     encoded("PNG", "I;16"), encoded("GIF", "P"), encoded("BMP", "RGB"), encoded("TIFF", "F"), encoded("WEBP", "RGBA"),
     encoded("TIFF", "RGB", compression="tiff_lzw"), encoded("JPEG2000", "RGB"), encoded("PPM", "RGB"),
@@ -69,12 +69,12 @@ def mutated(draw: st.DrawFn, content: bytes) -> bytes:
 
 
 @SETTINGS
-@given(st.sampled_from(PICTURES).flatmap(mutated), st.sampled_from([None, (-5.0, 3.0, float("inf"), float("nan"))]))
+@given(st.sampled_from(IMAGES).flatmap(mutated), st.sampled_from([None, (-5.0, 3.0, float("inf"), float("nan"))]))
 def test_a_broken_picture_is_read_or_rejected(
     tmp_path: Path, content: bytes, box: tuple[float, float, float, float] | None
 ) -> None:
-    (tmp_path / "picture").write_bytes(content)
-    read = ingest._decode(Candidate("picture", box=box), root=tmp_path, size=16)
+    (tmp_path / "image").write_bytes(content)
+    read = ingest._decode(Candidate("image", box=box), root=tmp_path, size=16)
     if isinstance(read, UnreadableError):
         assert str(read)
         assert "\n" not in str(read)
@@ -103,7 +103,7 @@ def test_folders_of_any_name_are_listed_once_each_or_refused(paths: list[list[st
         for parts in paths:
             with suppress(OSError):  # a name that is a file already
                 (root / "/".join(parts)).parent.mkdir(parents=True, exist_ok=True)
-                (root / "/".join(parts)).write_bytes(PICTURES[2])
+                (root / "/".join(parts)).write_bytes(IMAGES[2])
         with suppress(UserError):
             found = sources.find(form, root, {"covid", "normal"})
             assert len(found) == sum(path.is_file() for path in root.rglob("*"))
@@ -182,14 +182,14 @@ def only_inside(root: Path) -> Iterator[None]:
 
 
 def build(root: Path, form: str) -> None:
-    """A source's folder with pictures, a link out of it, and a bait beside it."""
+    """A source's folder with images, a link out of it, and a bait beside it."""
     images = root / IMAGES.get(form, "")
     (images / "1").mkdir(parents=True)
     for name in ("a.png", "b.png", "1/c.png"):
-        (images / name).write_bytes(PICTURES[2])
+        (images / name).write_bytes(IMAGES[2])
     outside = root.parent / "outside"
     outside.mkdir()
-    (outside / "secret.png").write_bytes(PICTURES[2])
+    (outside / "secret.png").write_bytes(IMAGES[2])
     (images / "link").symlink_to(outside)
     (images / "secret.png").symlink_to(outside / "secret.png")
     for table in TABLES.get(form, ()):
@@ -230,7 +230,7 @@ def test_a_hostile_annotation(monkeypatch: pytest.MonkeyPatch, content: bytes) -
         root = Path(folder).resolve() / "source"
         for name in ("images", "annotations"):
             (root / "train_set" / name).mkdir(parents=True)
-        (root / "train_set/images/0.png").write_bytes(PICTURES[2])
+        (root / "train_set/images/0.png").write_bytes(IMAGES[2])
         (root / "train_set/annotations/0_exp.npy").write_bytes(content)
         patch.chdir(root)
         take("affectnet", root)
@@ -246,7 +246,7 @@ def test_links_out_of_a_folder_are_not_followed(tmp_path: Path, form: str) -> No
     inner = root / INNER.get(form, "happy")
     build(inner, form)
     (tmp_path / "outside").mkdir(exist_ok=True)
-    (tmp_path / "outside" / "secret.png").write_bytes(PICTURES[2])
+    (tmp_path / "outside" / "secret.png").write_bytes(IMAGES[2])
     (inner / "second.png").symlink_to(tmp_path / "outside" / "secret.png")
     take(form, root)
     found = {candidate.path: candidate.reason for candidate in sources.find(form, root, {"happy", "covid"})}

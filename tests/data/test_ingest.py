@@ -23,7 +23,7 @@ def params(study: str, form: str, path: Path, **settings: Any) -> Params:
     return built.params(**{f"studies__{study}__{key}": value for key, value in settings.items()})
 
 
-def picture(path: Path, grey: int) -> None:
+def write_image(path: Path, grey: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (12, 9), grey).save(path)
 
@@ -41,12 +41,12 @@ def test_folders_in_any_case_with_their_splits(tmp_path: Path) -> None:
     for grey, name in enumerate(
         ["TRAIN/Anger/a b#1.png", "TRAIN/happiness/ü.png", "Tune/ANGRY/c.png", "valid/sad/d.png"]
     ):
-        picture(tmp_path / "source" / name, 50 * grey)
+        write_image(tmp_path / "source" / name, 50 * grey)
     (tmp_path / "source/TRAIN/Anger/.DS_Store").write_bytes(b"x")
     (tmp_path / "source/TRAIN/Anger/page.jpg").write_text("<html>")
-    picture(tmp_path / "source/TRAIN/bored/e.png", 9)
-    picture(tmp_path / "source/stray.png", 9)
-    picture(tmp_path / "elsewhere.png", 9)
+    write_image(tmp_path / "source/TRAIN/bored/e.png", 9)
+    write_image(tmp_path / "source/stray.png", 9)
+    write_image(tmp_path / "elsewhere.png", 9)
     (tmp_path / "source/TRAIN/Anger/link.png").symlink_to(tmp_path / "elsewhere.png")
     _, tables, images = ingested(params("faces", "folders", tmp_path / "source"), "faces", tmp_path / "out/images.npy")
     assert tables.samples[["label", "source_split", "path"]].to_numpy().tolist() == [
@@ -67,14 +67,14 @@ def test_folders_in_any_case_with_their_splits(tmp_path: Path) -> None:
 
 def test_folders_without_splits(tmp_path: Path) -> None:
     for name in ("NORMAL/1.png", "COVID/2.png"):
-        picture(tmp_path / "source" / name, 0)
+        write_image(tmp_path / "source" / name, 0)
     _, tables, _ = ingested(params("xray", "folders", tmp_path / "source"), "xray", tmp_path / "out/images.npy")
     assert tables.samples[["label", "source_split"]].to_numpy().tolist() == [["covid", ""], ["normal", ""]]
 
 
 def test_numbered_folders_are_refused_unless_named(tmp_path: Path) -> None:
     for name in ("0/a.png", "1/b.png"):
-        picture(tmp_path / "source" / name, 0)
+        write_image(tmp_path / "source" / name, 0)
     with pytest.raises(UserError, match="class folders 0, 1 are numbers"):
         ingest.find(params("faces", "folders", tmp_path / "source"), "faces")
     named = params("faces", "folders", tmp_path / "source", classes={"neutral": ["0"], "happy": ["1"]})
@@ -84,7 +84,7 @@ def test_numbered_folders_are_refused_unless_named(tmp_path: Path) -> None:
 def test_a_legend_counts_every_row_and_file(tmp_path: Path) -> None:
     root = tmp_path / "source"
     for name in ("one.jpg", "two.jpg", "both.jpg", "unnamed.jpg"):
-        picture(root / "images" / name, 0)
+        write_image(root / "images" / name, 0)
     rows = ["a,one.jpg,HAPPINESS", "a,two.jpg,sadness", "b,two.jpg,SADNESS", "a,both.jpg,fear", "b,both.jpg,anger"]
     (root / "legend.csv").write_text(
         "\n".join(["user.id,image,emotion", *rows, "a,gone.jpg,anger", "a,../x.jpg,anger"])
@@ -123,7 +123,7 @@ def test_synthetic_images_are_the_same_on_every_run_and_more_change_none(study: 
 def test_a_missing_folder_and_one_without_a_usable_image_are_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"studies.faces.source.path: .* is no folder"):
         ingest.find(params("faces", "folders", tmp_path / "absent"), "faces")
-    picture(tmp_path / "source/bored/a.png", 0)
+    write_image(tmp_path / "source/bored/a.png", 0)
     with pytest.raises(UserError, match=r"labels found: bored"):
         ingest.find(params("faces", "folders", tmp_path / "source"), "faces")
     (tmp_path / "broken/anger").mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_a_missing_folder_and_one_without_a_usable_image_are_errors(tmp_path: Pa
 
 def test_where_no_file_can_be_taken_the_error_says_why(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        picture(tmp_path / f"store/{name}.png", 0)
+        write_image(tmp_path / f"store/{name}.png", 0)
         (tmp_path / "source/anger").mkdir(parents=True, exist_ok=True)
         (tmp_path / f"source/anger/{name}.png").symlink_to(tmp_path / f"store/{name}.png")
     with pytest.raises(UserError, match=r"\(a link out of the folder: 2, such as anger/a.png\); allowed: "):
@@ -151,7 +151,7 @@ def test_a_process_that_the_system_kills_is_too_little_memory() -> None:
 def test_odd_names_and_links_are_rejected_and_stop_nothing(tmp_path: Path) -> None:
     root = tmp_path / "source"
     for name in ("anger/ok.png", "anger/a\nb.png", "anger/c\rd.png", "anger/.thumbs/e.png"):
-        picture(root / name, 0)
+        write_image(root / name, 0)
     os.mkfifo(root / "anger/pipe.png")
     (root / "anger/loop.png").symlink_to(root / "anger/loop.png")
     (root / "anger/nowhere.png").symlink_to(root / "anger/absent.png")
@@ -175,8 +175,8 @@ def test_odd_names_and_links_are_rejected_and_stop_nothing(tmp_path: Path) -> No
 
 
 def test_a_folder_that_cannot_be_read_is_a_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    picture(tmp_path / "source/anger/a.png", 0)
-    picture(tmp_path / "source/sad/b.png", 0)
+    write_image(tmp_path / "source/anger/a.png", 0)
+    write_image(tmp_path / "source/sad/b.png", 0)
     scan = os.scandir
 
     def closed(path: Any) -> Any:  # permissions do not bind the superuser, who may run this
@@ -193,7 +193,7 @@ def test_a_folder_that_cannot_be_read_is_a_reject(tmp_path: Path, monkeypatch: p
 
 
 def test_a_legend_with_impossible_names_goes_on(tmp_path: Path) -> None:
-    picture(tmp_path / "source/images/ok.png", 0)
+    write_image(tmp_path / "source/images/ok.png", 0)
     legend = tmp_path / "source/legend.csv"
     legend.write_text(f"user.id,image,emotion\na,ok.png,anger\na,{'x' * 300}.png,anger\na,b\0.png,anger\n")
     settings = params("faces", "legend", tmp_path / "source")
@@ -206,7 +206,7 @@ def test_a_legend_with_impossible_names_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_legend_does_not_follow_its_images_out_of_the_folder(tmp_path: Path) -> None:
-    picture(tmp_path / "elsewhere/ok.png", 0)
+    write_image(tmp_path / "elsewhere/ok.png", 0)
     (tmp_path / "source").mkdir()
     (tmp_path / "source/images").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "source/legend.csv").write_text("user.id,image,emotion\na,ok.png,anger\n")

@@ -1,4 +1,4 @@
-"""What the audit says does not depend on a CPU's last bits."""
+"""The audit does not depend on the rounding of a CPU."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def smooth() -> Dataset:
 
 
 def printed(**environment: str) -> list[object]:
-    """What the program prints on a CPU."""
+    """Return the program's output with a CPU's instruction set simulated."""
     command = [sys.executable, "-c", PRINT, os.fspath(__file__).rpartition("/data/")[0]]
     done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
     return list(json.loads(done.stdout))

@@ -1,4 +1,4 @@
-"""What people's data are like: masks, thumbnails, patients, splits and labels under the names that they have."""
+"""Data as users have them: masks, thumbnails, patients, splits and labels under all their names."""
 
 import csv
 import gzip
@@ -46,15 +46,15 @@ def params(form: str, path: Path, study: str = "xray", classes: Any = None, **so
     return built.params(studies={study: content}, runs={}, pretrained={}, finetuned={}, exported={}, ablations={})
 
 
-def picture(path: Path, seed: int = 0) -> None:
+def write_image(path: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 255, (8, 8), dtype=np.uint8)
     Image.fromarray(pixels).resize((24, 24)).save(path, format="PNG")
 
 
-def pictures(root: Path, *paths: str) -> None:
+def write_images(root: Path, *paths: str) -> None:
     for path in paths:
-        picture(root / path, zlib.crc32(path.encode()))
+        write_image(root / path, zlib.crc32(path.encode()))
 
 
 def table(path: Path, *lines: str, encoding: str = "utf-8") -> None:
@@ -108,8 +108,8 @@ def test_masks_beside_images_are_rejected_at_any_depth(tmp_path: Path, form: str
     root = tmp_path / "folders" if form == "mixed" else tmp_path
     for label in ("NORMAL", "COVID"):
         for i in range(3):
-            pictures(root, f"train/{label}/images/{i}.png", f"train/{label}/{masks}/{i}.png")
-            pictures(root, f"test/{label}/images/{i}.png", f"test/{label}/images/{masks}/{i}.png")
+            write_images(root, f"train/{label}/images/{i}.png", f"train/{label}/{masks}/{i}.png")
+            write_images(root, f"test/{label}/images/{i}.png", f"test/{label}/images/{masks}/{i}.png")
     candidates = found(form, tmp_path)
     assert set(taken(candidates).values()) == {"normal", "covid"}
     assert len(taken(candidates)) == 12
@@ -118,14 +118,14 @@ def test_masks_beside_images_are_rejected_at_any_depth(tmp_path: Path, form: str
 
 
 def test_masks_in_a_sister_of_the_images_folder_are_rejected(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/covid/1.png", "images/normal/2.png", "masks/covid/1.png", "masks/normal/2.png")
+    write_images(tmp_path, "images/covid/1.png", "images/normal/2.png", "masks/covid/1.png", "masks/normal/2.png")
     candidates = found("folders", tmp_path)
     assert taken(candidates) == {"images/covid/1.png": "covid", "images/normal/2.png": "normal"}
     assert reasons(candidates) == dict.fromkeys(("masks/covid/1.png", "masks/normal/2.png"), "a mask: in masks")
 
 
 def test_masks_and_thumbnails_beside_their_image_are_rejected(tmp_path: Path) -> None:
-    pictures(tmp_path, "normal/a (1).png", "normal/a (1)_mask.png", "normal/a (1)_mask_1.png", "normal/b.png",
+    write_images(tmp_path, "normal/a (1).png", "normal/a (1)_mask.png", "normal/a (1)_mask_1.png", "normal/b.png",
              "covid/c.jpg", "covid/c_thumb.jpg", "covid/with_mask.png", "covid/c-checkpoint.jpg")  # fmt: skip
     candidates = found("folders", tmp_path)
     assert set(taken(candidates)) == {"normal/a (1).png", "normal/b.png", "covid/c.jpg", "covid/with_mask.png"}
@@ -138,7 +138,7 @@ def test_masks_and_thumbnails_beside_their_image_are_rejected(tmp_path: Path) ->
 
 
 def test_a_class_may_be_called_mask(tmp_path: Path) -> None:
-    pictures(tmp_path, "with_mask/a.png", "without_mask/b.png")
+    write_images(tmp_path, "with_mask/a.png", "without_mask/b.png")
     classes = {"bare": ["without mask"], "masked": ["with_mask"]}
     assert taken(found("folders", tmp_path, classes=classes)) == {
         "with_mask/a.png": "masked",
@@ -153,7 +153,7 @@ def test_a_class_may_be_called_mask(tmp_path: Path) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("form", ["folders", "radiography", "chest_xray", "kaggle_affectnet", "csv"])
 def test_what_systems_keep_beside_images_is_rejected(tmp_path: Path, form: str, folder: str) -> None:
-    pictures(tmp_path, "train/NORMAL/1.png", "train/COVID/2.png", f"train/NORMAL/{folder}/1.png",
+    write_images(tmp_path, "train/NORMAL/1.png", "train/COVID/2.png", f"train/NORMAL/{folder}/1.png",
              f"{folder}/NORMAL/1.png")  # fmt: skip
     rows = ("pth,label", "train/NORMAL/1.png,normal", "train/COVID/2.png,covid")
     if form in ("kaggle_affectnet", "csv"):
@@ -168,8 +168,8 @@ def test_what_systems_keep_beside_images_is_rejected(tmp_path: Path, form: str, 
 def test_files_called_alike_in_sister_folders_are_warned_of(tmp_path: Path) -> None:
     for i in range(12):
         for label in ("normal", "covid"):
-            pictures(tmp_path / "d", f"{label}/scans/{i}.png")
-            pictures(tmp_path / "d", f"{label}/lungs/{i}.png")
+            write_images(tmp_path / "d", f"{label}/scans/{i}.png")
+            write_images(tmp_path / "d", f"{label}/lungs/{i}.png")
     content = audited(params("folders", tmp_path / "d"), tmp_path)
     (finding,) = warned(content, "masks")
     assert finding["count"] == 48
@@ -177,7 +177,7 @@ def test_files_called_alike_in_sister_folders_are_warned_of(tmp_path: Path) -> N
 
 
 def test_persons_in_folders_are_no_twins(tmp_path: Path) -> None:
-    pictures(tmp_path / "d", *(f"{label}/patient{label}{person}/{i}.png"
+    write_images(tmp_path / "d", *(f"{label}/patient{label}{person}/{i}.png"
                                for label in ("normal", "covid") for person in range(4) for i in range(3)))  # fmt: skip
     group = {"folder": True}
     assert warned(audited(params("folders", tmp_path / "d", group=group), tmp_path), "masks") == []
@@ -187,7 +187,7 @@ def test_persons_in_folders_are_no_twins(tmp_path: Path) -> None:
 
 def test_images_of_black_and_white_alone_are_warned_of(tmp_path: Path) -> None:
     for i in range(12):
-        picture(tmp_path / "d/normal" / f"{i}.png", i)
+        write_image(tmp_path / "d/normal" / f"{i}.png", i)
         shape = np.random.default_rng(i).integers(0, 2, (8, 8), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
         (tmp_path / "d/covid").mkdir(exist_ok=True)
         Image.fromarray(255 * shape).save(tmp_path / "d/covid" / f"c{i}.png")
@@ -229,7 +229,7 @@ def test_known_ways_of_naming_patients_are_recognised(
     tmp_path: Path, files: tuple[str, ...], expected: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "cnnstudy")
-    pictures(tmp_path, *files)
+    write_images(tmp_path, *files)
     told = groups(found("folders", tmp_path))
     assert [told[path] for path in files] == expected
     assert ("persons or patients" in caplog.text) == any(expected)
@@ -246,16 +246,16 @@ def test_known_ways_of_naming_patients_are_recognised(
     ],
 )
 def test_a_group_is_named_for_a_format_that_has_none(tmp_path: Path, group: dict[str, Any], expected: str) -> None:
-    pictures(tmp_path, "train/normal/images/ward/0007_1.png", "train/covid/ward/0007_2.png")
+    write_images(tmp_path, "train/normal/images/ward/0007_1.png", "train/covid/ward/0007_2.png")
     assert set(groups(found("folders", tmp_path, group=group)).values()) == {expected}
 
 
 def test_a_column_of_any_table_is_the_group(tmp_path: Path) -> None:
-    pictures(tmp_path / "legend", "images/a.png", "images/b.png")
+    write_images(tmp_path / "legend", "images/a.png", "images/b.png")
     table(tmp_path / "legend/legend.csv", "user.id,Image,emotion,Person", "1,a.png,ANGER,p1", "1,b.png,happy,p2")
     told = groups(found("legend", tmp_path / "legend", "faces", group={"column": "person"}))
     assert told == {"images/a.png": "p1", "images/b.png": "p2"}
-    pictures(tmp_path / "ieee", "images/a.png", "images/b.png")
+    write_images(tmp_path / "ieee", "images/a.png", "images/b.png")
     table(tmp_path / "ieee/metadata.csv", "patientid,finding,view,filename,hospital",
           "1,covid-19,PA,a.png,north", "2,normal,AP,b.png,south")  # fmt: skip
     told = groups(found("ieee8023", tmp_path / "ieee", group={"column": "hospital"}))
@@ -275,7 +275,7 @@ def test_a_column_of_any_table_is_the_group(tmp_path: Path) -> None:
     ],
 )
 def test_a_group_that_tells_nothing_is_refused(tmp_path: Path, group: dict[str, Any], message: str) -> None:
-    pictures(tmp_path, "normal/1.png", "covid/2.png")
+    write_images(tmp_path, "normal/1.png", "covid/2.png")
     with pytest.raises(UserError, match=message):
         found("folders", tmp_path, group=group)
 
@@ -286,7 +286,7 @@ def test_a_pattern_that_is_none_is_a_contradiction(tmp_path: Path) -> None:
 
 
 def test_groups_keep_to_their_source_of_several(tmp_path: Path) -> None:
-    pictures(tmp_path, "folders-a/normal/patient1_a.png", "folders-a/covid/patient2_a.png",
+    write_images(tmp_path, "folders-a/normal/patient1_a.png", "folders-a/covid/patient2_a.png",
              "folders-b/normal/00000001_000.png", "folders-b/covid/00000002_000.png")  # fmt: skip
     assert set(groups(found("mixed", tmp_path)).values()) == {
         "folders-a/patient1", "folders-a/patient2", "folders-b/00000001", "folders-b/00000002"
@@ -297,9 +297,9 @@ def test_groups_keep_to_their_source_of_several(tmp_path: Path) -> None:
 
 def test_the_audit_warns_where_nobody_is_known(tmp_path: Path) -> None:
     for i in range(16):
-        pictures(tmp_path / "d", f"normal/{i}.png", f"covid/{i + 16}.png")
-        picture(tmp_path / "e/normal" / f"patient{i}.png", i)
-        picture(tmp_path / "e/covid" / f"patient{i + 16}.png", i + 16)
+        write_images(tmp_path / "d", f"normal/{i}.png", f"covid/{i + 16}.png")
+        write_image(tmp_path / "e/normal" / f"patient{i}.png", i)
+        write_image(tmp_path / "e/covid" / f"patient{i + 16}.png", i + 16)
     content = audited(params("folders", tmp_path / "d"), tmp_path)
     (finding,) = warned(content, "groups")
     assert (finding["kind"], finding["count"]) == ("no person or patient is known", 32)
@@ -343,7 +343,7 @@ def test_an_evaluation_beside_a_validation_is_the_test() -> None:
 def test_splits_stand_anywhere_around_the_class(tmp_path: Path, layout: str) -> None:
     made = {layout.format(split=split, label=label) + "/1.png": (split, label)
             for split in ("Training", "Testing", "dev") for label in ("Normal", "COVID")}  # fmt: skip
-    pictures(tmp_path, *made)
+    write_images(tmp_path, *made)
     candidates = found("folders", tmp_path)
     hints = {"Training": "train", "Testing": "test", "dev": "val"}
     assert {path: (each.source_split, each.label) for path, each in candidates.items()} == {
@@ -352,7 +352,7 @@ def test_splits_stand_anywhere_around_the_class(tmp_path: Path, layout: str) -> 
 
 
 def test_two_wrappers_with_splits_in_them(tmp_path: Path) -> None:
-    pictures(tmp_path, "Infection Data/Train/COVID-19/images/1.png", "Lung Data/Test/Normal/images/2.png",
+    write_images(tmp_path, "Infection Data/Train/COVID-19/images/1.png", "Lung Data/Test/Normal/images/2.png",
              "Lung Data/Test/Other/images/2.png")  # fmt: skip
     candidates = found("folders", tmp_path)
     assert [(each.source_split, each.label) for each in candidates.values()] == [
@@ -362,7 +362,7 @@ def test_two_wrappers_with_splits_in_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("folder", ["test_old", "val2", "fold1", "train-aug", "5-fold"])
 @pytest.mark.parametrize("form", ["folders", "radiography"])
 def test_a_folder_that_looks_like_a_split_is_refused(tmp_path: Path, form: str, folder: str) -> None:
-    pictures(tmp_path, "train/normal/1.png", "train/covid/2.png", f"{folder}/normal/3.png", f"{folder}/covid/4.png")
+    write_images(tmp_path, "train/normal/1.png", "train/covid/2.png", f"{folder}/normal/3.png", f"{folder}/covid/4.png")
     with pytest.raises(UserError, match=rf"the folder '{folder}' .* looks like a split.*\+studies.xray.source.splits"):
         found(form, tmp_path)
     hints = {
@@ -376,16 +376,16 @@ def test_a_folder_that_looks_like_a_split_is_refused(tmp_path: Path, form: str, 
 
 
 def test_a_file_in_two_splits_or_in_no_class_is_not_taken(tmp_path: Path) -> None:
-    pictures(tmp_path / "a", "train/normal/1.png", "train/covid/2.png", "test/3.png")
+    write_images(tmp_path / "a", "train/normal/1.png", "train/covid/2.png", "test/3.png")
     assert reasons(found("folders", tmp_path / "a")) == {"test/3.png": "in a split's folder, but in no class folder"}
-    pictures(tmp_path / "b", "train/normal/test/1.png", "train/covid/2.png")
+    write_images(tmp_path / "b", "train/normal/test/1.png", "train/covid/2.png")
     with pytest.raises(UserError, match=r"train/normal/test is in the folders of two splits"):
         found("folders", tmp_path / "b")
 
 
 @pytest.mark.parametrize("folder", ["Train", "TRAINING", "train_set"])
 def test_chest_xray_in_any_spelling_of_train(tmp_path: Path, folder: str) -> None:
-    pictures(tmp_path, f"chest_xray/{folder}/NORMAL/IM-1-0001.jpeg", "chest_xray/Testing/COVID/IM-2-0001.jpeg")
+    write_images(tmp_path, f"chest_xray/{folder}/NORMAL/IM-1-0001.jpeg", "chest_xray/Testing/COVID/IM-2-0001.jpeg")
     assert {each.source_split for each in found("chest_xray", tmp_path).values()} == {"train", "test"}
 
 
@@ -425,7 +425,7 @@ def test_a_usage_that_is_no_split_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["folders", "csv", "legend"])
 def test_labels_that_are_numbers_are_refused_in_every_format(tmp_path: Path, form: str) -> None:
-    pictures(tmp_path, "images/0/a.png" if form == "folders" else "images/a.png",
+    write_images(tmp_path, "images/0/a.png" if form == "folders" else "images/a.png",
              "images/1/b.png" if form == "folders" else "images/b.png")  # fmt: skip
     if form != "folders":
         table(tmp_path / "legend.csv", "image,emotion", "a.png,0", "b.png,1.0")
@@ -435,7 +435,7 @@ def test_labels_that_are_numbers_are_refused_in_every_format(tmp_path: Path, for
 
 
 def test_ingest_says_what_the_classes_are_and_what_was_not_taken(tmp_path: Path) -> None:
-    pictures(tmp_path / "d", "NORMAL/1.png", "normal/2.png", "covid-19/3.png", "COVID/4.png", "bored/5.png",
+    write_images(tmp_path / "d", "NORMAL/1.png", "normal/2.png", "covid-19/3.png", "COVID/4.png", "bored/5.png",
              "bored/6.png", "other/7.png", "covid/masks/3.png", "covid/masks/4.png")  # fmt: skip
     (tmp_path / "d/covid/x.png").write_bytes(b"")
     _, rejects, its = ingested(params("folders", tmp_path / "d"), tmp_path)
@@ -451,7 +451,7 @@ def test_ingest_says_what_the_classes_are_and_what_was_not_taken(tmp_path: Path)
 
 def test_a_positive_class_with_a_negative_name_is_warned_of(tmp_path: Path) -> None:
     for i in range(8):
-        pictures(tmp_path / "d", f"normal/{i}.png", f"covid/{i + 8}.png")
+        write_images(tmp_path / "d", f"normal/{i}.png", f"covid/{i + 8}.png")
     swapped = {"covid": ["covid"], "healthy": ["normal"]}
     (finding,) = warned(audited(params("folders", tmp_path / "d", classes=swapped), tmp_path), "positive")
     assert finding["kind"] == "the positive class is healthy"
@@ -464,10 +464,10 @@ def test_a_positive_class_with_a_negative_name_is_warned_of(tmp_path: Path) -> N
 def test_both_unicode_forms_are_one_name(tmp_path: Path) -> None:
     both = [unicodedata.normalize(form, "Ärger") for form in ("NFC", "NFD")]
     for i, (folder, known) in enumerate(((both[0], both[1]), (both[1], both[0]))):
-        pictures(tmp_path / str(i), f"{folder}/a.png", "froh/b.png")
+        write_images(tmp_path / str(i), f"{folder}/a.png", "froh/b.png")
         classes = {"anger": [known], "happy": ["froh"]}
         assert set(taken(found("folders", tmp_path / str(i), "faces", classes)).values()) == {"anger", "happy"}
-    pictures(tmp_path / "t", f"images/{both[1]}.png", "images/b.PNG")
+    write_images(tmp_path / "t", f"images/{both[1]}.png", "images/b.PNG")
     table(tmp_path / "t/legend.csv", "image,emotion", f"{both[0]}.png,{both[0]}", "B.png,froh")
     assert taken(found("legend", tmp_path / "t", "faces", classes)) == {
         f"images/{both[1]}.png": "anger", "images/b.PNG": "happy"}  # fmt: skip
@@ -480,7 +480,7 @@ def test_both_unicode_forms_are_one_name(tmp_path: Path) -> None:
 def test_a_class_folder_in_the_other_form_is_no_shortcut(tmp_path: Path) -> None:
     for i in range(24):
         for label in ("No_findings", unicodedata.normalize("NFD", "Köln")):
-            picture(tmp_path / "d" / label / f"{i}.png", zlib.crc32(label.encode()) % 1000 + i)
+            write_image(tmp_path / "d" / label / f"{i}.png", zlib.crc32(label.encode()) % 1000 + i)
     classes = {"normal": ["no findings"], "covid": ["Köln"]}
     content = audited(params("folders", tmp_path / "d", classes=classes), tmp_path)
     (probe,) = (each for each in content["metadata_probe"] if (each["data"], each["target"]) == ("used", "class"))
@@ -505,7 +505,7 @@ def test_tables_as_programs_write_them(
     tmp_path: Path, text: str, encoding: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "cnnstudy")
-    pictures(tmp_path, "images/tür.jpeg", "images/b.png")
+    write_images(tmp_path, "images/tür.jpeg", "images/b.png")
     (tmp_path / "legend.csv").write_bytes(text.format("tür.jpeg", "b.png").encode(encoding))
     assert taken(found("legend", tmp_path, "faces")) == {"images/tür.jpeg": "anger", "images/b.png": "happy"}
     assert ("is read as" in caplog.text) == (encoding in ("utf-16", "utf-16-le", "cp1252"))
@@ -513,7 +513,7 @@ def test_tables_as_programs_write_them(
 
 
 def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/a.png")
+    write_images(tmp_path, "images/a.png")
     (tmp_path / "legend.csv").write_bytes(bytes(5000))
     with pytest.raises(UserError, match=r"legend.csv: not a text; allowed: a table, as UTF-8 or UTF-16"):
         found("legend", tmp_path, "faces")
@@ -523,7 +523,7 @@ def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
 
 
 def test_one_name_for_two_files_is_not_guessed(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/a.png", "images/A.jpg", "images/b.png")
+    write_images(tmp_path, "images/a.png", "images/A.jpg", "images/b.png")
     table(tmp_path / "legend.csv", "image,emotion", "a,anger", "b,happy", "A.jpg,happy")
     candidates = found("legend", tmp_path, "faces")
     assert taken(candidates) == {"images/b.png": "happy", "images/A.jpg": "happy"}
@@ -535,7 +535,7 @@ def test_one_name_for_two_files_is_not_guessed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("root", ["", "COVID-19 Radiography Database/"])
 def test_radiography_of_2020(tmp_path: Path, root: str) -> None:
-    pictures(tmp_path, f"{root}COVID-19/COVID-19 (1).png", f"{root}NORMAL/NORMAL (1).png",
+    write_images(tmp_path, f"{root}COVID-19/COVID-19 (1).png", f"{root}NORMAL/NORMAL (1).png",
              f"{root}Viral Pneumonia/a.png")  # fmt: skip
     classes = {"normal": ["normal"], "covid": ["covid"]}
     assert taken(found("radiography", tmp_path, classes=classes)) == {
@@ -544,7 +544,7 @@ def test_radiography_of_2020(tmp_path: Path, root: str) -> None:
 
 @pytest.mark.parametrize("view", ["AP semi erect", "PA", "AP Supine", "ap portable", "Frontal", "AP-Erect"])
 def test_ieee8023_s_frontal_views(tmp_path: Path, view: str) -> None:
-    pictures(tmp_path, "images/a.png", "images/b.png", "images/c.png", "images/d.png")
+    write_images(tmp_path, "images/a.png", "images/b.png", "images/c.png", "images/d.png")
     table(tmp_path / "metadata.csv", "patientid,finding,view,modality,filename",
           f'1,"COVID-19, ARDS",{view},X-ray,a.png', f"2,No finding,{view},,b.png", f"3,COVID-19,{view} L,X-ray,c.png",
           f'4,"SARS, ARDS",{view},X-ray,d.png')  # fmt: skip
@@ -554,7 +554,7 @@ def test_ieee8023_s_frontal_views(tmp_path: Path, view: str) -> None:
 
 
 def test_a_hierarchy_of_findings_is_its_narrowest_known_one(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/a.png", "images/b.png")
+    write_images(tmp_path, "images/a.png", "images/b.png")
     table(tmp_path / "metadata.csv", "patientid,finding,view,filename", "1,Pneumonia/Viral/COVID-19,PA,a.png",
           "2,Pneumonia/Bacterial/Klebsiella,PA,b.png")  # fmt: skip
     classes = {"pneumonia": ["pneumonia"], "covid": ["covid-19"]}
@@ -562,7 +562,7 @@ def test_a_hierarchy_of_findings_is_its_narrowest_known_one(tmp_path: Path) -> N
 
 
 def test_figure1_s_and_actualmed_s_headers(tmp_path: Path) -> None:
-    pictures(tmp_path / "f", "images/COVID-00003a.jpg", "images/COVID-00003b.jpg", "images/COVID-00004.png")
+    write_images(tmp_path / "f", "images/COVID-00003a.jpg", "images/COVID-00003b.jpg", "images/COVID-00004.png")
     header = "patientid,offset,sex,age,finding,survival,temperature,pO2 saturation,view,modality"
     table(tmp_path / "f/metadata.csv", f"{header},artifacts/distortion,notes",
           "COVID-00003a,8,M,28,COVID-19,,39.1,90,AP erect,X-ray,,", "COVID-00003b,8,M,28,COVID-19,,,,AP erect,X-ray,,",
@@ -572,7 +572,7 @@ def test_figure1_s_and_actualmed_s_headers(tmp_path: Path) -> None:
     assert [(each.label, each.group) for each in candidates.values()] == [
         ("covid", "COVID-00003"), ("covid", "COVID-00003"), ("normal", "COVID-00004")]  # fmt: skip
     name = "CR.1.2.840.113564.1722810170.20200317090830828260.1003000225002.png"
-    pictures(tmp_path / "a", f"images/{name}", "images/b.png")
+    write_images(tmp_path / "a", f"images/{name}", "images/b.png")
     table(tmp_path / "a/metadata.csv", f"{header},imagename,artifacts/distortion,notes",
           f"ANON56,,,,No finding,,,,PA,X-ray,{name},,", "ANON7,,,,COVID-19,,,,AP,CR,b.png,,")  # fmt: skip
     candidates = found("ieee8023", tmp_path / "a", classes=classes)
@@ -580,7 +580,7 @@ def test_figure1_s_and_actualmed_s_headers(tmp_path: Path) -> None:
 
 
 def test_any_table_is_read_by_its_usual_columns(tmp_path: Path) -> None:
-    pictures(tmp_path / "d", "pics/a.png", "pics/b.png", "pics/c.PNG", "pics/d.png", "extra.png")
+    write_images(tmp_path / "d", "pics/a.png", "pics/b.png", "pics/c.PNG", "pics/d.png", "extra.png")
     table(tmp_path / "d/data.csv", "Patient ID,Image Index,Finding Labels,Split,Sex,age",
           "p1,a.png,COVID,Training,F,30", "p2,pics/b.png,Normal,test,M,40",
           "p3,/kaggle/input/x/pics/c.png,covid-19,dev,F,50", "p4,C:\\data\\pics\\gone.png,normal,train,M,60",
@@ -599,7 +599,7 @@ def test_any_table_is_read_by_its_usual_columns(tmp_path: Path) -> None:
 
 
 def test_columns_of_any_name_are_named(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "b.png")
+    write_images(tmp_path, "a.png", "b.png")
     table(tmp_path / "t.csv", "Bild;Befund;Gruppe", "a.png;covid;train", "b.png;normal;test")
     with pytest.raises(UserError, match=r"columns bild, befund, gruppe .*xray.source.columns.file, one of them"):
         found("csv", tmp_path)
@@ -612,7 +612,7 @@ def test_columns_of_any_name_are_named(tmp_path: Path) -> None:
 
 
 def test_a_table_a_split(tmp_path: Path) -> None:
-    pictures(tmp_path, "images/a.png", "images/b.png", "images/both.png")
+    write_images(tmp_path, "images/a.png", "images/b.png", "images/both.png")
     table(tmp_path / "train_labels.csv", "filename,label", "a.png,covid", "both.png,covid")
     table(tmp_path / "Test.csv", "filename,label", "b.png,normal", "both.png,covid")
     with pytest.raises(UserError, match=r"2 tables, of which train_labels.csv is named after no split"):
@@ -624,7 +624,7 @@ def test_a_table_a_split(tmp_path: Path) -> None:
 
 
 def test_a_split_of_a_table_that_is_none_is_refused(tmp_path: Path) -> None:
-    pictures(tmp_path, "a.png", "b.png")
+    write_images(tmp_path, "a.png", "b.png")
     table(tmp_path / "t.csv", "file,label,split", "a.png,covid,train", "b.png,normal,later")
     with pytest.raises(UserError, match=r"the split 'later' found, which is unknown; allowed: train, val, tune, test"):
         found("csv", tmp_path)
@@ -678,7 +678,7 @@ def test_what_is_no_image_is_named_with_what_to_do(content: bytes, reason: str) 
 
 
 def test_a_large_file_is_rejected_unread(tmp_path: Path) -> None:
-    pictures(tmp_path / "d", "normal/a.png", "covid/b.png")
+    write_images(tmp_path / "d", "normal/a.png", "covid/b.png")
     with (tmp_path / "d/covid/huge.jpg").open("wb") as file:
         file.truncate(1 << 40)  # a hole: reading it would fill the memory
     _, rejects, _ = ingested(params("folders", tmp_path / "d", max_bytes=100_000), tmp_path)
@@ -688,7 +688,7 @@ def test_a_large_file_is_rejected_unread(tmp_path: Path) -> None:
 
 
 def test_special_files_are_named_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pictures(tmp_path / "d", "normal/a.png", "covid/b.png")
+    write_images(tmp_path / "d", "normal/a.png", "covid/b.png")
     settings = params("folders", tmp_path / "d")
     sources.refuse_special_files(settings)
     (tmp_path / "d/normal/gone.png").symlink_to(tmp_path / "nowhere")
@@ -794,8 +794,8 @@ def run_dvc(folder: Path, *command: str) -> None:
 
 def test_links_into_dvc_s_cache_are_data_and_other_links_are_not(tmp_path: Path) -> None:
     repository = tmp_path / "r"
-    pictures(repository, "data/normal/a.png", "data/covid/b.png")
-    pictures(tmp_path, "elsewhere/files/md5/ab/c.png", "shared/notes/secret.png")
+    write_images(repository, "data/normal/a.png", "data/covid/b.png")
+    write_images(tmp_path, "elsewhere/files/md5/ab/c.png", "shared/notes/secret.png")
     run_dvc(repository, "init", "--no-scm", "-q")
     run_dvc(repository, "cache", "dir", "--local", str(tmp_path / "shared"))
     run_dvc(repository, "config", "cache.type", "symlink")

@@ -23,7 +23,7 @@ LATE = ("patientid", "offset", "sex", "age", "finding", "RT_PCR_positive", "surv
         "location", "folder", "filename", "doi", "url", "license", "clinical_notes", "other_notes", "")  # fmt: skip
 
 
-def picture(path: Path, grey: int = 0) -> None:
+def write_image(path: Path, grey: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (12, 9), grey).save(path, format="PNG")
 
@@ -66,7 +66,7 @@ def test_affectnet_s_first_release(tmp_path: Path, header: tuple[str, ...] | Non
     table(lists / "training.csv", FIRST, row("1/a.JPG", 1), row("1/none.jpg", 8), row("2/wide.jpg", 7, -3), both)
     table(lists / "validation.csv", header, row("3/v.jpg", 0), row("3/gone.jpg", 6), both)
     for name in ("1/a.JPG", "1/none.jpg", "1/both.jpg", "2/wide.jpg", "3/v.jpg", "9/extra.jpg"):
-        picture(images / name)
+        write_image(images / name)
     candidates = {path.split("/", 1)[1]: each for path, each in found("affectnet", tmp_path).items()}
     assert candidates["1/a.JPG"].label == "happy"
     assert candidates["1/a.JPG"].source_split == "train"
@@ -87,13 +87,13 @@ def test_affectnet_s_newer_release(tmp_path: Path, folder: str) -> None:
     annotations: list[tuple[str, Any]] = [("train_set/{}/0", np.array("1")), ("train_set/{}/1", np.array(5)),
                                           (folder + "/{}/2", np.array("7.0"))]  # fmt: skip
     for name, value in annotations:
-        picture(tmp_path / (name.format("images") + ".jpg"))
+        write_image(tmp_path / (name.format("images") + ".jpg"))
         (tmp_path / name.format("annotations")).parent.mkdir(exist_ok=True)
         np.save(tmp_path / (name.format("annotations") + "_exp.npy"), value)
-    picture(tmp_path / "train_set/images/3.jpg")
-    picture(tmp_path / "train_set/images/4.jpg")
+    write_image(tmp_path / "train_set/images/3.jpg")
+    write_image(tmp_path / "train_set/images/4.jpg")
     np.save(tmp_path / "train_set/annotations/4_exp.npy", np.array([{"a": 1}]), allow_pickle=True)
-    picture(tmp_path / "train_set/images/5.jpg")
+    write_image(tmp_path / "train_set/images/5.jpg")
     np.save(tmp_path.parent / "outside.npy", np.array(5))
     (tmp_path / "train_set/annotations/5_exp.npy").symlink_to(tmp_path.parent / "outside.npy")
     candidates = found("affectnet", tmp_path)
@@ -119,7 +119,7 @@ def test_neither_release_of_affectnet_is_an_error(tmp_path: Path) -> None:
 
 def test_kaggle_s_labels_must_agree_with_its_folders(tmp_path: Path) -> None:
     for name in ("anger/a.png", "anger/b.png", "happy/c.png", "happy/d.png", "sad/unlisted.png"):
-        picture(tmp_path / name)
+        write_image(tmp_path / name)
     rows = [(0, "anger/a.png", "anger", 0.8), (1, "anger/b.png", "disgust", 0.8), (2, "happy/c.png", "happy", 0.8),
             (3, "happy/gone.png", "happy", 0.8), (4, "happy/d.png", "sad", 0.8),
             (5, "happy/d.png", "happy", 0.8)]  # fmt: skip
@@ -177,7 +177,7 @@ def test_ieee8023_under_each_of_its_headers(tmp_path: Path, header: tuple[str, .
     ct = row("ct.jpg", "9", covid, "Axial", "CT") if header != EARLY else row("ct.jpg", "9", covid, "Axial CT")
     table(tmp_path / "metadata.csv", header, *rows, ct)
     for name in ("a.jpg", "b.jpg", "c.png", "side.jpg", "ct.jpg", "turned.jpg", "two.jpg", "extra.jpg"):
-        picture(tmp_path / "images" / name)
+        write_image(tmp_path / "images" / name)
     candidates = found("ieee8023", tmp_path)
     assert [(each.path, each.label, each.group) for each in candidates.values() if not each.reason] == [
         ("images/a.jpg", covid, "7"),
@@ -200,8 +200,8 @@ def test_ieee8023_under_each_of_its_headers(tmp_path: Path, header: tuple[str, .
 def test_radiography_s_masks_are_not_xrays(tmp_path: Path, inner: str, level: str) -> None:
     root = tmp_path / inner
     for name in ("COVID", "Viral Pneumonia"):
-        picture(root / name / level / f"{name}-1.png")
-        picture(root / name / "masks" / f"{name}-1.png")
+        write_image(root / name / level / f"{name}-1.png")
+        write_image(root / name / "masks" / f"{name}-1.png")
     (root / "COVID.metadata.xlsx").write_bytes(b"PK")
     candidates = found("radiography", tmp_path)
     assert [(each.path, each.label) for each in candidates.values() if not each.reason] == [
@@ -218,7 +218,7 @@ def test_chest_xray_groups_by_patient(tmp_path: Path, inner: str) -> None:
              "test/PNEUMONIA/person1_virus_8.jpeg", "val/NORMAL/other.jpeg",
              "train/PNEUMONIA/BACTERIA-30629-0002.jpeg", "test/PNEUMONIA/VIRUS-30629-0001.jpeg")  # fmt: skip
     for name in names:
-        picture(tmp_path / inner / name)
+        write_image(tmp_path / inner / name)
     (tmp_path / inner / "train/.DS_Store").write_bytes(b"x")
     candidates = found("chest_xray", tmp_path)
     assert [
@@ -243,9 +243,9 @@ def test_chest_xray_groups_by_patient(tmp_path: Path, inner: str) -> None:
 def test_a_mixed_source_keeps_its_sources_and_their_patients_apart(tmp_path: Path) -> None:
     row = {"patientid": "1", "finding": "COVID-19", "view": "PA", "modality": "X-ray", "filename": "a.png"}
     table(tmp_path / "ieee8023/metadata.csv", APRIL, row)
-    picture(tmp_path / "ieee8023/images/a.png")
-    picture(tmp_path / "chest_xray/train/NORMAL/IM-1-0001.jpeg")
-    picture(tmp_path / "folders-b/covid/a.png")
+    write_image(tmp_path / "ieee8023/images/a.png")
+    write_image(tmp_path / "chest_xray/train/NORMAL/IM-1-0001.jpeg")
+    write_image(tmp_path / "folders-b/covid/a.png")
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "legend").symlink_to(tmp_path / "folders-b")
     candidates = found("mixed", tmp_path)
@@ -261,14 +261,14 @@ def test_a_mixed_source_keeps_its_sources_and_their_patients_apart(tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["kaggle", "synthetic", "mixed-2"])
 def test_a_mixed_source_s_folders_name_their_format(tmp_path: Path, name: str) -> None:
-    picture(tmp_path / "folders" / "happy/a.png")
+    write_image(tmp_path / "folders" / "happy/a.png")
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match=rf"folders '{name}' found; allowed: .*chest_xray.*radiography"):
         sources.find("mixed", tmp_path, set())
 
 
 def test_a_linked_folder_of_affectnet_is_not_read(tmp_path: Path) -> None:
-    picture(tmp_path / "outside/images/0.jpg")
+    write_image(tmp_path / "outside/images/0.jpg")
     (tmp_path / "outside/annotations").mkdir()
     np.save(tmp_path / "outside/annotations/0_exp.npy", np.array(5))
     (tmp_path / "source").mkdir()

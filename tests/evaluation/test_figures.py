@@ -1,4 +1,4 @@
-"""What stands in a figure stands in it whole."""
+"""Figures show all of their text: nothing is cut off."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -52,7 +52,7 @@ def looks(classes: tuple[str, ...], title: Title) -> None:
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """What would be saved."""
+    """Return the figure as it would be saved."""
     found: list[Figure] = []
     for module in (ablation, gradcam, run):
         monkeypatch.setattr(module, "save", lambda figure, *_, **__: found.append(figure))

@@ -1,4 +1,4 @@
-"""Pictures of where a net looks, and the numbers beside them."""
+"""Images of where a net looks, and the numbers beside them."""
 
 import hashlib
 import json
@@ -37,9 +37,9 @@ def test_a_run_has_two_sheets_and_three_numbers(run: str, tmp_path: Path, monkey
         evaluation.write_saliency(params, run, tuple(params.studies[study].classes), images, tmp_path / name)
         found = evaluation.saliency_overlap(params, run)
         assert found["attention_ratio"] == pytest.approx(found["attention_share"] / found["attention_area"])
-        pictures = sorted((tmp_path / name).iterdir())
-        assert [picture.name for picture in pictures] == ["gradcam.png", "mistakes.png"]
-        digests.append([hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures])
+        figures = sorted((tmp_path / name).iterdir())
+        assert [figure.name for figure in figures] == ["gradcam.png", "mistakes.png"]
+        digests.append([hashlib.sha256(figure.read_bytes()).hexdigest() for figure in figures])
     assert digests[0] == digests[1]
 
 
@@ -101,7 +101,7 @@ def test_a_class_that_is_never_right_is_said_so(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         left = np.asarray(picture.convert("L"))[:, int(DPI * gradcam.LEFT) :]
         row = int(DPI * (gradcam.HEAD + gradcam.CELL))
-        assert left[int(DPI * gradcam.HEAD) : row].min() < 100  # words where the pictures would be
+        assert left[int(DPI * gradcam.HEAD) : row].min() < 100  # words where the images would be
 
 
 def test_overlap_is_told_class_by_class_with_its_interval(tmp_path: Path) -> None:

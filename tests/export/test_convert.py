@@ -33,7 +33,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(files: Path) -> np.ndarray:
-    """What Keras answers to the images of val: float32 [n, 2]."""
+    """Return the Keras model's probabilities on val: float32 [n, 2]."""
     loaded: np.ndarray = np.load(files / "keras.npy")
     return loaded
 

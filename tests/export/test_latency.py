@@ -1,4 +1,4 @@
-"""What `cnnstudy latency` writes; never how long something takes."""
+"""Output of `cnnstudy latency`, without any measured time."""
 
 import json
 from pathlib import Path

@@ -163,7 +163,7 @@ def functional(*hidden: keras.Layer) -> keras.Model:
 
 
 def net_of(monkeypatch: pytest.MonkeyPatch, model: keras.Model, classes: int = 2) -> keras.Model:
-    """What becomes of a net that builds `model`."""
+    """Return the assembled form of a net whose build function returns `model`."""
     from cnnstudy.models import alexnet
 
     monkeypatch.setattr(alexnet, "build", lambda *_: model)

@@ -1,4 +1,4 @@
-"""What is said of a paper is complete: files, tables and parts of the page that it names are there."""
+"""Completeness of a paper's file: all files, tables and parts of the page that it names exist."""
 
 from importlib import import_module
 from pathlib import Path

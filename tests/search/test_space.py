@@ -1,4 +1,4 @@
-"""What may be searched, and what a wrong file is told."""
+"""Search spaces: allowed parameters, and the message for a wrong file."""
 
 from pathlib import Path
 from typing import Any

@@ -29,7 +29,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def content(study: Study) -> list[tuple[Any, ...]]:
-    """What each finished trial took and gave."""
+    """Return parameters and value of every finished trial."""
     return [(each.params, each.value, each.state.name, each.user_attrs) for each in trials.finished(study)]
 
 

@@ -1,4 +1,4 @@
-"""What is not promoted, and why: a line that names the file, what is in it and what is allowed."""
+"""Refused promotions: one line names the file, the value and what is allowed."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a served model refuses by size, and what it says of bad images among good ones."""
+"""Size limits of a served model, and its answer to bad images among good ones."""
 
 import asyncio
 import base64

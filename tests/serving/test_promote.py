@@ -55,7 +55,7 @@ FACES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "sur
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The working directory: a commit in which two runs may be promoted, and a picture."""
+    """The working directory: a commit in which two runs may be promoted, and an image."""
     root = tmp_path_factory.mktemp("root")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI"):
@@ -69,7 +69,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         subprocess.run(["git", "add", "params.yaml", "dvc.lock", "dvc.yaml"], check=True)
         subprocess.run(["git", "commit", "--quiet", "--message=start"], check=True)
         noise = np.random.default_rng(0).integers(0, 256, (90, 70, 3), np.uint8)
-        Image.fromarray(noise).save("picture.png")
+        Image.fromarray(noise).save("image.png")
         yield root
 
 
@@ -208,9 +208,9 @@ def test_a_net_that_may_not_be_promoted_is_one_line(promoted: Params, capsys: py
 @pytest.mark.parametrize("run", RUNS)
 def test_the_champion_answers_as_the_run_does(promoted: Params, run: str, capsys: pytest.CaptureFixture[str]) -> None:
     study = promoted.runs[run].study
-    call("predict", "--run", run, "--json", "picture.png")
+    call("predict", "--run", run, "--json", "image.png")
     by_run = capsys.readouterr().out
-    call("predict", "--champion", study, "--json", "picture.png")
+    call("predict", "--champion", study, "--json", "image.png")
     assert capsys.readouterr().out == by_run
     assert set(json.loads(by_run)["probabilities"]) <= set(promoted.studies[study].classes)
 
@@ -223,9 +223,9 @@ def test_an_answer_is_what_the_net_says_of_the_pixels_that_ingest_keeps(promoted
         its = choice.choose(promoted, run)
         model, classes = trained.load(promoted, run, its.folder), trained.classes(promoted, run)
         size = promoted.study_of(run).image_size
-        pixels = read_image(Path("picture.png"), size).pixels[None]
+        pixels = read_image(Path("image.png"), size).pixels[None]
         expected = class_probabilities(model.predict(pixels.astype(np.float32) / 255, verbose=0))
-        (answer,) = images.predictions(net.keras_net(model, classes), [images.in_file(Path("picture.png"))])
+        (answer,) = images.predictions(net.keras_net(model, classes), [images.in_file(Path("image.png"))])
         assert isinstance(answer, np.ndarray)
         np.testing.assert_allclose(answer, expected[0], atol=1e-6)
         assert len(answer) == len(classes)
@@ -234,9 +234,9 @@ def test_an_answer_is_what_the_net_says_of_the_pixels_that_ingest_keeps(promoted
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--run", "nobody", "picture.png"), "RUN: 'nobody' found; allowed: alexnet, xray-aug4"),
-        (("--champion", "faces", "--seed", "0", "picture.png"), "--seed: 0 found; allowed: beside --run only"),
-        (("--run", "alexnet", "--top", "0", "picture.png"), "--top: 0 found; allowed: 1 or more"),
+        (("--run", "nobody", "image.png"), "RUN: 'nobody' found; allowed: alexnet, xray-aug4"),
+        (("--champion", "faces", "--seed", "0", "image.png"), "--seed: 0 found; allowed: beside --run only"),
+        (("--run", "alexnet", "--top", "0", "image.png"), "--top: 0 found; allowed: 1 or more"),
         (("--run", "alexnet", "absent.png"), "absent.png: no image found; allowed: an image, or a folder of images"),
     ],
 )
@@ -253,7 +253,7 @@ def test_no_store_is_one_line_and_makes_none(promoted: Params, capsys: pytest.Ca
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", "sqlite:///elsewhere.db")
         with pytest.raises(SystemExit) as end:
-            call("predict", "--champion", "faces", "picture.png")
+            call("predict", "--champion", "faces", "image.png")
     assert end.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     where = f"sqlite:///{Path.cwd()}/elsewhere.db"
@@ -261,7 +261,7 @@ def test_no_store_is_one_line_and_makes_none(promoted: Params, capsys: pytest.Ca
     assert not Path("elsewhere.db").exists()
 
 
-@pytest.mark.parametrize("arguments", [("promote", "alexnet"), ("predict", "--champion", "faces", "picture.png")])
+@pytest.mark.parametrize("arguments", [("promote", "alexnet"), ("predict", "--champion", "faces", "image.png")])
 @pytest.mark.parametrize(
     "address", ["http://anna:pa/s3cr3t@127.0.0.1:9", "postgresql://127.0.0.1:po/?token=s3cr3t", "htp://s3cr3t@[::1"]
 )
@@ -330,7 +330,7 @@ def post(address: str, content: Any, kind: str = "application/json") -> tuple[in
 
 def as_base64(kind: str) -> str:
     file = io.BytesIO()
-    with Image.open("picture.png") as image:
+    with Image.open("image.png") as image:
         image.save(file, kind)
     return base64.b64encode(file.getvalue()).decode()
 
@@ -339,7 +339,7 @@ def as_base64(kind: str) -> str:
 def test_a_served_champion_answers_png_and_jpeg(
     served: str, promoted: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call("predict", "--champion", "faces", "--json", "--top", "8", "picture.png")
+    call("predict", "--champion", "faces", "--json", "--top", "8", "image.png")
     expected = json.loads(capsys.readouterr().out)
     status, answer = post(served, {"dataframe_records": [{"image": as_base64("PNG")}, {"image": as_base64("JPEG")}]})
     assert status == 200
@@ -382,7 +382,7 @@ def test_what_is_no_picture_is_refused_with_the_reason(served: str, content: Any
 
 @pytest.mark.slow
 def test_of_several_pictures_a_bad_one_is_answered_in_its_place(served: str) -> None:
-    with Image.open("picture.png") as image:
+    with Image.open("image.png") as image:
         image.save("cut.png")
     cut = base64.b64encode(Path("cut.png").read_bytes()[:200]).decode()
     sent = [{"image": each} for each in (as_base64("PNG"), "", cut, as_base64("JPEG"))]
@@ -406,7 +406,7 @@ def test_our_own_server_takes_no_large_request(promoted: Params, root: Path) -> 
 
 @pytest.mark.slow
 def test_a_served_champion_gives_memory_back(served: str) -> None:
-    """Eight pictures of 64 megapixels at once take less than 1.5 GB more while they are answered, and nothing after."""
+    """Eight images of 64 megapixels at once take less than 1.5 GB more while they are answered, and nothing after."""
     (server,) = (each for each in psutil.process_iter() if each.ppid() == os.getpid() and served[-5:] in each.cmdline())
     below = [server, *server.children(recursive=True)]
 
@@ -440,7 +440,7 @@ def model(promoted: Params) -> Any:
 
 def test_in_python_a_table_has_the_bytes_of_files(model: Any) -> None:
     by_bytes, none, by_text = model.predict(
-        pd.DataFrame({"image": [Path("picture.png").read_bytes(), b"none", as_base64("PNG")]})
+        pd.DataFrame({"image": [Path("image.png").read_bytes(), b"none", as_base64("PNG")]})
     )
     assert by_bytes["probabilities"] == pytest.approx(by_text["probabilities"], abs=1e-6)
     assert none == {"rejected": "not an image"}

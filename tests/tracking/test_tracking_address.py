@@ -1,4 +1,4 @@
-"""What an address has that is secret is not shown, wherever in it; passwords and places for them are generated."""
+"""Secrets in an address are never shown; passwords and their places in the address are generated."""
 
 import pytest
 from hypothesis import given, settings

@@ -65,7 +65,7 @@ def later(params: Params) -> Params:
 
 
 def rows(phase: str, seed: int = 0) -> list[live.Row]:
-    """What the workspace's history holds."""
+    """Return the rows of the workspace's history."""
     table = pd.read_csv(paths.history(paths.seed(NAME, phase, seed)))
     found: list[live.Row] = table.to_dict("records")
     return found

@@ -1,4 +1,4 @@
-"""What is recorded of a workspace that is not, or not all, what dvc.lock has: what belongs to another commit is not."""
+"""Recording a workspace that differs from dvc.lock: results of another commit are left out."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -115,21 +115,21 @@ def test_a_net_is_promoted_and_used_through_the_server_by_who_may(
     for said in ("champion", "champion already"):
         call(monkeypatch, "promote", NAME)
         assert capfd.readouterr().out == f"faces version 1 is the {said}: {NAME}, tuned, seed 0, test accuracy 0.900\n"
-    Path("picture.png").write_bytes((team_server.ROOT / "docs/finding.png").read_bytes())
-    call(monkeypatch, "predict", "--champion", "faces", "picture.png")
+    Path("image.png").write_bytes((team_server.ROOT / "docs/finding.png").read_bytes())
+    call(monkeypatch, "predict", "--champion", "faces", "image.png")
     by_champion = capfd.readouterr().out
-    call(monkeypatch, "predict", "--run", NAME, "picture.png")
+    call(monkeypatch, "predict", "--run", NAME, "image.png")
     assert capfd.readouterr().out == by_champion
     sign_in(monkeypatch, team, BEN)
     with pytest.raises(SystemExit) as end:
-        call(monkeypatch, "predict", "--champion", "faces", "picture.png")
+        call(monkeypatch, "predict", "--champion", "faces", "image.png")
     assert end.value.code == 2
     assert "Permission denied" in capfd.readouterr().err
     # As the README has it: who owns a study's experiment and model gives rights to them.
     for kind, resource in (("experiment", "1"), ("registered_model", "faces")):
         right = {"username": BEN, "resource_type": kind, "resource_id": resource, "permission": "EDIT"}
         team.ask(ANNA, "3.0/mlflow/users/permissions/grant", right)
-    call(monkeypatch, "predict", "--champion", "faces", "picture.png")
+    call(monkeypatch, "predict", "--champion", "faces", "image.png")
     assert capfd.readouterr().out == by_champion
     call(monkeypatch, "promote", NAME, "--seed", "7")
     assert capfd.readouterr().out.startswith("faces version 2 is the champion: ")

@@ -35,7 +35,7 @@ LINK = re.compile(r"^  (\w+), (\w+): (http\S+)$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, str], str]]:
-    """What `cnnstudy ui` prints: addresses by study and view. It runs until the tests have ended."""
+    """Yield the addresses that `cnnstudy ui` prints, by study and view; the server runs until the tests end."""
     root = tmp_path_factory.mktemp("root")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

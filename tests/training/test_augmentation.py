@@ -1,4 +1,4 @@
-"""What a net is shown: images scaled, and in training transformed as by ImageDataGenerator."""
+"""Input of a net: images scaled, and in training transformed as by ImageDataGenerator."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from cnnstudy.training.augment import Augmentation, transformed, transformed_by_
 SIDE = 24
 
 
-def pictures(count: int) -> np.ndarray:
+def noise_images(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3)).astype(np.uint8)
 
 
@@ -22,14 +22,14 @@ def transforms(count: int, rotation: float = 20, shift: float = 0.1, flip: bool 
 
 
 def test_gathering_moves_as_the_operation_does() -> None:
-    images = tf.constant(pictures(50) / 255, tf.float32)
+    images = tf.constant(noise_images(50) / 255, tf.float32)
     drawn = transforms(50, rotation=60, shift=0.4)
     np.testing.assert_allclose(transformed_by_gathering(images, drawn), transformed(images, drawn), atol=2e-4)
 
 
 @pytest.mark.parametrize("move", [transformed, transformed_by_gathering])
 def test_a_move_is_scipy_s_affine_transform_with_the_nearest_pixel_outside(move: object) -> None:
-    images = (pictures(8) / 255).astype(np.float32)
+    images = (noise_images(8) / 255).astype(np.float32)
     drawn = transforms(8)
     found = np.asarray(move(tf.constant(images), drawn))  # type: ignore[operator]
     for image, (a, b, x, c, d, y, *_), result in zip(images, drawn, found, strict=True):
@@ -39,7 +39,7 @@ def test_a_move_is_scipy_s_affine_transform_with_the_nearest_pixel_outside(move:
 
 
 def test_a_cpu_moves_bytes_as_the_operation_does() -> None:
-    images, drawn = pictures(20), transforms(20)
+    images, drawn = noise_images(20), transforms(20)
     smooth = ndimage.uniform_filter(images, (1, 5, 5, 1))  # OpenCV rounds places to 1/32 of a pixel
     expected = transformed(tf.constant(smooth, tf.float32), drawn).numpy()
     pipeline.transform_images(smooth, drawn)
@@ -49,7 +49,7 @@ def test_a_cpu_moves_bytes_as_the_operation_does() -> None:
 
 @pytest.mark.parametrize("is_compiled", [False, True])
 def test_images_are_moved_in_training_only(is_compiled: bool) -> None:
-    images, drawn = pictures(6), transforms(6)
+    images, drawn = noise_images(6), transforms(6)
     layer = Augmentation(True, is_compiled)
     scaled = images.astype(np.float32) / np.float32(255)
     np.testing.assert_array_equal(layer([images, drawn], training=False), scaled)
@@ -60,7 +60,7 @@ def test_images_are_moved_in_training_only(is_compiled: bool) -> None:
 def test_the_compiled_kind_compiles() -> None:
     layer = Augmentation(True, True)
     compiled = tf.function(lambda images, drawn: layer([images, drawn], training=True), jit_compile=True)
-    images, drawn = tf.constant(pictures(4)), tf.constant(transforms(4))
+    images, drawn = tf.constant(noise_images(4)), tf.constant(transforms(4))
     np.testing.assert_allclose(compiled(images, drawn), layer([images, drawn], training=True), atol=1e-4)
 
 

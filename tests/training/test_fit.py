@@ -1,4 +1,4 @@
-"""What stops a training is said with what to change."""
+"""A training that cannot go on ends with a message that says what to change."""
 
 import json
 import re

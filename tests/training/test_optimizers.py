@@ -13,7 +13,7 @@ from cnnstudy.training.optimizers import Adam, Muon, _by_squares, _directly, is_
 
 
 def steps(optimizer: keras.optimizers.Optimizer, n: int = 20) -> list[np.ndarray]:
-    """What some variables are after n steps along fixed gradients, one of which is huge at first."""
+    """Return variables after n steps along fixed gradients, one of which is huge at first."""
     rng = np.random.default_rng(0)
     variables = [keras.Variable(rng.normal(size=shape).astype(np.float32)) for shape in ((3, 4), (5,))]
     optimizer.build(variables)

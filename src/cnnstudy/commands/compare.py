@@ -17,13 +17,13 @@ KINDS = "added", "deleted", "modified"
 NAME = ["source", "path"]
 ASPECTS = {"sha256": "other content", "label": "another label", "split": "another split"}
 ABSENT = "not in DVC's cache; `dvc fetch --all-commits` brings what a remote has"
-# The tables that dvc.yaml draws; the others beside pictures are there to be read.
+# The tables that dvc.yaml draws; the others beside figures are there to be read.
 DRAWN_TABLES = "plots/runs/*/*.csv"
 
 
-# Lines of each section, and pictures, where not everything is asked for: what matters in 30 lines.
+# Lines of each section, and figures, where not everything is asked for: what matters in 30 lines.
 MOST = {"Files": 5, "Parameters": 5, "Metrics": 6}
-PICTURES = 40
+FIGURES = 40
 # Of what differs in many nets, this tells most.
 TELLING = ("plots/ablations", "confusion", "curves", "roc")
 # DVC's page has images as wide as they are, side by side, and cuts what is beyond the window.
@@ -37,10 +37,10 @@ img { max-width: 100%; height: auto; }
 
 
 def compare(a: str, b: str | None, is_everything: bool = False) -> None:
-    """Print what differs from commit `a` to commit `b`, or to the working tree, and draw both sides' pictures.
+    """Print what differs from commit `a` to commit `b`, or to the working tree, and draw both sides' figures.
 
-    Either may be a branch, a tag, a commit or an experiment's name. The pictures are in compared/index.html. With
-    `is_everything` every file, parameter and metric is listed, and every picture drawn.
+    Either may be a branch, a tag, a commit or an experiment's name. The figures are in compared/index.html. With
+    `is_everything` every file, parameter and metric is listed, and every figure drawn.
 
     Raises:
         UserError: there is no such commit.
@@ -103,23 +103,23 @@ def _counted(changed: dict[str, list[str]]) -> list[str]:
 
 
 def _telling(drawn: list[str], modified: list[str]) -> list[str]:
-    """Return the pictures that tell most, those that are on both sides first."""
+    """Return the figures that tell most, those that are on both sides first."""
     there = set(modified)
 
     def place(path: str) -> tuple[bool, int, str]:
         kind = next((i for i, words in enumerate(TELLING) if words in path), len(TELLING))
         return path not in there, kind, path
 
-    return sorted(sorted(drawn, key=place)[:PICTURES])
+    return sorted(sorted(drawn, key=place)[:FIGURES])
 
 
 def _draw(a: str, b: str | None, drawn: list[str], count: int, listed: list[str]) -> None:
-    """Draw pictures that differ, and say what is not drawn."""
+    """Draw figures that differ, and say what is not drawn."""
     unseen = [path for path in _unseen(listed) if path.startswith("plots/")]
     lines = [f"of {len(unseen)} folder{'s' * (len(unseen) != 1)}: {ABSENT}"] if unseen else []
     if count > len(drawn):
         lines.append(f"{len(drawn)} of {count} are drawn; `--all` draws all")
-    _print("Pictures", lines if lines or drawn else ["none differs"])
+    _print("Figures", lines if lines or drawn else ["none differs"])
     files.remove(paths.COMPARED)
     if drawn:
         dvc.command(
@@ -203,7 +203,7 @@ def _was_made(fs: "dvc.DVCFileSystem", path: str) -> bool:
 
 
 def difference(before: pd.DataFrame, after: pd.DataFrame) -> str:
-    """How many samples were added and removed, and how many have another content, label or split, on one line."""
+    """Return one line with the numbers of samples added, removed, and changed in content, label or split."""
     both = before.merge(after, on=NAME, suffixes=("_before", "_after"))
     counts = {"added": len(after) - len(both), "removed": len(before) - len(both)}
     counts |= {text: int((both[f"{name}_before"] != both[f"{name}_after"]).sum()) for name, text in ASPECTS.items()}

@@ -187,7 +187,7 @@ def _source(found: Survey) -> str:
 
 
 def _counted(found: Survey, name: str) -> str:
-    """How many images a class has, in each split where the source has some."""
+    """Count a class's images in each split of the source."""
     counts = found.counts[name]
     if set(counts) == {""}:
         return f"{counts.total()} images"

@@ -83,7 +83,7 @@ class Progress:
         self.line.show(f"[{self._ended}/{self.total}] {running or 'ended'}{self._left()}")
 
     def _left(self) -> str:
-        """How long the rest will take, if the stages that wait and run take as long as those of their kinds have."""
+        """Estimate the remaining seconds from the usual durations of the stages that wait and run."""
         now = time.monotonic()
         running = dict(self._begun)
         waiting = sum(map(self._expected, list(self._waiting)))
@@ -100,7 +100,7 @@ class Progress:
         return mean(alike) if alike else USUAL.get(kind[0], OTHER) * self._pace()
 
     def _pace(self) -> float:
-        """How many times longer than usual the stages that have ended took: the machine may be busy, or a fast one."""
+        """Return the ratio of the finished stages' durations to their usual ones: a busy machine has more than 1."""
         took = dict(self._seconds)
         usual = sum(USUAL.get(stage, OTHER) * len(its) for (stage, _), its in took.items())
         return sum(map(sum, took.values())) / usual if usual else 1.0

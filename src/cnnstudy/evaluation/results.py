@@ -141,7 +141,7 @@ def confusions(params: Params, study: str) -> pd.DataFrame:
     return wrong.sort_values("count", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def picture(path: Path) -> str:
+def data_uri(path: Path) -> str:
     """Return a PNG file as a data URI; a large one, such as a contact sheet, as WebP not wider than a screen."""
     content = path.read_bytes()
     if len(content) <= LARGE:

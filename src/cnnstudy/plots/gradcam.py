@@ -98,8 +98,8 @@ def draw_gallery(shown: list[Shown], path: Path) -> None:
     for i, its in enumerate(sorted(shown, key=lambda each: -each.ratio)):
         row, column = divmod(i, ABREAST)
         x, y, side = column * FRAME + 0.03, row * (FRAME + WORDS) + 0.03, FRAME - 0.06
-        picture = overlaid(its.image, its.map)
-        axes.imshow(picture, extent=(x, x + side, y + side, y), interpolation="bilinear", aspect="auto")
+        image = overlaid(its.image, its.map)
+        axes.imshow(image, extent=(x, x + side, y + side, y), interpolation="bilinear", aspect="auto")
         grid = (np.arange(OUTLINE) + 0.5) / OUTLINE * side
         if its.evidence.any():
             axes.contour(x + grid, y + grid, its.evidence, levels=[0.5], colors="#00e5ff", linewidths=1.1)

@@ -19,7 +19,7 @@ from cnnstudy.published import contents, reference
 from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.verdicts import Findings
 from cnnstudy.report import compared, dots, story, summary, tables
-from cnnstudy.report.story import Chapter, Figure, Picture
+from cnnstudy.report.story import Chapter, Figure, Image
 from cnnstudy.workspace import files, locked, paths
 
 # How many of the most frequent confusions are shown.
@@ -172,9 +172,9 @@ def _recipes(params: Params, study: str) -> dict[str, Any]:
         return {}
     title, figure = params.studies[study].title, paths.recipes_figure(name)
     text = f"Accuracy by images seen, {title}"
-    picture = Picture(f"recipes-{study}", text, results.picture(figure)) if figure.exists() else None
+    image = Image(f"recipes-{study}", text, results.data_uri(figure)) if figure.exists() else None
     table = tables.recipes_table(runs, f"{title}, {content['split']}, {content['epochs']} epochs")
-    return content | {"runs": runs, "title": title, "table": table, "picture": picture}
+    return content | {"runs": runs, "title": title, "table": table, "image": image}
 
 
 def _audit(study: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any])
     samples = sheets.pop("samples", None)
     chosen = "; below each, what its generator chose for it" if generator else ""
     text = f"{study.title}: some images of each class{chosen}."
-    shown = Figure(text, picture=Picture(f"samples-{name}", text, results.picture(samples))) if samples else None
+    shown = Figure(text, image=Image(f"samples-{name}", text, results.data_uri(samples))) if samples else None
     return {
         "name": name,
         "settings": study,
@@ -229,16 +229,16 @@ def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any])
         "confusions": None if confusions.empty else tables.confusions_table(confusions),
         "audit": tables.audit_tables(_to_show(audit)),
         "samples": shown,
-        "sheets": [(stem, results.picture(path)) for stem, path in sheets.items()],
+        "sheets": [(stem, results.data_uri(path)) for stem, path in sheets.items()],
         "policies": [
-            (each, in_words(policy), results.picture(paths.policy_figure(name, each)))
+            (each, in_words(policy), results.data_uri(paths.policy_figure(name, each)))
             for each, policy in study.policies.items()
         ],
     }
 
 
 def _run(its: Findings, run: str) -> dict[str, Any]:
-    """A run's settings, tables and pictures; each phase shows the split that counts, `more` has the others'."""
+    """A run's settings, tables and images; each phase shows the split that counts, `more` has the others'."""
     params, phases = its.params, its.metrics[run]
     settings = params.all_runs[run]
     table = results.read_layers(run)
@@ -257,7 +257,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
         "constant": any(split["constant"] for splits in phases.values() for split in splits.values()),
         "phases": [_phase(its, run, phase, headline) for phase in phases],
         "saliency": _saliency(run, list(phases)[-1]),
-        "more": [picture for phase, split in others for picture in _charts(run, phase, split, f"-{split}")],
+        "more": [image for phase, split in others for image in _charts(run, phase, split, f"-{split}")],
         "texts": [_text(run, phase, split) for phase, splits in phases.items() for split in splits],
         "layers": tables.layer_table(table),
         "layers_as": tables.layers_as_printed(run, table, its.layers) if params.study_of(run).paper else "",
@@ -266,35 +266,33 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
 
 
 def _phase(its: Findings, run: str, phase: str, headline: str) -> dict[str, Any]:
-    curves = results.picture(paths.run_plots(run) / "figures" / f"{phase}-curves.png")
+    curves = results.data_uri(paths.run_plots(run) / "figures" / f"{phase}-curves.png")
     splits = its.metrics[run][phase]
     return {
         "name": phase,
         "tables": tables.phase_tables(phase, splits),
-        "curves": Picture(contents.figure_id(run, phase, "curves"), f"Curves of {run}, {phase}", curves),
+        "curves": Image(contents.figure_id(run, phase, "curves"), f"Curves of {run}, {phase}", curves),
         "charts": _charts(run, phase, headline),
         "reports_id": contents.figure_id(run, phase, "report"),
         "reports": compared.published_parts(run, phase, splits, its.numbers),
     }
 
 
-def _charts(run: str, phase: str, split: str, end: str = "") -> list[Picture]:
+def _charts(run: str, phase: str, split: str, end: str = "") -> list[Image]:
     figures = paths.run_plots(run) / "figures"
     files, title = {kind: figures / f"{phase}-{split}-{kind}.png" for kind in CHARTS}, f"{run}, {phase}, {split}"
     return [
-        Picture(f"{contents.figure_id(run, phase, kind)}{end}", f"{CHARTS[kind]} of {title}", results.picture(file))
+        Image(f"{contents.figure_id(run, phase, kind)}{end}", f"{CHARTS[kind]} of {title}", results.data_uri(file))
         for kind, file in files.items()
         if file.exists() and not (end and kind == "examples")
     ]
 
 
-def _saliency(run: str, phase: str) -> list[Picture]:
+def _saliency(run: str, phase: str) -> list[Image]:
     figures = paths.run_plots(run) / "figures"
     texts = {"gradcam": "What speaks for the surest right predictions", "mistakes": "The surest wrong predictions"}
     return [
-        Picture(
-            contents.figure_id(run, "", kind), f"{text} of {run}, {phase}", results.picture(figures / f"{kind}.png")
-        )
+        Image(contents.figure_id(run, "", kind), f"{text} of {run}, {phase}", results.data_uri(figures / f"{kind}.png"))
         for kind, text in texts.items()
     ]
 

@@ -20,8 +20,8 @@ from cnnstudy.workspace import paths
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture with the id it is linked by and the words for who can't see it."""
+class Image:
+    """An image with the id it is linked by and the words for who can't see it."""
 
     id: str
     text: str
@@ -34,18 +34,18 @@ class More:
 
     line: str
     tables: list[Table] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    images: list[Image] = field(default_factory=list)
     text: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A dot plot, a tally of verdicts or a picture, with a caption."""
+    """A dot plot, a tally of verdicts or an image, with a caption."""
 
     caption: str
     plot: dots.Plot | None = None
     tally: dict[str, int] = field(default_factory=dict)
-    picture: Picture | None = None
+    image: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def ablation(its: Findings, name: str, paper: Paper | None, chance: float | None
     published = " and the published ones" if {dots.REPORT, dots.PAPER} & set(plot.legend) else ""
     caption = f"{study.title}: accuracy on {study.primary_split} by {settings.axis}, with that in training{published}."
     texts = {"curve": f"Accuracy by {settings.axis}", "training": f"Training by {settings.axis}"}
-    pictures = [_picture(folder / f"{kind}.png", f"ablation-{name}-{kind}", text) for kind, text in texts.items()]
-    more = [More("As curves, and how they were trained", pictures=[each for each in pictures if each])]
+    images = [_image(folder / f"{kind}.png", f"ablation-{name}-{kind}", text) for kind, text in texts.items()]
+    more = [More("As curves, and how they were trained", images=[each for each in images if each])]
     if pairs:
-        drawn = _picture(folder / "differences.png", f"ablation-{name}-differences", f"Differences by {settings.axis}")
+        drawn = _image(folder / "differences.png", f"ablation-{name}-differences", f"Differences by {settings.axis}")
         more.append(More("Every difference", [tables.differences_table(pairs)], [drawn] if drawn else [], COMPARED))
     if not settings.has_words:
         more.append(More("In figures", [tables.ablation_table(its.params, name, rows, its.numbers)]))
@@ -225,7 +225,7 @@ def gallery(its: Findings) -> Chapter:
         name = named(run, list(its.metrics[run])[-1])
         if not (folder / "gallery.png").exists():
             text = f"{name}: the surest right predictions of each class, and in red what speaks for them."
-            figures.append(Figure(text, picture=_picture(folder / "gradcam.png", f"gallery-{study}", text)))
+            figures.append(Figure(text, image=_image(folder / "gradcam.png", f"gallery-{study}", text)))
             sentences.append(f"Of the images of {settings.title} it is not known where the evidence lies.")
             continue
         attention = pd.read_csv(folder / "attention.csv", dtype={"class": str}, keep_default_na=False)
@@ -238,7 +238,7 @@ def gallery(its: Findings) -> Chapter:
             "the evidence for the class, and × says how many times as much of the map lies inside as chance would put "
             "there."
         )
-        figures.append(Figure(text, picture=_picture(folder / "gallery.png", f"gallery-{study}", text)))
+        figures.append(Figure(text, image=_image(folder / "gallery.png", f"gallery-{study}", text)))
         shown = [tables.classes_table(attention), tables.attention_table(ratios)]
         more.append(More(f"{settings.title}: every class of {name}, and every net", shown))
     headline = "The nets look at the evidence more than chance would"
@@ -305,7 +305,7 @@ def recipes(found: list[dict[str, Any]]) -> Chapter | None:
     ]
     caption = "Accuracy of each net by recipe, with its 95 % interval over seeds; below, what it gains."
     more = [
-        More(f"{each['title']}: curves, and the table", [each["table"]], [each["picture"]] if each["picture"] else [])
+        More(f"{each['title']}: curves, and the table", [each["table"]], [each["image"]] if each["image"] else [])
         for each in found
     ]
     return Chapter("recipes", "Recipes", headline, sentences, [Figure(caption, plot=dots.recipes(found))], more=more)
@@ -315,5 +315,5 @@ def _in_words(pair: Difference) -> str:
     return minus(f"{pair.first} − {pair.second}: {pair.difference:+.3f} ({pair.low:+.3f} to {pair.high:+.3f})")
 
 
-def _picture(path: Path, name: str, text: str) -> Picture | None:
-    return Picture(name, text, results.picture(path)) if path.exists() else None
+def _image(path: Path, name: str, text: str) -> Image | None:
+    return Image(name, text, results.data_uri(path)) if path.exists() else None

@@ -201,7 +201,7 @@ def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
 
 
 def _signature(classes: tuple[str, ...]) -> "ModelSignature":
-    """A column of pictures to the likeliest class and the probability of each, or why there are none."""
+    """A column of images to the likeliest class and the probability of each, or why there are none."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Object, Property

@@ -305,7 +305,7 @@ def _figures(run: str) -> Path:
 
 
 def _shown(artifacts: dict[Path, str], phase: str, split: str) -> tuple[str, ...]:
-    """The pictures that stand for a run."""
+    """The figures that stand for a run."""
     wanted = (f"{split}-confusion", f"{split}-roc", "curves")
     present = {path.name for path in artifacts}
     return tuple(f"{phase}/{phase}-{name}.png" for name in wanted if f"{phase}-{name}.png" in present)
@@ -451,7 +451,7 @@ def _study_tags(params: Params, study: str) -> dict[str, str]:
 
 
 def _audit_tags(study: str) -> dict[str, str]:
-    """How many severe findings and warnings the audit had on the data as it is used, and the checks they belong to."""
+    """Count the audit's severe findings and warnings on the data as used, and name their checks."""
     if not paths.audit(study).is_file():
         return {}
     found = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]

@@ -268,19 +268,19 @@ def _log_finals(client: "MlflowClient", run: "Run", record: build.Record) -> Non
 
 
 def _note(run: "Run", record: build.Record, model: str) -> str:
-    """A sentence, a line of links to what stands for a run and to its model, and the pictures."""
+    """A sentence, a line of links to what stands for a run and to its model, and the figures."""
     its = run.info
     links = [
         f"[{PurePosixPath(path).stem}](#/experiments/{its.experiment_id}/runs/{its.run_id}/artifacts/{path})"
         for path in record.shown
     ]
     links += [f"[model](#/experiments/{its.experiment_id}/models/{model})"] if model else []
-    pictures = [
+    figures = [
         f"![{PurePosixPath(path).stem}](get-artifact?run_uuid={its.run_id}&path={path})"
         for path in record.shown
         if path.endswith(".png")
     ]
-    return "\n\n".join(filter(None, [record.sentence, " · ".join(links), *pictures]))
+    return "\n\n".join(filter(None, [record.sentence, " · ".join(links), *figures]))
 
 
 def _log_inputs(client: "MlflowClient", run: "Run", record: build.Record) -> None:

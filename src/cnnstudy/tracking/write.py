@@ -81,7 +81,7 @@ class Source:
 
 @dataclass
 class Tally:
-    """How many records there are, how many the store has, which these are, and whether the store has failed."""
+    """Progress of writing records: total, written, their names, and whether the store has failed."""
 
     stored: int = 0
     total: int = 0

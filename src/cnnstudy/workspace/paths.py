@@ -18,7 +18,7 @@ ENVIRONMENT = Path("environment.json")
 LATENCY = Path("metrics/export/latency.json")
 # What `cnnstudy recipes` found.
 RECIPES = Path("metrics/recipes")
-# Pictures of two commits side by side.
+# Figures of two commits side by side.
 COMPARED = Path("compared")
 # DVC's list of the files that its processes read and write.
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -93,7 +93,7 @@ def splits(study: str) -> Path:
 
 
 def families(study: str) -> Path:
-    """One row a sample: id, copy (which picture), family (what stays on one side), reason (why it was dropped)."""
+    """One row a sample: id, copy (which image), family (what stays on one side), reason (why it was dropped)."""
     return Path("data", study, "families.csv")
 
 
@@ -188,7 +188,7 @@ def audit_ok(study: str) -> Path:
 
 
 def audit_plots(study: str) -> Path:
-    """Pictures of the audit."""
+    """Figures of the audit."""
     return Path("plots/audit", study)
 
 

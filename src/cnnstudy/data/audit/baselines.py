@@ -51,7 +51,7 @@ def thumbnails(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _shares(side: int) -> np.ndarray:
-    """How much of each pixel of a side lies in each of 16 equal stretches, in 16ths: whole numbers [16, side]."""
+    """Return each pixel's overlap with 16 equal stretches of a side, in 16ths: integers [16, side]."""
     begins, ends = np.arange(THUMBNAIL)[:, None] * side, np.arange(1, THUMBNAIL + 1)[:, None] * side
     pixels = np.arange(side) * THUMBNAIL
     inside = np.minimum(ends, pixels + THUMBNAIL) - np.maximum(begins, pixels)
