@@ -156,7 +156,7 @@ TABLES = {
     "csv": ("table.csv",),
 }
 COLUMNS["legend"] = ("user.id", "image", "emotion")
-IMAGES = {"affectnet": "Manually_Annotated_Images", "ieee8023": "images", "legend": "images"}
+FOLDERS = {"affectnet": "Manually_Annotated_Images", "ieee8023": "images", "legend": "images"}
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def only_inside(root: Path) -> Iterator[None]:
 
 def build(root: Path, form: str) -> None:
     """A source's folder with images, a link out of it, and a bait beside it."""
-    images = root / IMAGES.get(form, "")
+    images = root / FOLDERS.get(form, "")
     (images / "1").mkdir(parents=True)
     for name in ("a.png", "b.png", "1/c.png"):
         (images / name).write_bytes(IMAGES[2])
