@@ -1,6 +1,8 @@
 """Where the store is, and how it comes to be."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,32 @@ def test_a_deleted_experiment_comes_back_with_its_next_record() -> None:
         client.delete_experiment(first)
         assert store.experiment_id(client, "faces") == first
     assert client.get_experiment(first).lifecycle_stage == "active"
+
+
+@pytest.mark.parametrize("make", [shutil.move, shutil.copytree])
+def test_artifacts_are_read_and_written_where_the_repository_was_moved_or_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path, Path], object]
+) -> None:
+    before, after = tmp_path / "100 % before", tmp_path / "after"
+    (before / ".dvc").mkdir(parents=True)
+    monkeypatch.chdir(before)
+    store.configure()
+    with store.lock(10):
+        client = store.client()
+        experiment = store.experiment_id(client, "faces")
+    run = client.create_run(experiment)
+    client.log_text(run.info.run_id, "curves", "figure.txt")
+    make(before, after)
+    monkeypatch.chdir(after)
+    with store.lock(10):
+        client = store.client()
+        assert store.experiment_id(client, "faces") == experiment
+    again = client.get_run(run.info.run_id)
+    assert again.info.artifact_uri.startswith((after / "mlartifacts/faces").as_uri())
+    assert [each.path for each in client.list_artifacts(again.info.run_id)] == ["figure.txt"]
+    new = client.create_run(experiment)
+    client.log_text(new.info.run_id, "curves", "figure.txt")
+    assert (after / f"mlartifacts/faces/{new.info.run_id}/artifacts/figure.txt").read_text() == "curves"
 
 
 def test_what_the_user_set_stands(monkeypatch: pytest.MonkeyPatch) -> None:

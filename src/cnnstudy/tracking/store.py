@@ -1,6 +1,8 @@
 """Where the record lives: one MLflow store per repository, shared by its temporary and queued experiments."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+DATABASE = "mlflow.db"
 # The description of the experiment that MLflow makes with a store.
 DEFAULT = "Made by MLflow itself, for runs that name no experiment; cnnstudy records nothing here."
 # A training must not wait for its record: one retry, no chatter. What is set already stands.
@@ -26,6 +29,14 @@ ENVIRONMENT = {
     # Eight processes of a server for jobs on language models, which nobody starts here.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
+# Columns of MLflow's tables that hold absolute addresses of artifacts.
+LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 
 def uri() -> str:
@@ -33,7 +44,7 @@ def uri() -> str:
 
     A database's relative path is one from there: experiments run in copies of the repository, which go.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{DATABASE}"
     if not given.startswith(SQLITE):
         return given
     name, query = _parts(given)
@@ -82,6 +93,8 @@ def client() -> "MlflowClient":
         new.unlink(missing_ok=True)
         MlflowClient(_sqlite_uri(new)).set_experiment_tag("0", "mlflow.note.content", DEFAULT)
         new.replace(database)
+    if database == paths.root() / DATABASE:
+        _follow_a_move(database)
     return MlflowClient(uri(), registry_uri=uri())
 
 
@@ -92,8 +105,28 @@ def experiment_id(client: "MlflowClient", study: str) -> str:
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
     # Fixed when an experiment is made, so it must not lie in a temporary copy.
-    location = None if is_server() else (paths.root() / "mlartifacts" / study).as_uri()
+    location = None if is_server() else f"{_artifacts()}{study}"
     return str(client.create_experiment(study, artifact_location=location))
+
+
+def _artifacts() -> str:
+    """Return the address below which every experiment of the repository's own store has a folder."""
+    return (paths.root() / "mlartifacts").as_uri() + "/"
+
+
+def _follow_a_move(database: Path) -> None:
+    """Rewrite the addresses of artifacts after the repository was moved or copied; MLflow has no command for it."""
+    here = _artifacts()
+    experiments = "SELECT DISTINCT substr(artifact_location, 1, length(artifact_location) - length(name))"
+    ours = "FROM experiments WHERE artifact_location LIKE 'file:%/mlartifacts/' || name"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for (there,) in connection.execute(f"{experiments} {ours}").fetchall():
+            if there == here:
+                continue
+            for table, column in LOCATIONS:
+                value, condition = f"? || substr({column}, length(?) + 1)", f"substr({column}, 1, length(?)) = ?"
+                statement = f"UPDATE {table} SET {column} = {value} WHERE {condition}"
+                connection.execute(statement, (here, there, there, there))
 
 
 def _sqlite_uri(path: Path) -> str:
