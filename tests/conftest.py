@@ -85,3 +85,9 @@ def data_cache(once: Once) -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first, and leave the order within a file."""
     items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Print a failure at once where other processes run the tests: a run that is ended early has no summary."""
+    if report.failed and hasattr(report, "node") and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.when} of {report.nodeid}\n{report.longreprtext[-6000:]}", flush=True)

@@ -110,7 +110,8 @@ def test_a_net_of_keras_applications_starts_from_its_file(name: str, write: Writ
     for layer in ours:
         same = theirs[layer.name] if layer.name in theirs else theirs[layer.name.rpartition("_")[0]]
         for found, one in zip(layer.get_weights(), same.get_weights(), strict=True):
-            np.testing.assert_array_equal(found, one, err_msg=layer.name)
+            if found.dtype.kind == "f":  # not the number of batches that a Normalization has seen
+                np.testing.assert_array_equal(found, one, err_msg=layer.name)
 
 
 @pytest.mark.parametrize("write", [whole, weights, legacy])
