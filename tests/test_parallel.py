@@ -147,7 +147,7 @@ def test_stages_that_are_ended_end_at_once_and_no_more_start(repository: Path) -
         start = time.monotonic()
         assert task.end() == ["waits"]
         assert time.monotonic() - start < parallel.PATIENCE
-    assert len(failures) == 1
+    assert len(failures) == 1  # now that the thread has ended
     task("well")
     assert not (repository / "well").exists()
 

@@ -11,10 +11,10 @@ from workspace import clone
 
 pytestmark = pytest.mark.slow
 
-MODEL = """
+MODEL = """\
 # @package _global_
 defaults: [/study/xray, _self_]
-model: rates
+models: {rates: rates}
 runs:
   slow: {study: xray, policy: aug0, net: xraynet, options: {depth: 1}, training: {learning_rate: 0.0001}}
   usual: {study: xray, policy: aug0, net: xraynet, options: {depth: 1}}

@@ -99,8 +99,15 @@ def published(name: str, folder: Path, write: Write) -> tuple[keras.Model, Path]
 
 
 @pytest.mark.slow
-@KINDS
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "ResNet50", "DenseNet121"])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        *(("MobileNetV3Small", write) for write in (whole, weights, legacy, legacy_whole)),
+        ("EfficientNetB0", whole),
+        ("ResNet50", weights),
+        ("DenseNet121", legacy),
+    ],
+)
 def test_a_net_of_keras_applications_starts_from_its_file(name: str, write: Write, tmp_path: Path) -> None:
     source, file = published(name, tmp_path, write)
     model, _ = started(Design("applications", (("name", name),), 32, 3), file)
