@@ -84,7 +84,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     commands = {
         "long": "for i in $(seq 2000); do echo line $i; done; echo error: the reason >&2; exit 2",
         "mute": "exit 3",
-        "waits": "touch began; sleep 600",
+        "waits": ": > began; exec sleep 600",
         "well": 'echo "$LATER" > well',
     }
     lines = ["stages:"]
@@ -156,7 +156,7 @@ def test_stages_that_are_ended_end_at_once_and_no_more_start(repository: Path) -
 def test_what_ignores_an_interrupt_is_killed(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "PATIENCE", 0.5)
     text = (repository / "dvc.yaml").read_text()
-    (repository / "dvc.yaml").write_text(text.replace("touch began;", 'trap "" INT; touch began;'))
+    (repository / "dvc.yaml").write_text(text.replace(": > began;", 'trap "" INT; : > began;'))
     task = Subprocesses({})
     with waiting(repository, task):
         (process,) = task.running.values()

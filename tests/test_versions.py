@@ -52,7 +52,7 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     workspace.run("dvc", "update", f"{FOLDER}.dvc")
     workspace.run("dvc", "repro", "split@xray")
     assert len((workspace.path / paths.samples("xray")).read_text().splitlines()) == 1 + 24
-    said = workspace.run("cnnstudy", "compare", "HEAD")
+    said = workspace.run("cnnstudy", "compare", "HEAD", "--all")
     assert "  xray: 20 images, then 24: 4 added, 20 other content" in said
     assert "  modified data/raw/xrays/" in said
 
