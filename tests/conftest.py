@@ -17,19 +17,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-# Files that take a minute or more, the longest first: of two workers none is then left alone with one at the end.
+# Files that take a minute or more, the longest first, so that no process is left alone with one at the end.
 LONG = (
     "test_pipeline",
-    "test_digits",
+    "test_nets_pipeline",
     "test_concurrency",
-    "test_kills",  # waits for no data that others draw, as those around it do
+    "test_digits",
+    "test_third_study",
     "test_repro",
-    "test_audit",
-    "test_checkpoint",
+    "test_pretrained",
     "test_tracking_live",
-    "test_params",
-    "test_selection",
-    "test_devices",
+    "test_kills",
+    "test_doctor",
+    "test_applications",
+    "test_promote",
 )
 
 

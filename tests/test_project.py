@@ -201,3 +201,8 @@ def test_the_guide_names_files_that_are_there() -> None:
     for name in (code for code in in_code("CONTRIBUTING.md") if re.fullmatch(r"[\w./-]*(/|\.\w+)[\w/]*", code)):
         is_there = any((ROOT / root / name).exists() for root in ("", "src/cnnstudy"))
         assert is_there or name in {*folders, ".venv"}, name
+
+
+def test_line_ends_are_the_same_in_every_clone() -> None:
+    answers = git("check-attr", "--stdin", "eol", given="\n".join(tracked()))
+    assert {answer.rpartition(": ")[2] for answer in answers} == {"lf"}
