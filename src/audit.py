@@ -5,7 +5,7 @@ import sys
 from functools import partial
 
 from cnnstudy.config.params import read_params
-from cnnstudy.data import samples, sheets, specifications
+from cnnstudy.data import familiarity, samples, sheets, specifications
 from cnnstudy.data.audit import baselines, findings
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files, paths
@@ -14,7 +14,7 @@ from cnnstudy.workspace.terminal import say
 
 
 def main(study: str) -> None:
-    """Write a study's audit, baselines and hashes as JSON, its class balance and contact sheets.
+    """Write a study's audit, baselines and hashes as JSON, its class balance, contact sheets and familiarity model.
 
     Raises:
         UserError: the audit has findings of a kind in audit.fail_on.
@@ -29,6 +29,10 @@ def main(study: str) -> None:
     # Every synthetic image shows a different person.
     audit = findings.audit(table, dataset.images, rejects, classes, generator is not None)
     audit["baselines"] = baselines.baselines(dataset, specifications.numbers(file, generator) if generator else None)
+    familiar = familiarity.fit(dataset)
+    with files.replacing(paths.familiarity(study)) as aside:
+        familiarity.write(familiar, aside)
+    audit["unlike_training_images"] = familiarity.shares(familiar, dataset)
     data = (paths.samples(study), paths.images(study), paths.splits(study))
     audit["files"] = {path.name: files.md5(path) for path in data}
     files.write_text(paths.audit(study), json.dumps(audit, indent=2) + "\n")

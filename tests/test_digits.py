@@ -112,3 +112,23 @@ def test_the_study_stands_beside_those_that_ship(rebuilt: Workspace) -> None:
         assert json.loads(rebuilt.run("dvc", "status", "--json", *sorted(lasting))) == {}
     finally:
         rebuilt.run("git", "checkout", "--quiet", "params.yaml", "models/dvc.yaml")
+
+
+def test_a_paper_joins_the_study_without_a_training(rebuilt: Workspace) -> None:
+    shutil.copy(TUTORIAL / "paper/lecun.py", rebuilt.path / "src/cnnstudy/published")
+    shutil.copy(TUTORIAL / "paper/lecun_1998.csv", rebuilt.path / "data/reference")
+    model = rebuilt.path / "conf/model/digits.yaml"
+    title = "    title: Handwritten digits\n"
+    model.write_text(model.read_text().replace(title, f"{title}    paper: lecun\n"))
+    rebuilt.run("cnnstudy", "params", "model=digits", "profile=quick")
+    said = rebuilt.run("cnnstudy", "repro")
+    assert "src/train.py" not in said
+    page = (rebuilt.path / "report/index.html").read_text()
+    for present in (
+        "LeCun et al.",
+        "0.9905, 0.9920 on MNIST",
+        "Distorted training images raise accuracy.",
+        "claims of the papers",
+    ):
+        assert present in page
+    assert "course report" not in page

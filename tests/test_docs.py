@@ -308,6 +308,8 @@ def test_the_words_are_those_of_the_field(pattern: str) -> None:
 
 
 def test_the_tutorial_shows_the_files_that_its_test_runs() -> None:
-    page = text(ROOT / "docs/your-own-study.md")
-    for path in sorted((ROOT / "tests/digits").iterdir()):
-        assert path.read_text(encoding="utf-8") in page, path.name
+    for page, folder in (("docs/your-own-study.md", "digits"), ("docs/extend/paper.md", "digits/paper")):
+        files = [path for path in sorted((ROOT / "tests" / folder).iterdir()) if path.is_file()]
+        assert files
+        for path in files:
+            assert path.read_text(encoding="utf-8") in text(ROOT / page), path.name

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
+from cnnstudy.data.familiarity import Familiarity, read
+from cnnstudy.data.specifications import generator_of
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import read_predictions, require_classes
 from cnnstudy.tracking import keys as tracking
@@ -31,6 +33,24 @@ def classes(params: Params, run: str) -> tuple[str, ...]:
     if (predictions := paths.predictions(folder(params, run))).is_file():
         require_classes(read_predictions(predictions), present, table["label"].to_numpy(), study)
     return present
+
+
+def notices(params: Params, run: str) -> tuple[str, ...]:
+    """Return what a user of a run's predictions has to know: that its images were synthetic, and what it is not for."""
+    study = params.study_of(run)
+    synthetic = f"{run} was trained on synthetic images; on others its predictions mean little."
+    return tuple(filter(None, (synthetic if is_synthetic(params, run) else "", study.not_for)))
+
+
+def familiarity(params: Params, run: str) -> Familiarity | None:
+    """Return the model that finds images unlike a run's training images; None where its file is missing."""
+    path = paths.familiarity(params.all_runs[run].study)
+    return read(path) if path.is_file() else None
+
+
+def is_synthetic(params: Params, run: str) -> bool:
+    """Return whether a run's training images are synthetic."""
+    return generator_of(params.study_of(run)) is not None
 
 
 def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:

@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from tracking.finished_runs import METRICS, finish, write_metrics
 
 from cnnstudy.config.schema import Params
+from cnnstudy.data import familiarity
+from cnnstudy.data.samples import Dataset
 from cnnstudy.models import assemble
 from cnnstudy.tracking import keys
 from cnnstudy.workspace import files, paths
@@ -31,6 +34,7 @@ def make(runs: tuple[str, ...], has_nets: bool = True) -> Params:
     for run in runs:
         write_metrics(params, run, GOOD)
         write_findings(params.runs[run].study, "balance", "info")
+        write_familiarity(params.runs[run].study)
         for phase in params.phases(run):
             for seed in params.seeds:
                 file = paths.weights(paths.seed(run, phase, seed))
@@ -52,6 +56,13 @@ def write_findings(study: str, check: str, severity: str) -> None:
     """An audit that found one thing."""
     found = {"used": [{"check": check, "kind": f"some {check}", "severity": severity}]}
     paths.audit(study).write_text(json.dumps({"findings": found}))
+
+
+def write_familiarity(study: str) -> None:
+    """Write a model of grey images."""
+    grey = np.random.default_rng(0).integers(100, 156, (8, 32, 32, 3), np.uint8)
+    dataset = Dataset(grey, np.zeros(8, np.int64), np.array(["train"] * 5 + ["val"] * 3), ("one",))
+    familiarity.write(familiarity.fit(dataset), paths.familiarity(study))
 
 
 def write_lock(params: Params) -> None:

@@ -4,13 +4,16 @@ import io
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from cnnstudy.data import familiarity
 from cnnstudy.data.decode import UnreadableError
+from cnnstudy.data.samples import Dataset
 from cnnstudy.serving import images, predict
 from cnnstudy.serving.net import Net
 
@@ -22,6 +25,7 @@ def by_brightness(images: np.ndarray) -> np.ndarray:
     return np.stack([1 - bright, bright, np.zeros(len(images))], axis=1).astype(np.float32)
 
 
+UNKNOWN = {"unlike_training_images": None, "trained_on_synthetic_images": False}
 NET = Net(("dark", "bright", "none"), 8, by_brightness)
 
 
@@ -62,11 +66,30 @@ def test_files_keep_the_order_in_which_they_are_given(folder: Path, capsys: pyte
     given = [folder / "b.png", folder / "absent.png", folder / "a.jpg", folder / "link.png"]
     assert predict.write(NET, given, 1, predict.as_json) == 3
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
-        {"path": f"{folder}/b.png", "class": "bright", "probabilities": {"bright": 1.0}},
+        {"path": f"{folder}/b.png", "class": "bright", "probabilities": {"bright": 1.0}} | UNKNOWN,
         {"path": f"{folder}/absent.png", "rejected": "No such file or directory"},
-        {"path": f"{folder}/a.jpg", "class": "dark", "probabilities": {"dark": 1.0}},
-        {"path": f"{folder}/link.png", "class": "dark", "probabilities": {"dark": 0.964706}},
+        {"path": f"{folder}/a.jpg", "class": "dark", "probabilities": {"dark": 1.0}} | UNKNOWN,
+        {"path": f"{folder}/link.png", "class": "dark", "probabilities": {"dark": 0.964706}} | UNKNOWN,
     ]
+
+
+def test_images_unlike_the_training_images_are_marked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    greys = np.concatenate([np.linspace(200, 255, 20), np.tile([200, 255], 10)]).astype(np.uint8)
+    bright = np.ones((40, 8, 8, 3), np.uint8) * greys[:, None, None, None]
+    splits = np.array(["train"] * 20 + ["val"] * 20)
+    familiar = familiarity.fit(Dataset(bright, np.zeros(40, np.int64), splits, ("one",)))
+    net = replace(NET, familiarity=familiar, is_synthetic=True, notices=("Only for a test.",))
+    assert predict.write(net, [folder / "a.jpg", folder / "b.png"], 1, predict.as_text) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [
+        f"{folder}/a.jpg: dark 1.000 (unlike the training images)",
+        f"{folder}/b.png: bright 1.000",
+    ]
+    assert said.err.splitlines() == ["Only for a test."]
+    assert predict.write(net, [folder / "a.jpg"], 1, predict.as_json) == 1
+    row = json.loads(capsys.readouterr().out)
+    assert row["unlike_training_images"] is True
+    assert row["trained_on_synthetic_images"] is True
 
 
 def test_what_would_be_read_for_ever_is_not_opened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,8 +107,8 @@ def test_many_images_are_predicted_in_order_whatever_lies_between() -> None:
     assert len(found) == count
     for i, prediction in enumerate(found):
         if i % 7:
-            assert isinstance(prediction, np.ndarray)
-            np.testing.assert_allclose(prediction[1], i / 255, atol=1e-6)
+            assert isinstance(prediction, images.Prediction)
+            np.testing.assert_allclose(prediction.probabilities[1], i / 255, atol=1e-6)
         else:
             assert isinstance(prediction, UnreadableError)
 

@@ -226,9 +226,9 @@ def test_an_answer_is_what_the_net_says_of_the_pixels_that_ingest_keeps(promoted
         pixels = read_image(Path("image.png"), size).pixels[None]
         expected = class_probabilities(model.predict(pixels.astype(np.float32) / 255, verbose=0))
         (answer,) = images.predictions(net.keras_net(model, classes), [images.in_file(Path("image.png"))])
-        assert isinstance(answer, np.ndarray)
-        np.testing.assert_allclose(answer, expected[0], atol=1e-6)
-        assert len(answer) == len(classes)
+        assert isinstance(answer, images.Prediction)
+        np.testing.assert_allclose(answer.probabilities, expected[0], atol=1e-6)
+        assert len(answer.probabilities) == len(classes)
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,9 @@ def test_of_several_pictures_a_bad_one_is_answered_in_its_place(served: str) -> 
     first, empty, broken, last = answer["predictions"]
     assert empty == {"rejected": "empty file"}
     assert broken["rejected"].startswith("broken image: ")
-    assert set(first) == set(last) == {"class", "probabilities"}
+    warnings = {"unlike_training_images", "trained_on_synthetic_images"}
+    assert set(first) == set(last) == {"class", "probabilities"} | warnings
+    assert first["trained_on_synthetic_images"] is True
 
 
 @pytest.mark.slow

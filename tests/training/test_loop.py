@@ -26,6 +26,7 @@ from training.small_net import (
 from cnnstudy.data.samples import Dataset
 from cnnstudy.training import loop, pipeline, predict
 from cnnstudy.training.checkpoint import Checkpoint
+from cnnstudy.workspace import files
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +217,7 @@ def test_class_weights_change_what_is_learnt(dataset: Dataset) -> None:
 
 def test_the_bytes_of_predictions_follow_from_the_arrays_alone(tmp_path: Path) -> None:
     arrays: dict[str, np.ndarray] = {"val/id": np.arange(3), "val/moving": np.full((3, 2), 0.5, np.float32)}
-    predict.write_arrays(tmp_path / "predictions.npz", arrays)
+    files.write_arrays(tmp_path / "predictions.npz", arrays)
     with np.load(tmp_path / "predictions.npz", allow_pickle=False) as read:
         assert list(read) == list(arrays)
         for name, array in arrays.items():

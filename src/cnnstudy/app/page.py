@@ -130,11 +130,15 @@ def shower(params: Params) -> Callable[[str, Path | None], list[Any]]:
     def show(run: str, file: Path | None) -> list[Any]:
         if file is None:
             return [gr.HTML(visible=False), None, None, None]
+        net = opened(run)
         try:
-            prediction = predict(opened(run), file)
+            prediction = predict(net, file)
         except UnreadableError as reason:
             return [gr.HTML(html.escape(f"{file.name} can't be read: {reason}."), visible=True), None, None, None]
-        return [gr.HTML(visible=False), prediction.probabilities, prediction.image, prediction.gradcam]
+        unlike = "This image is unlike the training images: the prediction means little."
+        lines = [*([unlike] if prediction.is_unlike else []), *net.notices]
+        notice = gr.HTML("<br>".join(map(html.escape, lines)), visible=bool(lines))
+        return [notice, prediction.probabilities, prediction.image, prediction.gradcam]
 
     return show
 

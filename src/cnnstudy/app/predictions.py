@@ -10,6 +10,7 @@ from cnnstudy import trained
 from cnnstudy.config.schema import Params
 from cnnstudy.data import synth
 from cnnstudy.data.decode import read_image
+from cnnstudy.data.familiarity import Familiarity
 from cnnstudy.data.sources import Candidate, synthetic
 from cnnstudy.workspace import paths
 
@@ -25,23 +26,30 @@ SPLIT = "example"
 
 @dataclass(frozen=True)
 class Net:
-    """A run's net of the last phase and first seed, for images of `side` x `side` pixels."""
+    """A run's net of the last phase and first seed, for images of `side` x `side` pixels.
 
-    model: "keras.Sequential"
+    `familiarity` finds images unlike the training images, None where that is unknown; `notices` are lines to be read
+    beside a prediction.
+    """
+
+    model: "keras.Model"
     classes: tuple[str, ...]
     side: int
+    familiarity: Familiarity | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The probability of each class, the net's input image, and a Grad-CAM map for the likeliest class over the image.
 
-    `image` and `gradcam` are uint8 [SHOWN, SHOWN, 3].
+    `image` and `gradcam` are uint8 [SHOWN, SHOWN, 3]; `is_unlike` says whether the image is unlike the training images.
     """
 
     probabilities: dict[str, float]
     image: np.ndarray
     gradcam: np.ndarray
+    is_unlike: bool
 
 
 def trained_runs(params: Params) -> list[str]:
@@ -51,7 +59,9 @@ def trained_runs(params: Params) -> list[str]:
 
 def open_net(params: Params, run: str) -> Net:
     """Load a run's net. Needs TensorFlow."""
-    return Net(trained.load(params, run), trained.classes(params, run), params.study_of(run).image_size)
+    side = params.study_of(run).image_size
+    familiar, notices = trained.familiarity(params, run), trained.notices(params, run)
+    return Net(trained.load(params, run), trained.classes(params, run), side, familiar, notices)
 
 
 def predict(net: Net, file: Path) -> Prediction:
@@ -73,7 +83,8 @@ def predict(net: Net, file: Path) -> Prediction:
     heat = np.rint(heat * (255 / max(heat.max(), 1e-9))).astype(np.uint8)
     image = cv2.resize(pixels[0], (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC)
     by_class = dict(zip(net.classes, map(float, probabilities), strict=True))
-    return Prediction(by_class, image, overlaid(image, heat))
+    is_unlike = bool(net.familiarity and net.familiarity.are_unlike(pixels).item())
+    return Prediction(by_class, image, overlaid(image, heat), is_unlike)
 
 
 def write_examples(params: Params, study: str, folder: Path) -> list[tuple[Path, str]]:

@@ -315,7 +315,6 @@ PAPER = Paper(
     files=("report_faces.csv", "hewitt_gunes_2018.csv"),
     classes=("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
     split="val",
-    introduction="Facial expressions on mobile-sized nets: Hewitt and Gunes 2018.",
     note="Accuracy on the validation part of TRAIN, as in the report. In the phase tuned the net goes on training on "
     "the tune split, so that split is training data there. Hewitt and Gunes measured on AffectNet's own validation "
     "set.",

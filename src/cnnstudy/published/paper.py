@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper, and the part of the course report that rebuilds it.
+    """A paper, and the part of the course report that rebuilds it, if any.
 
     `source` is the paper's name in the tables `files` of data/reference, `classes` those of its data, and `split` that
     of ours which compares with its numbers. `doubtful` are tables of the report that it contradicts itself. `metrics`
@@ -27,10 +27,9 @@ class Paper:
     files: tuple[str, ...]
     classes: tuple[str, ...]
     split: str
-    introduction: str
     note: str
-    doubtful: tuple[str, ...]
     claims: "Callable[[Findings], list[Claim]]"
+    doubtful: tuple[str, ...] = ()
     metrics: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     ablations: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     beside_ablations: tuple[str, ...] = ()

@@ -162,7 +162,6 @@ PAPER = Paper(
     files=("report_xray.csv", "reshi_2021.csv"),
     classes=("normal", "covid"),
     split="test",
-    introduction="COVID-19 in chest X-rays: Reshi et al. 2021.",
     note="The report does not say which class it codes as 1. Accuracy is on the test X-rays; the report's training "
     "accuracy is on the augmented ones.",
     doubtful=("9", "10", "11", "12", "log under table 17"),

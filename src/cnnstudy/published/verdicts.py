@@ -46,6 +46,11 @@ class Findings:
     layers: pd.DataFrame
     differences: dict[tuple[str, str], Difference]
 
+    @property
+    def has_report(self) -> bool:
+        """Whether some of the published numbers are the course report's."""
+        return "report" in set(self.numbers["source"])
+
     def has(self, *runs: str) -> bool:
         """Whether all these runs are part of the experiment."""
         return all(run in self.metrics for run in runs)

@@ -29,6 +29,8 @@ CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion 
 # What the numbers and figures depend on most.
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pandas", "opencv-python-headless", "pillow",
             "matplotlib", "dvc", "mlflow")  # fmt: skip
+# Contradictions inside a paper, where it has some.
+PUBLISHED = Path(__file__).parent.parent / "published"
 
 
 def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], folder: Path, lock: Path) -> str:
@@ -54,6 +56,7 @@ def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], 
             params=params,
             choices=choices(params),
             papers=papers,
+            has_report=findings.has_report,
             synthetic=synthetic,
             foreign=foreign,
             severe=[line for study, audit in audits.items() for line in summary.severe(study, _severe(audit))],
@@ -84,6 +87,7 @@ def _chapters(
     chances = _chances(its, {study: audit["baselines"] for study, audit in audits.items()})
     judged = {study: paper.claims(its) for study, paper in papers.items() if study not in foreign}
     files_ = {study: f"{params.studies[study].paper}.html" for study in papers}
+    files_ = {study: file for study, file in files_.items() if (PUBLISHED / file).exists()}
     points = sum(_read_template(file).count("<li>") for file in files_.values())
     measured = {run: export.read_numbers(run) for run in its.metrics if run in params.exported}
     exported = tables.export_table(papers.values(), measured, published)
@@ -125,14 +129,13 @@ def _timing(its: Findings) -> str:
 
 
 def _read_template(name: str) -> str:
-    return (Path(__file__).parent.parent / "published" / name).read_text(encoding="utf-8")
+    return (PUBLISHED / name).read_text(encoding="utf-8")
 
 
 def _environment() -> Environment:
     """Return where templates are found: beside this file, and those of the papers."""
-    here = Path(__file__).parent
     return Environment(
-        loader=FileSystemLoader([here, here.parent / "published"]), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader([Path(__file__).parent, PUBLISHED]), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
 

@@ -170,12 +170,13 @@ def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axi
 
 def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
     """Return the chapter about what the report and the papers say in words."""
+    sources = "the report and the papers" if its.has_report else "the papers"
     found = [claim for each in judged.values() for claim in each]
     if not found:
         return None
     counts = Counter(claim.verdict for claim in found)
     headline = (
-        f"Of {len(found)} claims of the report and the papers {counts['holds']} "
+        f"Of {len(found)} {'claim' if len(found) == 1 else 'claims'} of {sources} {counts['holds']} "
         f"{'holds' if counts['holds'] == 1 else 'hold'} here, and {counts['does not hold']} "
         f"{'does' if counts['does not hold'] == 1 else 'do'} not"
     )
@@ -186,7 +187,7 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
         f"measured.{seeds}",
     ]
     tally = {"holds": counts["holds"], "fails": counts["does not hold"], "open": counts["cannot tell"]}
-    figure = Figure("The claims of the report and the papers, and what becomes of them on this data.", tally=tally)
+    figure = Figure(f"The claims of {sources}, and what becomes of them on this data.", tally=tally)
     decided = [claim for claim in found if claim.verdict != "cannot tell"]
     undecided = [claim for claim in found if claim.verdict == "cannot tell"]
     shown = [tables.claims_table(decided)] if decided else []

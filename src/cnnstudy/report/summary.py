@@ -37,7 +37,8 @@ def paragraph(its: Findings, papers: dict[str, Paper], synthetic: list[str], hea
     data = "synthetic images" if len(synthetic) == len(its.params.studies) else "the same splits"
     more = f" ({trainings} trainings with fine-tuning)" if trainings > len(its.metrics) else ""
     text = f"{nets}{more} {were} trained on {data}{several if len(its.metrics) != 1 else ''}"
-    text += ", and set beside the numbers of a course report and of the papers it rebuilds." if papers else "."
+    beside = "a course report and of the papers it rebuilds" if its.has_report else "the papers"
+    text += f", and set beside the numbers of {beside}." if papers else "."
     if headlines:
         text += f" {headlines[0]}."
     return text

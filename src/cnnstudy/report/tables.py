@@ -71,19 +71,21 @@ def study_table(params: Params, study: str, metrics: dict[str, RunMetrics]) -> T
 
 
 def report_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table | None:
-    """Return the accuracy of every phase beside the report's and the paper's; None where no run has one number."""
+    """Return the accuracy of every phase beside the report's and the paper's; None where the report's are ablations."""
+    if paper.ablations:  # the report then has several accuracies of a run
+        return None
+    in_report = "report" in set(numbers["source"])
     rows = []
     for run in runs:
         for phase, splits in metrics[run].items():
             cells = {"run": run, "phase": phase, "split": paper.split}
-            if paper.ablations:  # the report's accuracies are those of an ablation, which has several of a run
-                return None
             ours, report = splits[paper.split], find(numbers, source="report", **cells)
             theirs = find(numbers, source=paper.source, run=run, split=paper.split) if phase == "base" else None
-            compared = [_accuracy(ours, interval(ours)), _printed(report, paper), _difference(ours, report)]
-            rows.append([Cell(named(run, phase)), *compared, _printed(theirs, paper)])
-    caption = f"Accuracy on {paper.split}, beside the course report and {paper.title}"
-    return Table(["net", "accuracy", "report", "difference", paper.title], rows, caption) if rows else None
+            compared = [_printed(report, paper), _difference(ours, report)] if in_report else []
+            rows.append([Cell(named(run, phase)), _accuracy(ours, interval(ours)), *compared, _printed(theirs, paper)])
+    caption = f"Accuracy on {paper.split}, beside {'the course report and ' if in_report else ''}{paper.title}"
+    head = ["net", "accuracy", *(["report", "difference"] if in_report else []), paper.title]
+    return Table(head, rows, caption) if rows else None
 
 
 def ablation_table(params: Params, name: str, rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:

@@ -31,6 +31,7 @@ def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build
         "Accuracy": f"{found['accuracy']:.3f}{interval} on the split {study.primary_split}, which it never trained on.",
         "Data": _data(params, record),
         "Limits": " ".join(filter(None, [study.not_for, study.limits])) or "None are known; that does not mean none.",
+        "Images unlike the training images": _unlike(params, record.study),
         "What the audit of the data found": _findings(record.study),
         "Training": _training(record),
     }
@@ -62,6 +63,15 @@ def _findings(study: str) -> str:
     used = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]
     telling = [each for each in used if each["severity"] != "info"]
     return "\n".join(f"- {each['severity']}: {each['kind']}" for each in telling) or "Nothing severe, and no warning."
+
+
+def _unlike(params: Params, study: str) -> str:
+    shares = json.loads(paths.audit(study).read_text(encoding="utf-8")).get("unlike_training_images", {})
+    split = params.studies[study].primary_split
+    if split not in shares:
+        return "They are not marked."
+    alarms = ", ".join(f"{share:.1%} of {name}" for name, share in shares.items() if name in ("val", split))
+    return f"Predictions mark them by coarse colours and contrasts. False alarms: {alarms}."
 
 
 def _training(record: build.Record) -> str:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
 from itertools import islice
@@ -30,8 +31,18 @@ LARGE = 4_000_000
 
 # A function from a side to the pixels of an image, uint8 [side, side, 3]; it may raise UnreadableError.
 Decoder = Callable[[int], np.ndarray]
-# Probabilities, float32 [classes], or why the image can't be read.
-Prediction = np.ndarray | UnreadableError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Probabilities, float32 [classes], and whether the image is unlike the training images; None where unknown."""
+
+    probabilities: np.ndarray
+    is_unlike: bool | None
+
+
+# A prediction, or why the image can't be read.
+Answer = Prediction | UnreadableError
 
 
 def in_file(path: Path, problem: str = "") -> Decoder:
@@ -56,10 +67,10 @@ def find(places: Iterable[Path]) -> Iterator[tuple[str, Decoder]]:
             yield sources.written(str(place)), in_file(place, "not a regular file" if is_other else "")
 
 
-def predictions(net: Net, decoders: Iterable[Decoder]) -> Iterator[Prediction]:
+def predictions(net: Net, decoders: Iterable[Decoder]) -> Iterator[Answer]:
     """Yield a net's prediction for each image, in order; only a few batches are in memory."""
     left = iter(decoders)
-    waiting: deque[Future[list[Prediction]]] = deque()
+    waiting: deque[Future[list[np.ndarray | UnreadableError]]] = deque()
     try:
         while True:
             while len(waiting) < DECODERS + AHEAD and (batch := list(islice(left, BATCH))):
@@ -77,10 +88,15 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(DECODERS, thread_name_prefix="decoder")
 
 
-def _predicted(net: Net, decoded: list[np.ndarray | UnreadableError]) -> list[Prediction]:
-    images = [image for image in decoded if isinstance(image, np.ndarray)]
-    probabilities = iter(net.probabilities(np.stack(images)) if images else ())
-    return [next(probabilities) if isinstance(image, np.ndarray) else image for image in decoded]
+def _predicted(net: Net, decoded: list[np.ndarray | UnreadableError]) -> list[Answer]:
+    readable = [image for image in decoded if isinstance(image, np.ndarray)]
+    answers = iter(_answers(net, np.stack(readable)) if readable else ())
+    return [next(answers) if isinstance(image, np.ndarray) else image for image in decoded]
+
+
+def _answers(net: Net, images: np.ndarray) -> list[Prediction]:
+    unlike = net.familiarity.are_unlike(images).tolist() if net.familiarity else [None] * len(images)
+    return [Prediction(each, is_unlike) for each, is_unlike in zip(net.probabilities(images), unlike, strict=True)]
 
 
 def _decoded(batch: list[Decoder], size: int) -> list[np.ndarray | UnreadableError]:

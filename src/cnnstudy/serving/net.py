@@ -10,14 +10,23 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
+    from cnnstudy.data.familiarity import Familiarity
+
 
 @dataclass(frozen=True)
 class Net:
-    """A net for RGB images; `probabilities` maps uint8 [n, size, size, 3] to float32 [n, classes]."""
+    """A net for RGB images; `probabilities` maps uint8 [n, size, size, 3] to float32 [n, classes].
+
+    `familiarity` finds images unlike the training images, None where that is unknown. `is_synthetic` says whether the
+    training images were synthetic, and `notices` are lines that a user has to read beside a prediction.
+    """
 
     classes: tuple[str, ...]
     size: int
     probabilities: Callable[[np.ndarray], np.ndarray]
+    familiarity: "Familiarity | None" = None
+    is_synthetic: bool = False
+    notices: tuple[str, ...] = ()
 
 
 def keras_net(model: "keras.Model", classes: tuple[str, ...]) -> Net:

@@ -3,8 +3,10 @@
 import argparse
 import json
 import multiprocessing
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,8 +25,8 @@ from cnnstudy.workspace import paths
 from cnnstudy.workspace.stage import end_with_parent
 from cnnstudy.workspace.terminal import say
 
-# A function from an image's name, and the likeliest classes with probabilities or why it can't be read, to a line.
-Writer = Callable[[str, dict[str, float] | UnreadableError], str]
+# A function from a net, an image's name, the answer for it, and how many classes to name, to a line.
+Writer = Callable[[Net, str, images.Answer, int], str]
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -41,15 +43,18 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def write(net: Net, places: Iterable[Path], top: int, line: Writer) -> int:
-    """Print the `top` classes of each image, or why it can't be read; return the number of predictions."""
+    """Print the notices of a net, and its `top` classes of each image or why it can't be read.
+
+    Returns:
+        The number of predictions.
+    """
+    for notice in net.notices:
+        say(notice, sys.stderr)
     found = list(images.find(places))
     count = 0
-    for (name, _), prediction in zip(found, images.predictions(net, (decoder for _, decoder in found)), strict=True):
-        if isinstance(prediction, UnreadableError):
-            say(line(name, prediction))
-        else:
-            say(line(name, likeliest(net.classes, prediction, top)))
-            count += 1
+    for (name, _), answer in zip(found, images.predictions(net, (decoder for _, decoder in found)), strict=True):
+        say(line(net, name, answer, top))
+        count += isinstance(answer, images.Prediction)
     return count
 
 
@@ -59,18 +64,22 @@ def likeliest(classes: tuple[str, ...], probabilities: np.ndarray, top: int) -> 
     return {classes[i]: round(float(probabilities[i]), 6) for i in order}
 
 
-def as_text(name: str, said: dict[str, float] | UnreadableError) -> str:
+def as_text(net: Net, name: str, answer: images.Answer, top: int) -> str:
     """Return a line such as `name: happy 0.932, surprise 0.041`."""
-    if isinstance(said, UnreadableError):
-        return f"{name}: rejected: {said}"
-    return f"{name}: {', '.join(f'{label} {probability:.3f}' for label, probability in said.items())}"
+    if isinstance(answer, UnreadableError):
+        return f"{name}: rejected: {answer}"
+    shown = likeliest(net.classes, answer.probabilities, top)
+    unlike = " (unlike the training images)" if answer.is_unlike else ""
+    return f"{name}: {', '.join(f'{label} {probability:.3f}' for label, probability in shown.items())}{unlike}"
 
 
-def as_json(name: str, said: dict[str, float] | UnreadableError) -> str:
-    """Return a JSON object with path, class and probabilities, or with path and rejected (the reason)."""
-    if isinstance(said, UnreadableError):
-        return json.dumps({"path": name, "rejected": str(said)})
-    return json.dumps({"path": name, "class": next(iter(said)), "probabilities": said})
+def as_json(net: Net, name: str, answer: images.Answer, top: int) -> str:
+    """Return a JSON object with path, class, probabilities and warnings, or with path and rejected (the reason)."""
+    if isinstance(answer, UnreadableError):
+        return json.dumps({"path": name, "rejected": str(answer)})
+    shown = likeliest(net.classes, answer.probabilities, top)
+    warnings = {"unlike_training_images": answer.is_unlike, "trained_on_synthetic_images": net.is_synthetic}
+    return json.dumps({"path": name, "class": next(iter(shown)), "probabilities": shown, **warnings})
 
 
 def _net(arguments: argparse.Namespace) -> Net:
@@ -88,7 +97,18 @@ def _net(arguments: argparse.Namespace) -> Net:
             )
         return _exported(params, chosen.run, arguments.litert)
     environment.configure(params.compute.threads)
-    return keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run))
+    net = keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run))
+    return _with_warnings(params, chosen.run, net)
+
+
+def _with_warnings(params: Params, run: str, net: Net) -> Net:
+    """Add what is known of a run's training images."""
+    return replace(
+        net,
+        familiarity=trained.familiarity(params, run),
+        is_synthetic=trained.is_synthetic(params, run),
+        notices=trained.notices(params, run),
+    )
 
 
 def _exported(params: Params, run: str, precision: str) -> Net:
@@ -98,7 +118,7 @@ def _exported(params: Params, run: str, precision: str) -> Net:
         raise UserError(f"--litert: the run {run} found; allowed: {allowed}")
     interpreted = litert.open_net(paths.lite(run, precision))
     classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines()
-    return Net(tuple(classes), interpreted.side, interpreted.probabilities)
+    return _with_warnings(params, run, Net(tuple(classes), interpreted.side, interpreted.probabilities))
 
 
 def _champion(study: str, threads: int) -> Net:

@@ -1,6 +1,7 @@
 """A trained net in MLflow's registry, as what people are to use: the alias `champion` of the model of its study."""
 
 import json
+import shutil
 import tempfile
 from dataclasses import dataclass
 from io import BytesIO
@@ -184,6 +185,11 @@ def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
     data.mkdir()
     trained.load(params, entry.choice.run, entry.choice.folder).save(data / registered.KERAS)
     files.write_text(data / registered.CLASSES, json.dumps(entry.classes) + "\n")
+    if (familiarity := paths.familiarity(entry.study)).is_file():
+        shutil.copy(familiarity, data / registered.FAMILIARITY)
+    run = entry.choice.run
+    warnings = {"is_synthetic": trained.is_synthetic(params, run), "notices": trained.notices(params, run)}
+    files.write_text(data / registered.WARNINGS, json.dumps(warnings) + "\n")
     pinned = locked.versions(paths.REQUIREMENTS)
     constraints = folder / "constraints.txt"
     files.write_text(constraints, "".join(f"{name}=={version}\n" for name, version in pinned.items()))
@@ -208,6 +214,7 @@ def _signature(classes: tuple[str, ...]) -> "ModelSignature":
 
     probabilities = Object([Property(name, DataType.double) for name in classes])
     answers = {"class": DataType.string, "probabilities": probabilities, "rejected": DataType.string}
+    answers |= {"unlike_training_images": DataType.boolean, "trained_on_synthetic_images": DataType.boolean}
     outputs = Schema([ColSpec(kind, name, required=False) for name, kind in answers.items()])
     # A binary column MLflow decodes itself, and refuses all of a request for one that is not base64; one of texts may
     # have bytes, too.

@@ -7,9 +7,11 @@ import base64
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cnnstudy.data import familiarity
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.serving import images, limits, net
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 # The folder inside the registered model, and the files inside that folder.
 FOLDER = Path("data/net")
-KERAS, CLASSES = "model.keras", "classes.json"
+KERAS, CLASSES, FAMILIARITY, WARNINGS = "model.keras", "classes.json", "familiarity.npz", "warnings.json"
 # The only input column: an image file per row, as bytes, or in base64 in a JSON request.
 COLUMN = "image"
 # An image in base64 may begin as a data URL, as web pages write it.
@@ -35,6 +37,8 @@ class Model:
 
     def predict(self, table: "pd.DataFrame") -> list[dict[str, Any]]:
         """Return for each row {class: the likeliest, probabilities: {class: float}}, or {rejected: the reason}.
+
+        A prediction also has unlike_training_images and trained_on_synthetic_images, where these are known.
 
         Raises:
             MlflowException: no row holds an image, or the request is too large; MLflow's server responds with
@@ -53,11 +57,14 @@ class Model:
             raise _refusal("; ".join(f"image {i}: {each}" for i, each in enumerate(found)), 400)
         return [self._row(each) for each in found]
 
-    def _row(self, prediction: images.Prediction) -> dict[str, Any]:
-        if isinstance(prediction, UnreadableError):
-            return {"rejected": str(prediction)}
-        probabilities = dict(zip(self.net.classes, prediction.tolist(), strict=True))
-        return {"class": self.net.classes[prediction.argmax()], "probabilities": probabilities}
+    def _row(self, answer: images.Answer) -> dict[str, Any]:
+        if isinstance(answer, UnreadableError):
+            return {"rejected": str(answer)}
+        probabilities = dict(zip(self.net.classes, answer.probabilities.tolist(), strict=True))
+        row: dict[str, Any] = {"class": self.net.classes[answer.probabilities.argmax()], "probabilities": probabilities}
+        if answer.is_unlike is not None:
+            row |= {"unlike_training_images": answer.is_unlike, "trained_on_synthetic_images": self.net.is_synthetic}
+        return row
 
 
 def _refusal(reason: str, status: int) -> Exception:
@@ -95,8 +102,14 @@ def _content(sent: object) -> bytes:
 
 
 def read_net(folder: Path) -> net.Net:
-    """Read the net in a folder that holds the files `KERAS` and `CLASSES`."""
-    return net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
+    """Read the net in a folder of a registered model; versions from before lack `FAMILIARITY` and `WARNINGS`."""
+    found = net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
+    if not (folder / WARNINGS).is_file():
+        return found
+    warnings = json.loads((folder / WARNINGS).read_text(encoding="utf-8"))
+    familiar = familiarity.read(folder / FAMILIARITY) if (folder / FAMILIARITY).is_file() else None
+    notices = tuple(warnings["notices"])
+    return replace(found, familiarity=familiar, is_synthetic=warnings["is_synthetic"], notices=notices)
 
 
 def _load_pyfunc(path: str) -> Model:

@@ -25,7 +25,7 @@ from cnnstudy.models.table import layer_table
 from cnnstudy.training import checkpoint, devices, environment, precision, selection
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import TrainingSet, training_set
-from cnnstudy.training.predict import predict_splits, write_arrays
+from cnnstudy.training.predict import predict_splits
 from cnnstudy.workspace import edits, files, paths
 from cnnstudy.workspace.terminal import say
 
@@ -240,9 +240,9 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
         files.reserve(paths.weights(done), 2 * 4 * model.count_params())
         model.save_weights(paths.weights(done))
         history.to_csv(paths.history(done), index=False)
-        write_arrays(paths.predictions(done), predictions)
+        files.write_arrays(paths.predictions(done), predictions)
         if saliency:
-            write_arrays(paths.gradcam(done), saliency)
+            files.write_arrays(paths.gradcam(done), saliency)
     files.remove(file)
 
 

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from io import BytesIO
-from pathlib import Path
-from zipfile import ZipFile, ZipInfo
 
 import keras
 import numpy as np
@@ -87,19 +84,6 @@ def recalibrated(model: keras.Model, data: TrainingSet, seed: int) -> np.ndarray
     if len(rows) == len(data):
         return class_probabilities(outputs)
     return _infer(_inference(model), exact_batches(data, batch))
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write an .npz file whose bytes depend on the arrays alone.
-
-    The bytes of NumPy's savez depend on Python's version (on how it writes sizes that are not known yet), and those of
-    savez_compressed on the zlib that Python was built with.
-    """
-    with ZipFile(path, "w") as archive:
-        for name, array in arrays.items():
-            content = BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            archive.writestr(ZipInfo(f"{name}.npy"), content.getvalue())
 
 
 def _batches(images: np.ndarray, ids: np.ndarray, batch: int) -> Iterable[np.ndarray]:

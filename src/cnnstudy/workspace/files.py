@@ -5,8 +5,13 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, ZipInfo
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextmanager
@@ -101,3 +106,18 @@ def md5(path: Path) -> str:
     """The MD5 of a file's content, as dvc.lock has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def write_arrays(path: Path, arrays: dict[str, "np.ndarray"]) -> None:
+    """Write an .npz file whose bytes depend on the arrays alone.
+
+    The bytes of NumPy's savez depend on Python's version (on how it writes sizes that are not known yet), and those of
+    savez_compressed on the zlib that Python was built with.
+    """
+    import numpy as np
+
+    with ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            content = BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            archive.writestr(ZipInfo(f"{name}.npy"), content.getvalue())

@@ -182,6 +182,11 @@ def audit(study: str) -> Path:
     return Path("metrics/audit", f"{study}.json")
 
 
+def familiarity(study: str) -> Path:
+    """Return the path of the model by which images unlike the training images are found."""
+    return Path("data", study, "familiarity.npz")
+
+
 def audit_ok(study: str) -> Path:
     """There where the audit found nothing to stop for; its content never changes."""
     return Path("data", study, "audit.ok")
