@@ -99,7 +99,7 @@ def test_it_answers_at_once_and_asks_nothing_of_the_network(
 ) -> None:
     page, complaints = shown
     expect(page.locator(".examples img")).to_have_count(8)
-    expect(page.get_by_text("Not for clinical use")).to_be_visible()
+    expect(page.get_by_text("trained on synthetic images")).to_be_visible()
     assert complaints == []
     with pytest.raises(BlockingIOError):
         proxy.accept()

@@ -26,8 +26,7 @@ UPLOAD, UPLOADS = 50_000_000, 500_000_000
 # Nets held in memory at a time.
 OPEN = 4
 ABOUT = """# What does the net see?
-Choose an image: the page shows the net's prediction and the pixels that speak for it (Grad-CAM).
-**Not for clinical use, nor for judging what a person feels.**"""
+Choose an image: the page shows the net's prediction and the pixels that speak for it (Grad-CAM)."""
 # The system's own fonts: the page loads none.
 FONT = ("system-ui", "sans-serif")
 STYLE = """
