@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -167,6 +168,26 @@ def test_promoting_again_changes_nothing(promoted: Params, root: Path, capsys: p
         == "faces version 1 is the champion already: alexnet, tuned, seed 0, test accuracy 0.900\n"
     )
     assert dump(root) == before
+
+
+def test_a_champion_whose_files_are_gone_is_one_line_and_promoting_repairs_it(
+    promoted: Params, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = folder_of("xray")
+    shutil.move(folder, tmp_path / "gone")
+    try:
+        with pytest.raises(SystemExit) as end:
+            call("predict", "--champion", "xray", "image.png")
+        assert end.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "allowed: what `cnnstudy promote RUN` registers as xray" in line
+        call("promote", "xray-aug4", "--seed", "7")
+        assert "is the champion: xray-aug4, base, seed 7" in capsys.readouterr().out
+        assert folder_of("xray") != folder
+        call("predict", "--champion", "xray", "--json", "image.png")
+        assert "probabilities" in capsys.readouterr().out
+    finally:
+        shutil.move(tmp_path / "gone", folder)
 
 
 def test_other_code_is_another_version(promoted: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from cnnstudy.workspace import files
 
@@ -57,10 +58,8 @@ class Familiarity:
 
 def describe(images: np.ndarray) -> np.ndarray:
     """Return the mean colours and the doubled contrasts of an image's cells: float32 [n, CELLS * CELLS * 4]."""
-    import cv2
-
     side = (CELLS * CELL, CELLS * CELL)
-    small = np.stack([cv2.resize(image, side, interpolation=cv2.INTER_AREA) for image in images])
+    small = np.stack([np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BOX)) for image in images])
     cells = small.astype(np.float32).reshape(len(images), CELLS, CELL, CELLS, CELL, 3) / 255
     colours, contrasts = cells.mean(axis=(2, 4)), cells.mean(axis=5).std(axis=(2, 4))
     return np.concatenate([colours.reshape(len(images), -1), 2 * contrasts.reshape(len(images), -1)], axis=1)

@@ -141,8 +141,12 @@ def _registered(params: Params, entry: Entry) -> tuple[str, bool]:
 
 
 def _find(client: "MlflowClient", entry: Entry) -> str | None:
+    """Return the version that holds an entry; None where there is none, or where the files of the version are gone."""
+    from mlflow.artifacts import list_artifacts
+
     found = client.search_model_versions(f"name = '{entry.study}'")
-    return next((str(each.version) for each in found if each.tags.get(MODEL_KEY) == entry.key), None)
+    same = (each for each in found if each.tags.get(MODEL_KEY) == entry.key)
+    return next((str(each.version) for each in same if list_artifacts(artifact_uri=each.source)), None)
 
 
 def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", record: build.Record) -> str:
