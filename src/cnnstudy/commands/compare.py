@@ -172,19 +172,19 @@ def _data(a: str, b: str | None) -> Iterator[str]:
             yield f"{study}: {'the same images' if is_same else f'{error.filename}: {ABSENT}'}"
 
 
-def _studies(fs: "dvc.DVCFileSystem") -> list[str]:
+def _studies(fs: "dvc.AbstractFileSystem") -> list[str]:
     """Return the studies whose samples a commit has."""
     found = map(PurePath, dvc.files_below(fs, "data"))
     return [path.parts[1] for path in found if path.match(paths.samples("*").as_posix())]
 
 
-def _hashes(fs: "dvc.DVCFileSystem", study: str) -> list[str | None]:
+def _hashes(fs: "dvc.AbstractFileSystem", study: str) -> list[str | None]:
     """The MD5 of the tables of a study as dvc.lock has them; None of one that it has not."""
     names = [name.as_posix() for name in (paths.samples(study), paths.splits(study))]
     return [fs.info(name).get("md5") if _was_made(fs, name) else None for name in names]
 
 
-def _table(fs: "dvc.DVCFileSystem", study: str) -> pd.DataFrame:
+def _table(fs: "dvc.AbstractFileSystem", study: str) -> pd.DataFrame:
     """The samples of a study with their splits as a commit has them; none where it has no data."""
     names = paths.samples(study), paths.splits(study)
     if not all(_was_made(fs, name.as_posix()) for name in names):
@@ -197,7 +197,7 @@ def _table(fs: "dvc.DVCFileSystem", study: str) -> pd.DataFrame:
     return samples.merge(splits, on="id")[[*NAME, *ASPECTS]]
 
 
-def _was_made(fs: "dvc.DVCFileSystem", path: str) -> bool:
+def _was_made(fs: "dvc.AbstractFileSystem", path: str) -> bool:
     """Whether dvc.lock or the working tree has a file; an output that no stage has made is none."""
     return fs.exists(path) and not {"md5", "fs_info"}.isdisjoint(fs.info(path))
 

@@ -18,6 +18,7 @@ from cnnstudy.config.params import read_params
 from cnnstudy.data.sources import refuse_special_files, require_sources
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import committed, files, locked, paths, recovery
+from cnnstudy.workspace.git import repository_problem
 from cnnstudy.workspace.terminal import say
 
 MISSING = "missing"
@@ -108,10 +109,10 @@ def _git() -> Iterator[Finding]:
     if shutil.which("git") is None:
         yield Finding("fix", "git", "not found; install it")
         return
-    head = _run("git", "rev-parse", "--short", "HEAD")
-    if not head:
-        yield Finding("fix", "git", "no commit here; `git clone` the repository, or `git init` and commit it")
+    if problem := repository_problem():
+        yield Finding("fix", "git", problem)
         return
+    head = _run("git", "rev-parse", "--short", "HEAD")
     edited = _run("git", "status", "--porcelain", "--", "src", "conf", "dvc.yaml").splitlines()
     if edited:
         text = f"{head}, with {len(edited)} edits that are not committed, and so not in a run's commit"

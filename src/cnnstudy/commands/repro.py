@@ -23,6 +23,7 @@ from cnnstudy.data.sources import refuse_special_files, require_sources
 from cnnstudy.errors import UserError
 from cnnstudy.tracking import write
 from cnnstudy.workspace import committed, dvc, parallel, paths, recovery
+from cnnstudy.workspace.git import require_repository
 from cnnstudy.workspace.terminal import say
 
 # Seconds that the processes of a rebuild that was just killed have to end.
@@ -60,6 +61,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
     read_params()  # where there is none, this is no folder to write a lock in
+    require_repository()
     with alone():
         _rebuild(targets, jobs)
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from cnnstudy.errors import UserError
+from cnnstudy.workspace.git import require_repository
 from cnnstudy.workspace.terminal import say
 
 
@@ -15,6 +16,7 @@ def track() -> None:
     Raises:
         SystemExit: with code 1, where the store could not take all of them.
     """
+    require_repository()
     stored, total = _record_all()
     if stored < total:
         raise SystemExit(1)

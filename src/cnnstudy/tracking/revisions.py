@@ -133,7 +133,7 @@ def _checked_out(revision: Revision) -> Iterator[Path]:
         yield Path(name)
 
 
-def _wanted(fs: "dvc.DVCFileSystem") -> list[str]:
+def _wanted(fs: "dvc.AbstractFileSystem") -> list[str]:
     alone = [paths.PARAMS, paths.LOCK, paths.ENVIRONMENT, paths.REPORT]
     found = [path for folder in ("metrics", "plots/runs", "plots/ablations") for path in dvc.files_below(fs, folder)]
     found += [path for path in dvc.files_below(fs, "data") if PurePath(path).name in OF_DATA]

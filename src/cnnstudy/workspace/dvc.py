@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import paths
+from cnnstudy.workspace.git import git
 
 if TYPE_CHECKING:
-    from dvc.api import DVCFileSystem
+    from fsspec import AbstractFileSystem
 
 
 class BusyError(UserError):
@@ -217,14 +218,20 @@ def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
     return {kind: sorted(entry["path"] for entry in entries) for kind, entries in found.items()}
 
 
-def file_system(revision: str | None) -> "DVCFileSystem":
+def file_system(revision: str | None) -> "AbstractFileSystem":
     """Return the files of a revision, or of the working tree, as git, DVC's cache and its remote have them."""
     from dvc.api import DVCFileSystem
 
-    return DVCFileSystem(rev=revision)
+    # DVC starts a revision's file system at git's root, of which the project may be a subfolder.
+    prefix = git("rev-parse", "--show-prefix").strip() if revision else ""
+    if not prefix:
+        return DVCFileSystem(rev=revision)
+    from fsspec.implementations.dirfs import DirFileSystem
+
+    return DirFileSystem(f"/{prefix}", DVCFileSystem(rev=revision, subrepos=True))
 
 
-def files_below(fs: "DVCFileSystem", folder: str) -> Iterator[str]:
+def files_below(fs: "AbstractFileSystem", folder: str) -> Iterator[str]:
     """List every file below a folder; not those of a directory that is neither in the cache nor in a remote."""
     from dvc_data.index import DataIndexDirError
 

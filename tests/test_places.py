@@ -1,0 +1,59 @@
+"""The project in a folder without git, of another user, or inside a larger repository."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from workspace import Workspace, clone
+
+COMMANDS = [("repro", "check@faces"), ("track",)]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "large/study").mkdir(parents=True)
+    return clone(tmp_path / "large/study")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_download_without_git_is_told_how_to_become_a_repository(workspace: Workspace, command: tuple[str]) -> None:
+    shutil.rmtree(workspace.path / ".git")
+    (line,) = workspace.run("cnnstudy", *command, code=2).splitlines()
+    assert line == (
+        f"error: {workspace.path}: no git repository, as after a download without git's history; "
+        "`git init && git add --all && git commit --message=start` makes one"
+    )
+    assert f"fix   git: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
+    workspace.run("git", "init", "--quiet")
+    workspace.run("git", "add", "--all")
+    workspace.run("git", "commit", "--quiet", "--message=start")
+    workspace.run("cnnstudy", *command)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_folder_of_another_user_is_told_what_git_wants(workspace: Workspace, command: tuple[str]) -> None:
+    workspace.environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    (line,) = workspace.run("cnnstudy", *command, code=2).splitlines()
+    remedy = f"`git config --global --add safe.directory '{workspace.path}'` lets git read it"
+    assert line == f"error: {workspace.path}: of another user; {remedy}"
+
+
+@pytest.mark.slow
+def test_in_a_larger_repository_everything_is_recorded(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.path / ".git")
+    large = Workspace(workspace.path.parent, workspace.environment)
+    large.run("git", "init", "--quiet")
+    (large.path / "notes.txt").write_text("other work")
+    workspace.run("cnnstudy", "params", "model=xraynet", "profile=smoke")
+    large.run("git", "add", "--all")
+    large.run("git", "commit", "--quiet", "--message=start")
+    workspace.run("cnnstudy", "repro", "evaluate@xray-aug0")
+    large.run("git", "add", "--all")
+    large.run("git", "commit", "--quiet", "--message=results")
+    assert "MLflow has 1 of 1 runs" in workspace.run("cnnstudy", "track")
+    assert "xray: " in workspace.run("cnnstudy", "compare", "HEAD~1", "HEAD")
+    shutil.rmtree(workspace.path / "models")  # so that the record is HEAD's
+    (workspace.path / "mlflow.db").unlink()
+    said = workspace.run("cnnstudy", "track")
+    assert "warning" not in said
+    assert "MLflow has 1 of 1 runs" in said
