@@ -222,7 +222,7 @@ def draw() -> None:
     axes.axvline(0.5, color="#6b7280", linewidth=0.8, linestyle=":")
     axes.set_yticks(list(places), list(numbers), fontsize=8)
     axes.set_xlim(0.45, 1.0)
-    axes.set_title("One net, two kinds of BatchNorm statistics: accuracy on test X-rays", fontsize=10, loc="left")
+    axes.set_title("Same weights, two kinds of BatchNorm statistics: accuracy on test X-rays", fontsize=10, loc="left")
     axes.legend(loc="upper right", fontsize=8, frameon=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

@@ -60,7 +60,8 @@ def _every_level_helps(findings: Findings) -> Claim:
         falls = [pair for pair in steps if pair and pair.significant and pair.difference < 0]
         whole = find_pair(findings, LEVELS[-1], LEVELS[0])
         rises = all(pair and pair.difference >= 0 for pair in steps)
-        ours = "; ".join(in_words(pair) for pair in [*steps, whole] if pair)
+        ours = "; ".join(in_words(pair) for pair in [whole, *steps] if pair)
+        ours += ". It holds if no step falls and the last level is significantly above the first."
         holds = bool(rises and whole and whole.significant and whole.difference > 0)
         verdict = "does not hold" if falls else "holds" if holds else "cannot tell"
         verdict, ours = learnt(findings, verdict, ours, list(LEVELS))
@@ -90,7 +91,7 @@ def _main_model(findings: Findings) -> Claim:
     ]
     verdict, ours = absent(findings, "xray-aug4")
     if counts:
-        verdict, ours = "does not hold", f"parameters: {', '.join(counts)}"
+        verdict, ours = "does not hold", f"parameters: {', '.join(counts)}; the main model's are those of five layers"
     return Claim("3-5", "The main model has six layers.", published, ours, verdict)
 
 

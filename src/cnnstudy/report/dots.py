@@ -144,7 +144,7 @@ def recipes(found: list[dict[str, Any]]) -> Plot:
                 rows.append(Row(f"{run}, {kind}", [dot], value, others))
         groups.append(Group(f"{each['title']}: {each['split']}, {each['epochs']} epochs", rows))
     base = found[0]["recipes"][0]
-    return Plot(groups, _present(groups, {TRAIN: f"recipe {base}", OURS: "other recipes"}))
+    return Plot(groups, _present(groups, {TRAIN: f"recipe {base}", OURS: "our recipe"}))
 
 
 def _compared(
@@ -161,7 +161,7 @@ def _compared(
             report = [each for each in report if each.table == tables.get(x)]
         theirs = find_all(its.numbers, source=paper.source, **cells) if phase == "base" else []
         dots = [*_dots(PAPER, theirs), *_dots(REPORT, report), *dots]
-        others = [*_words("report", report, paper), *_words(paper.title, theirs, paper)]
+        others = [*_words("course report", report, paper), *_words(paper.title, theirs, paper)]
     return Row(named(run, phase), dots, Cell(f"{split['accuracy']:.3f} ({interval(split)})"), others)
 
 
@@ -179,4 +179,4 @@ def _present(groups: list[Group], names: dict[str, str]) -> dict[str, str]:
     dots = [dot for group in groups for row in group.rows for dot in row.dots]
     found = {kind: text for kind, text in names.items() if kind in {dot.kind for dot in dots}}
     found |= {"one-class": ONE_CLASS} if any(dot.is_constant for dot in dots) else {}
-    return found | ({"chance": "largest class"} if any(group.chance is not None for group in groups) else {})
+    return found | ({"chance": "always the largest class"} if any(group.chance is not None for group in groups) else {})

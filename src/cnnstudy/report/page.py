@@ -123,8 +123,8 @@ def _timing(its: Findings) -> str:
     if not machine:
         return f"{size}; `cnnstudy latency` adds how long an image takes."
     return (
-        f"{size}; times are the median for one image on one thread of {machine}, which is no phone, and a dash is a "
-        "net that was not timed with images of this size."
+        f"{size}. Times are the median per image on one thread of {machine}, not on a phone; a dash is a net that was "
+        "not timed with images of this size."
     )
 
 
@@ -248,6 +248,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
     headline = params.study_of(run).primary_split
     last = phases[list(phases)[-1]][headline]
     others = [(phase, split) for phase, splits in phases.items() for split in splits if split != headline]
+    is_beside_report = its.has_report and params.study_of(run).paper is not None
     return {
         "name": run,
         "settings": settings,
@@ -263,7 +264,7 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
         "more": [image for phase, split in others for image in _charts(run, phase, split, f"-{split}")],
         "texts": [_text(run, phase, split) for phase, splits in phases.items() for split in splits],
         "layers": tables.layer_table(table),
-        "layers_as": tables.layers_as_printed(run, table, its.layers) if params.study_of(run).paper else "",
+        "layers_as": tables.layers_as_printed(run, table, its.layers) if is_beside_report else "",
         "report_size": table["shape"][0],
     }
 

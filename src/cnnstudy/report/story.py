@@ -81,14 +81,14 @@ def batchnorm(its: Findings) -> Chapter | None:
     highest = max(part["accuracy_recalibrated"] for part in parts)
     spread = f"{lowest:.3f}" if lowest == highest else f"{lowest:.3f} to {highest:.3f}"
     sentences = [
-        f"With the averages that training leaves, {len(found)} of {every} trainings predict one class for every image; "
-        f"with the mean and variance re-estimated over the training set, the same weights reach {spread}.",
-        "The nets had learnt the task, and only their averages had not settled; the other numbers of this page use "
-        f"{WORDS[its.params.batchnorm]}.",
+        f"With the moving averages as training left them, {len(found)} of {every} trainings predict one class for "
+        f"every image. With mean and variance re-estimated over the training set, the same weights reach {spread}: the "
+        "nets had learnt, but their averages had not settled.",
+        f"All other numbers on this page use {WORDS[its.params.batchnorm]}.",
     ]
     caption = (
-        "Accuracy of the same weights under three ways of taking BatchNorm’s statistics; the numbers are those with "
-        "moving averages, and re-estimated."
+        "Accuracy of the same weights under three ways of taking BatchNorm’s statistics; numbers at the right: "
+        "moving averages → re-estimated."
     )
     headline = f"BatchNorm’s moving averages hid what {len(found)} of {every} trainings had learnt"
     more = [More("All trainings, and their accuracy on train", [tables.batchnorm_table(its.params, its.metrics)])]
@@ -104,8 +104,8 @@ def ablation(its: Findings, name: str, paper: Paper | None, chance: float | None
     base = rows[rows["phase"] == "base"]
     headline, sentences = _compared(its, base, settings.axis, study.primary_split, settings.has_words)
     plot = dots.ablation(its, name, rows, paper, chance)
-    published = " and the published ones" if {dots.REPORT, dots.PAPER} & set(plot.legend) else ""
-    caption = f"{study.title}: accuracy on {study.primary_split} by {settings.axis}, with that in training{published}."
+    published = " and published numbers" if {dots.REPORT, dots.PAPER} & set(plot.legend) else ""
+    caption = f"{study.title}: {study.primary_split} accuracy by {settings.axis}, beside training accuracy{published}."
     texts = {"curve": f"Accuracy by {settings.axis}", "training": f"Training by {settings.axis}"}
     images = [_image(folder / f"{kind}.png", f"ablation-{name}-{kind}", text) for kind, text in texts.items()]
     more = [More("As curves, and how they were trained", images=[each for each in images if each])]
@@ -113,17 +113,16 @@ def ablation(its: Findings, name: str, paper: Paper | None, chance: float | None
         drawn = _image(folder / "differences.png", f"ablation-{name}-differences", f"Differences by {settings.axis}")
         more.append(More("Every difference", [tables.differences_table(pairs)], [drawn] if drawn else [], COMPARED))
     if not settings.has_words:
-        more.append(More("In figures", [tables.ablation_table(its.params, name, rows, its.numbers)]))
+        more.append(More("As a table", [tables.ablation_table(its.params, name, rows, its.numbers)]))
     short = settings.axis[:1].upper() + settings.axis[1:]
     figures = [Figure(caption, plot=plot)]
     return Chapter(f"ablation-{name}", short, headline, sentences, figures, more=more)
 
 
 COMPARED = (
-    "A difference is of two trainings on the same images: a paired bootstrap over images, with Welch’s interval over "
-    "the seeds where there are several. It is significant where the interval excludes 0 even after Bonferroni’s "
-    "correction for all pairs of the table, and the exact sign test agrees; an interval here is that of one pair, "
-    "before the correction."
+    "Each row compares two trainings on the same images by a paired bootstrap, and over several seeds by Welch’s "
+    "interval. A difference is significant if its interval excludes 0 even after Bonferroni’s correction for all pairs "
+    "of the table, and an exact sign test agrees. The intervals shown are uncorrected."
 )
 
 
@@ -136,7 +135,7 @@ def _compared(its: Findings, rows: pd.DataFrame, axis: str, split: str, has_word
     level = [run for run in pairs if run not in below]
     label = f"{best['x']}"
     top = f"{best[f'{split}_accuracy']:.3f}"
-    seed = "With one seed this is about these trainings only: another seed can change it"
+    seed = "This is one seed; another may give a different result"
     doubt = f"{seed}." if len(its.params.seeds) == 1 else f"Each number is the mean of {len(its.params.seeds)} seeds."
     if not pairs:
         return f"One {axis} only: {top}", [f"There is nothing to compare it with. {doubt}"]
@@ -144,7 +143,7 @@ def _compared(its: Findings, rows: pd.DataFrame, axis: str, split: str, has_word
         first = f"The highest accuracy is {top} at {axis} {label}, and no other is significantly below it."
         return f"No difference by {axis} is significant", [first, doubt]
     last = max((pair for run in below if (pair := pairs[run])), key=lambda pair: pair.difference)
-    first = f"The largest difference is {_in_words(last)}, which is significant among all pairs."
+    first = f"The largest difference is {_in_words(last)}, which stays significant after correction for all pairs."
     others = joined([str(places[run]) for run in level], "or")
     second = f"No difference between {label} and {others} is significant. {doubt}" if level else doubt
     if has_words:
@@ -165,12 +164,12 @@ def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axi
         return f"Accuracy falls with {axis}: {best[column]:.3f} at {best['x']}, {worst[column]:.3f} at {worst['x']}"
     if best["x"] == rows["x"].max():
         return f"Accuracy rises with {axis}: {change}"
-    return f"Accuracy rises with {axis} up to {best['x']}, with no gain beyond: {change}"
+    return f"Accuracy rises with {axis} up to {best['x']}, and no further: {change}"
 
 
 def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
-    """Return the chapter about what the report and the papers say in words."""
-    sources = "the report and the papers" if its.has_report else "the papers"
+    """Return the chapter about what the course report and the papers say in words."""
+    sources = "the course report and the papers" if its.has_report else "the papers"
     found = [claim for each in judged.values() for claim in each]
     if not found:
         return None
@@ -182,9 +181,9 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
     )
     seeds = "" if len(its.params.seeds) > 1 else " With one seed a verdict is about these trainings only."
     sentences = [
-        "A claim holds, or does not, where our figures on this data show it beyond chance.",
-        f"The other {counts['cannot tell']} can’t be told: the difference is not significant here, or can’t be "
-        f"measured.{seeds}",
+        "A claim is said to hold, or not to hold, only where our numbers on this data show it beyond chance.",
+        f"The other {counts['cannot tell']} stay open: the difference is not significant, or cannot be measured "
+        f"here.{seeds}",
     ]
     tally = {"holds": counts["holds"], "fails": counts["does not hold"], "open": counts["cannot tell"]}
     figure = Figure(f"The claims of {sources}, and what becomes of them on this data.", tally=tally)
@@ -192,7 +191,7 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
     undecided = [claim for claim in found if claim.verdict == "cannot tell"]
     shown = [tables.claims_table(decided)] if decided else []
     points = [f"{claim.says} ({claim.where})" for claim in undecided]
-    more = [More("The figures behind what can’t be told", [tables.claims_table(undecided)])] if undecided else []
+    more = [More("The numbers behind the open claims", [tables.claims_table(undecided)])] if undecided else []
     return Chapter("claims", "Claims", headline, sentences, [figure], shown, points, more=more)
 
 
@@ -201,16 +200,14 @@ def contradictions(its: Findings, papers: dict[str, Paper], files: dict[str, str
     if not files:
         return None
     sentences = [
-        f"Each of the {count} points below follows from the report’s own figures, without any experiment of ours.",
+        f"Each of the {count} points below follows from the course report’s own numbers, without experiments of ours.",
         "Numbers that it contradicts are marked † on this page.",
     ]
-    caption = (
-        "The accuracies that the course report prints, table by table: of what its nets were trained on, and held out."
-    )
+    caption = "The accuracies that the course report prints, table by table: on training data, and on held-out data."
     plot = dots.printed(its, papers)
     figures = [Figure(caption, plot=plot)] if plot.groups else []
     return Chapter(
-        "doubts", "Report against itself", "The course report contradicts itself", sentences, figures,
+        "doubts", "Contradictions", "The course report contradicts itself", sentences, figures,
         files=list(files.values()),
     )  # fmt: skip
 
@@ -227,17 +224,17 @@ def gallery(its: Findings) -> Chapter:
         if not (folder / "gallery.png").exists():
             text = f"{name}: the surest right predictions of each class, and in red what speaks for them."
             figures.append(Figure(text, image=_image(folder / "gradcam.png", f"gallery-{study}", text)))
-            sentences.append(f"Of the images of {settings.title} it is not known where the evidence lies.")
+            sentences.append(f"For the images of {settings.title}, the place of the evidence is not known.")
             continue
         attention = pd.read_csv(folder / "attention.csv", dtype={"class": str}, keep_default_na=False)
         if elsewhere := [str(each) for each in attention[attention["high"] < 1]["class"]]:
-            wrong.append(f"for {joined(elsewhere)}, {run} looks beside the evidence")
+            wrong.append(f"for {joined(elsewhere)}, {run} looks away from the evidence")
         ratios = _ratios(its, study)
         sentences.append(_looks(name, ratios.get(name), attention))
         text = (
             f"{name}: surest right predictions. Red is what speaks for the prediction (Grad-CAM), the outline holds "
-            "the evidence for the class, and × says how many times as much of the map lies inside as chance would put "
-            "there."
+            "the evidence for the class, and × says how many times as much of this image’s map lies inside as chance "
+            "would put there."
         )
         figures.append(Figure(text, image=_image(folder / "gallery.png", f"gallery-{study}", text)))
         shown = [tables.classes_table(attention), tables.attention_table(ratios)]
@@ -263,10 +260,10 @@ def _ratios(its: Findings, study: str) -> dict[str, float]:
 def _looks(name: str, ratio: float | None, attention: pd.DataFrame) -> str:
     if ratio is None:
         return f"{name} answers without a map on any image with evidence."
-    whole = f"{name}: {ratio:.1f} times as much of its maps lies on the evidence as chance would put there"
+    whole = f"{name}: its heat maps cover the evidence {ratio:.1f} times as much as chance would"
     low = [f"{row['ratio']:.2f} times ({row['low']:.2f} to {row['high']:.2f}) for {row['class']}"
            for row in attention[attention["high"] < 1].to_dict("records")]  # fmt: skip
-    return f"{whole}, but only {joined(low)}: there it answers by something else." if low else f"{whole}."
+    return f"{whole}, but only {joined(low)}, so there it relies on something else." if low else f"{whole}."
 
 
 def exported(numbers: dict[str, dict[str, dict[str, float]]], table: Table, text: str) -> Chapter | None:
@@ -277,12 +274,12 @@ def exported(numbers: dict[str, dict[str, dict[str, float]]], table: Table, text
     smaller = min(its[first]["size_mb"] / its[last]["size_mb"] for its in numbers.values())
     changes = {run: its[last]["accuracy_change"] for run, its in numbers.items()}
     worst = min(changes.values())
-    loss = f"lose {-worst:.3f} of accuracy at most" if worst < 0 else "lose no accuracy"
-    headline = f"For a phone: in {last} the nets are {smaller:.1f} times smaller, and {loss}"
+    loss = f"lose at most {-worst:.3f} of accuracy" if worst < 0 else "lose no accuracy"
+    headline = f"On a phone: {last} files are at least {smaller:.1f} times smaller, and {loss}"
     more = [More("How their predictions differ from Keras’s", [tables.agreement_table(numbers)])]
     sentences = [
-        "Each net, in its last phase and from its first seed, as a LiteRT file: its size, its accuracy on the primary "
-        "split, and the median time of an image.",
+        "Each net as LiteRT files, from its last phase and first seed: size, accuracy on the primary split, and median "
+        "time per image.",
         text,
     ]
     return Chapter("exported", "On a phone", headline, sentences, tables=[table], more=more)
@@ -300,11 +297,11 @@ def recipes(found: list[dict[str, Any]]) -> Chapter | None:
     headline = f"The recipe “{ours}” beats “{base}” for {len(better)} of {len(gains)} nets"
     reach = f"by up to {most:.3f} of accuracy" if better else "by nothing significant"
     sentences = [
-        f"The same nets, trained on the same images for as long, differ {reach}.",
-        "Accuracy is with re-estimated BatchNorm; a difference is a paired bootstrap over images and Welch’s interval "
-        "over seeds.",
+        f"Trained on the same images for as many epochs, the same nets differ {reach}.",
+        "Accuracies are with re-estimated BatchNorm statistics; differences have a paired bootstrap over images and "
+        "Welch’s interval over seeds.",
     ]
-    caption = "Accuracy of each net by recipe, with its 95 % interval over seeds; below, what it gains."
+    caption = f"Accuracy of each net by recipe, with 95 % intervals over seeds; in small print the gain over “{base}”."
     more = [
         More(f"{each['title']}: curves, and the table", [each["table"]], [each["image"]] if each["image"] else [])
         for each in found

@@ -31,14 +31,15 @@ def paragraph(its: Findings, papers: dict[str, Paper], synthetic: list[str], hea
     """Return what was done, on what data, and the first of the findings."""
     trainings = sum(len(phases) for phases in its.metrics.values())
     seeds = len(its.params.seeds)
-    nets = f"{len(its.metrics)} nets" if len(its.metrics) != 1 else "One net"
-    several = f", each from {seeds} seeds" if seeds > 1 else ", each from one seed"
-    were = "were" if len(its.metrics) != 1 else "was"
+    nets = f"{len(its.metrics)} nets were" if len(its.metrics) != 1 else "One net was"
+    several = f"from {seeds} seeds" if seeds > 1 else "from one seed"
+    each = "each " if len(its.metrics) != 1 else ""
     data = "synthetic images" if len(synthetic) == len(its.params.studies) else "the same splits"
-    more = f" ({trainings} trainings with fine-tuning)" if trainings > len(its.metrics) else ""
-    text = f"{nets}{more} {were} trained on {data}{several if len(its.metrics) != 1 else ''}"
+    tuned = trainings - len(its.metrics)
+    more = f"; {tuned} of the nets were also fine-tuned ({trainings} trainings in all)" if tuned else ""
+    text = f"{nets} trained on {data}, {each}{several}{more}"
     beside = "a course report and of the papers it rebuilds" if its.has_report else "the papers"
-    text += f", and set beside the numbers of {beside}." if papers else "."
+    text += f". The numbers of {beside} stand beside ours." if papers else "."
     if headlines:
         text += f" {headlines[0]}."
     return text
@@ -86,12 +87,12 @@ def _best(its: Findings, study: str, baselines: dict[str, dict[str, float]]) -> 
     settings = its.params.studies[study]
     split = its.split(*found, settings.primary_split)
     chance = baselines.get("largest_class", {}).get(settings.primary_split)
-    floor = f"; the largest class alone gives {chance:.3f}" if chance is not None else ""
+    floor = f" Always predicting the largest class gives {chance:.3f}." if chance is not None else ""
     if split["constant"]:
-        floor += "; it predicts one class for every image"
+        floor += " The net predicts one class for every image."
     trainings = sum(len(its.metrics.get(run, {})) for run in its.params.runs_of(study))
-    of = f", of {trainings} trainings" if trainings > 1 else ""
-    text = f"{settings.title}: the highest accuracy on {settings.primary_split}{of}, by {named(*found)}{floor}"
+    of = f" of {trainings} trainings" if trainings > 1 else ""
+    text = f"{settings.title}: best {settings.primary_split} accuracy{of} ({named(*found)}).{floor}"
     return Number(f"{split['accuracy']:.3f}", interval(split), text)
 
 
@@ -104,10 +105,10 @@ def _hidden(its: Findings) -> Number | None:
     key = max(parts, key=lambda each: parts[each]["accuracy_recalibrated"] - parts[each]["accuracy_moving"])
     split = parts[key]
     text = (
-        f"{named(*key)} with re-estimated BatchNorm; with its moving averages the same weights predict one class for "
-        f"every image, and give {split['accuracy_moving']:.3f}"
+        f"{named(*key)}: the same weights with BatchNorm’s moving averages, which predict one class for every image, "
+        "and with re-estimated statistics"
     )
-    return Number(f"{split['accuracy']:.3f}", interval(split), text)
+    return Number(f"{split['accuracy_moving']:.3f} → {split['accuracy']:.3f}", interval(split), text)
 
 
 def _largest(pairs: list[Difference]) -> Number | None:
@@ -116,5 +117,5 @@ def _largest(pairs: list[Difference]) -> Number | None:
         return None
     pair = max(found, key=lambda each: abs(each.difference))
     bounds = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
-    text = f"the largest significant difference in accuracy: {pair.first} minus {pair.second}"
+    text = f"The largest significant difference in accuracy: {pair.first} minus {pair.second}"
     return Number(f"{pair.difference:+.3f}".replace("-", "−"), bounds, text)

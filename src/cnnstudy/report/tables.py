@@ -177,7 +177,7 @@ def export_table(
 def _file(its: dict[str, float]) -> Cell:
     """Return the size of a LiteRT file, with its accuracy and time below."""
     time = f", {its['latency_ms']:.2f}\u00a0ms" if "latency_ms" in its else f", {NONE}\u00a0ms"
-    return Cell(f"{its['size_mb']:.2f} MB", note=f"{its['accuracy']:.3f}{time}")
+    return Cell(f"{its['size_mb']:.2f} MB", note=f"accuracy {its['accuracy']:.3f}{time}")
 
 
 def _on_a_phone(paper: Paper, run: str, published: pd.DataFrame) -> str:
@@ -262,9 +262,10 @@ def layers_as_printed(run: str, layers: pd.DataFrame, printed: pd.DataFrame) -> 
     tables = {str(name): table for name, table in printed.groupby("table", sort=False)}
     same = [name for name, table in tables.items() if table[columns].astype(str).to_numpy().tolist() == ours]
     if same:
-        return f"row for row as in table {' and '.join(same)} of the report"
+        return f"row for row as in table {' and '.join(same)} of the course report"
     its = [name for name, table in tables.items() if (table["run"] == run).any()]
-    return f"not as in table {' and '.join(its)} of the report" if its else "the report prints no such table"
+    no_such = "the course report prints no such table"
+    return f"not as in table {' and '.join(its)} of the course report" if its else no_such
 
 
 def claims_table(claims: list[Claim]) -> Table:
@@ -278,7 +279,7 @@ def claims_table(claims: list[Claim]) -> Table:
         ]
         for claim in claims
     ]
-    return Table(["claim", "here it", "our figures", "the published figures"], rows)
+    return Table(["claim", "verdict", "our numbers", "published numbers"], rows)
 
 
 def differences_table(pairs: list[Difference]) -> Table:
