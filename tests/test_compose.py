@@ -1,6 +1,7 @@
 """Composition of conf/ on the command line: stages of each model, old names, recipes, and undoing."""
 
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -143,6 +144,20 @@ def test_a_recipe_that_one_study_lacks_is_said_and_its_default_used(
     xray = params.studies["xray"].training
     assert (xray.optimizer, xray.learning_rate) == ("adam", 0.02)
     assert xray.beta_1 == usual["xray"].training.beta_1  # what a recipe leaves out is that of `best`
+
+
+@pytest.mark.usefixtures("project")
+@pytest.mark.parametrize(
+    "path", ["/data/Bilder ä", "/data/a [x]", "/data/a=b", "/data/o'neil", "/data/(1), b", 'say "x"']
+)
+def test_a_value_that_needs_quotes_is_shown_with_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    override = f"studies.faces.source.path={path}"
+    line = refusal(monkeypatch, capsys, "params", "faces_data=folders", override)
+    start, quoted = line.split("; allowed: a value in quotes, ")
+    assert start == f"error: {override}: not in Hydra's syntax"
+    assert composition(["faces_data=folders", *shlex.split(quoted)]).studies["faces"].source.path == path
 
 
 @pytest.mark.usefixtures("project")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,8 @@ WHOLE = re.compile(r"studies\.[^.]+\.classes|(runs|pretrained)\.[^.]+\.training"
 # Hydra's messages for an unknown key and an unknown choice.
 NO_KEY = re.compile(r"Could not override '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^'/]+)/([^'/]+)'")
+# A value in quotes, as a user may have written it.
+QUOTED = re.compile(r"^(['\"])(.*)\1$")
 # A string that needs no quotes in Hydra.
 PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z/][A-Za-z0-9_./-]*", re.IGNORECASE)
 
@@ -53,13 +56,18 @@ def composition(overrides: list[str]) -> Params:
 
 def compose(target: Path, overrides: list[str], called: Path) -> Params:
     """Compose conf/ into a file and read it; errors are those of `composition` and name the file `called`."""
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
     if not paths.CONF.is_dir():
         raise UserError(f"{paths.CONF}: no such folder; run cnnstudy in the repository's root")
     try:
         dvc.compose(target, paths.CONF, overrides)
+    except OverrideParseException as error:
+        key, _, value = error.override.partition("=")
+        bare = QUOTED.sub(r"\2", value)
+        allowed = shlex.quote(f"{key}={_text(bare)}")
+        raise UserError(f"{error.override}: not in Hydra's syntax; allowed: a value in quotes, {allowed}") from None
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         cause = str(error).partition("Config search path")[0]
         # For a group without a name Hydra raises a ValueError that does not name the group.
