@@ -1,6 +1,8 @@
 """TensorFlow as the stages set it up, before any test imports it; the order of the tests; what is made for all."""
 
+import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -37,6 +39,9 @@ LONG = (
 # What a test must leave as it was: the next one in its process starts others with it.
 OURS = ("CNNSTUDY_", "DVC_")
 
+# Objects made and not yet collected that are worth a collection, which takes a tenth of a second.
+MUCH = 20_000
+
 Once = Callable[[str, Callable[[Path], None]], Path]
 
 
@@ -45,6 +50,19 @@ def _environment_is_left() -> Iterator[None]:
     before = _ours()
     yield
     assert _ours() == before
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected_between_tests() -> Iterator[None]:
+    """TensorFlow 2.21 has crashed where old graphs were collected in the midst of tracing a deep net."""
+    if "tensorflow" not in sys.modules:
+        yield
+        return
+    gc.disable()
+    yield
+    gc.enable()
+    if gc.get_count()[0] > MUCH:
+        gc.collect()
 
 
 def _ours() -> dict[str, str]:

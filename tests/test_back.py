@@ -10,8 +10,7 @@ from cnnstudy.commands import back
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc
 
-# Of a library of DVC's.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")]
+pytestmark = pytest.mark.slow
 
 YAML = """stages:
   make:

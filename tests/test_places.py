@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from workspace import Workspace, clone
 
-COMMANDS = [("repro", "check@faces"), ("track",)]
-
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
@@ -15,25 +13,24 @@ def workspace(tmp_path: Path) -> Workspace:
     return clone(tmp_path / "large/study")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_download_without_git_is_told_how_to_become_a_repository(workspace: Workspace, command: tuple[str]) -> None:
+def test_a_download_without_git_is_told_how_to_become_a_repository(workspace: Workspace) -> None:
     shutil.rmtree(workspace.path / ".git")
-    (line,) = workspace.run("cnnstudy", *command, code=2).splitlines()
+    (line,) = workspace.run("cnnstudy", "repro", "check@faces", code=2).splitlines()
     assert line == (
         f"error: {workspace.path}: no git repository, as after a download without git's history; "
         "`git init && git add --all && git commit --message=start` makes one"
     )
     assert f"fix   git: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
+    assert f"warning: {line.removeprefix('error: ')}; without it only " in workspace.run("cnnstudy", "track")
     workspace.run("git", "init", "--quiet")
     workspace.run("git", "add", "--all")
     workspace.run("git", "commit", "--quiet", "--message=start")
-    workspace.run("cnnstudy", *command)
+    workspace.run("cnnstudy", "repro", "check@faces")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_a_folder_of_another_user_is_told_what_git_wants(workspace: Workspace, command: tuple[str]) -> None:
+def test_a_folder_of_another_user_is_told_what_git_wants(workspace: Workspace) -> None:
     workspace.environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
-    (line,) = workspace.run("cnnstudy", *command, code=2).splitlines()
+    (line,) = workspace.run("cnnstudy", "repro", "check@faces", code=2).splitlines()
     remedy = f"`git config --global --add safe.directory '{workspace.path}'` lets git read it"
     assert line == f"error: {workspace.path}: of another user; {remedy}"
 

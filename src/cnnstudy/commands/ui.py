@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from cnnstudy.errors import UserError
-from cnnstudy.workspace.git import require_repository
+from cnnstudy.workspace.git import repository_problem
 from cnnstudy.workspace.terminal import say
 
 
@@ -16,8 +16,9 @@ def track() -> None:
     Raises:
         SystemExit: with code 1, where the store could not take all of them.
     """
-    require_repository()
     stored, total = _record_all()
+    if problem := repository_problem():
+        say(f"warning: {problem}; without it only the workspace is recorded, and no commit", sys.stderr)
     if stored < total:
         raise SystemExit(1)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
-DATABASE = "mlflow.db"
+DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 # The description of the experiment that MLflow makes with a store.
 DEFAULT = "Made by MLflow itself, for runs that name no experiment; cnnstudy records nothing here."
 # A training must not wait for its record: one retry, no chatter. What is set already stands.
@@ -93,7 +93,7 @@ def client() -> "MlflowClient":
         new.unlink(missing_ok=True)
         MlflowClient(_sqlite_uri(new)).set_experiment_tag("0", "mlflow.note.content", DEFAULT)
         new.replace(database)
-    if database == paths.root() / DATABASE:
+    if database == paths.root() / DATABASE and (paths.root() / ARTIFACTS).is_dir():
         _follow_a_move(database)
     return MlflowClient(uri(), registry_uri=uri())
 
@@ -111,14 +111,14 @@ def experiment_id(client: "MlflowClient", study: str) -> str:
 
 def _artifacts() -> str:
     """Return the address below which every experiment of the repository's own store has a folder."""
-    return (paths.root() / "mlartifacts").as_uri() + "/"
+    return (paths.root() / ARTIFACTS).as_uri() + "/"
 
 
 def _follow_a_move(database: Path) -> None:
     """Rewrite the addresses of artifacts after the repository was moved or copied; MLflow has no command for it."""
     here = _artifacts()
     experiments = "SELECT DISTINCT substr(artifact_location, 1, length(artifact_location) - length(name))"
-    ours = "FROM experiments WHERE artifact_location LIKE 'file:%/mlartifacts/' || name"
+    ours = f"FROM experiments WHERE artifact_location LIKE 'file:%/{ARTIFACTS}/' || name"
     with closing(sqlite3.connect(database)) as connection, connection:
         for (there,) in connection.execute(f"{experiments} {ours}").fetchall():
             if there == here:
