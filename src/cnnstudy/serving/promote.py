@@ -146,7 +146,9 @@ def _find(client: "MlflowClient", entry: Entry) -> str | None:
 
     found = client.search_model_versions(f"name = '{entry.study}'")
     same = (each for each in found if each.tags.get(MODEL_KEY) == entry.key)
-    return next((str(each.version) for each in same if list_artifacts(artifact_uri=each.source)), None)
+    return next(
+        (str(each.version) for each in same if list_artifacts(artifact_uri=each.source, tracking_uri=store.uri())), None
+    )
 
 
 def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", record: build.Record) -> str:
