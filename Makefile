@@ -38,8 +38,8 @@ $(READY): $(LOCK) pyproject.toml
 repro: $(READY) ## rebuild everything: data, nets, metrics, report/index.html
 	@cnnstudy repro
 
-# Three on two cores: some tests wait for other processes.
-PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Three on two cores: some tests wait for other processes. After a crash of one, xdist would wait for its tests for ever.
+PYTEST := pytest -n 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: $(READY) ## run the tests, without the long ones
 	$(PYTEST) -m "not slow"
