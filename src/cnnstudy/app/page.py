@@ -1,4 +1,4 @@
-"""The page for trying a net: an image and a run in, probabilities and a Grad-CAM map out; on this machine alone."""
+"""The app's page: it takes an image and a run, and shows probabilities and a Grad-CAM map; on this machine alone."""
 
 import html
 import os

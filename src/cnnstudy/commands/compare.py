@@ -136,7 +136,7 @@ def _is_drawn(path: PurePath) -> bool:
 
 
 def _folded(found: list[str]) -> Iterator[str]:
-    """Without what lies in a folder that is listed itself; of that, how many files it is."""
+    """Drop the files of folders that are listed themselves, and count them."""
     folders = [path for path in found if path.endswith("/")]
     unseen = _unseen(found)
     for path in found:
@@ -150,7 +150,7 @@ def _folded(found: list[str]) -> Iterator[str]:
 
 
 def _unseen(found: list[str]) -> list[str]:
-    """The folders that differ in no file that DVC knows: what is in them it has not got."""
+    """Return the differing folders whose files DVC does not have."""
     return [path for path in found if path.endswith("/") and sum(other.startswith(path) for other in found) == 1]
 
 
@@ -162,7 +162,7 @@ def _print(title: str, lines: Iterator[str] | list[str] | tuple[()]) -> None:
 
 
 def _data(a: str, b: str | None) -> Iterator[str]:
-    """A line a study on the samples that differ."""
+    """Return a line for each study on the samples that differ."""
     before, after = dvc.file_system(a), dvc.file_system(b)
     for study in sorted({*_studies(before), *_studies(after)}):
         try:
@@ -179,13 +179,13 @@ def _studies(fs: "dvc.AbstractFileSystem") -> list[str]:
 
 
 def _hashes(fs: "dvc.AbstractFileSystem", study: str) -> list[str | None]:
-    """The MD5 of the tables of a study as dvc.lock has them; None of one that it has not."""
+    """Return the MD5 hashes of a study's tables in dvc.lock; None for a table that it does not have."""
     names = [name.as_posix() for name in (paths.samples(study), paths.splits(study))]
     return [fs.info(name).get("md5") if _was_made(fs, name) else None for name in names]
 
 
 def _table(fs: "dvc.AbstractFileSystem", study: str) -> pd.DataFrame:
-    """The samples of a study with their splits as a commit has them; none where it has no data."""
+    """Return a study's samples with their splits at a commit; an empty table if it has no data."""
     names = paths.samples(study), paths.splits(study)
     if not all(_was_made(fs, name.as_posix()) for name in names):
         return pd.DataFrame(columns=[*NAME, *ASPECTS], dtype=str)

@@ -1,4 +1,4 @@
-"""`cnnstudy doctor`: what stands between this machine and the result, a line a thing."""
+"""`cnnstudy doctor`: problems of this machine and workspace, one line each."""
 
 import json
 import platform

@@ -1,4 +1,4 @@
-"""`cnnstudy experiments`: what each experiment has changed, and what came of it, a table that fits a terminal."""
+"""`cnnstudy experiments`: changed parameters and results of each experiment, in a table that fits a terminal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ NONE = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """A state of the project with one of its nets, the best of a study, if any is evaluated."""
+    """A state of the project, with the best evaluated net of a study, if any."""
 
     name: str
     differs: str

@@ -1,4 +1,4 @@
-"""`cnnstudy new`: write a study of one's own, conf/model/<name>.yaml, from what a folder or a table holds."""
+"""`cnnstudy new`: write the study conf/model/<name>.yaml for the images in a folder or a table."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def _check_name(name: str) -> None:
 
 
 def _stated(place: Path) -> Path:
-    """A path as a study may have it: from the root where it lies below it, absolute otherwise."""
+    """Return a path relative to the repository's root, or an absolute one if it lies elsewhere."""
     whole = place.resolve()
     return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
 
@@ -94,7 +94,7 @@ def _usual_nets() -> dict[str, dict[str, object]]:
 
 
 def _sizes(found: Survey) -> dict[str, dict[str, int]]:
-    """The image size, the batch size and the epochs of each profile."""
+    """Return image size, batch size and epochs of each profile."""
     side = _within(SIDES, 16 * math.floor(found.sizes.side / 16 + 0.5))
     batch = _within(BATCHES, 2 ** round(math.log2(math.sqrt(found.images) / 2)))
     sizes = {"smoke": {"image_size": min(side, SMOKE_SIDE), "batch_size": BATCHES[0], "epochs": 1}}
@@ -204,7 +204,7 @@ def _split(found: Survey) -> Iterator[str]:
 
 
 def _runs(chosen: Chosen) -> Iterator[str]:
-    """Runs of two nets, or of one net with either policy; all are exported, and compared."""
+    """Return the runs of two nets, or of one net with both policies, their exports and their ablation."""
     if len(chosen.nets) > 1:
         runs = {f"{chosen.name}-{net.replace('_', '-')}": (net, "augmented", net) for net in chosen.nets}
         axis, ablation = "net", f"{chosen.name}-nets"
@@ -274,12 +274,12 @@ def _persons(found: Survey) -> str:
 
 
 def _word(text: str) -> str:
-    """A text in YAML, bare where no version of it takes that for anything else; OmegaConf replaces nothing in it."""
+    """Return a text as YAML: unquoted if every YAML version reads it as a string, and without interpolations."""
     if BARE.fullmatch(text) and text.lower() not in NO_TEXT:
         return text
     return json.dumps(text.replace("${", "\\${"), ensure_ascii=False)
 
 
 def _commented(text: str) -> str:
-    """A text that stays in the line of its comment."""
+    """Return a text on one line, for a comment."""
     return text if text.isprintable() else json.dumps(text)

@@ -1,4 +1,4 @@
-"""Recipes on the same images: how far the report's and the best one come, and the best in a third of the epochs."""
+"""Comparison of recipes on the same images: the report's, the best one, and the best one in a third of the epochs."""
 
 import json
 import math
@@ -28,7 +28,7 @@ PAIRS = [("best", "report"), ("best, a third", "report")]
 
 @dataclass(frozen=True)
 class Trained:
-    """A training: images seen and accuracy epoch by epoch, and which images of the split that counts it got right.
+    """A training: images seen and accuracy by epoch, and the correct predictions on the primary split.
 
     `curve` has the columns images and val, bool `correct` is [n], and so is int `groups`: the same number for images of
     one patient.
@@ -43,7 +43,7 @@ Train = Callable[[Params, str, int], Trained]
 
 
 def compare_recipes(runs: list[str], seeds: int) -> None:
-    """Bring the runs' data up to date, train them with each recipe, and write what came of it.
+    """Bring the runs' data up to date, train them with each recipe, and write the results.
 
     Raises:
         UserError: params.yaml or an argument holds a value that is not allowed.
@@ -125,14 +125,14 @@ def _add(params: Params, study: str, run: str, found: dict[str, Any]) -> None:
 
 
 def _earlier(file: Path, wanted: dict[str, Any]) -> dict[str, Any]:
-    """The runs of a file that was written with the same settings."""
+    """Return the runs in an earlier file, if it was written with the same settings."""
     content = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     runs: dict[str, Any] = content.pop("runs", {})
     return runs if content == wanted else {}
 
 
 def _compared(correct: dict[str, np.ndarray], groups: np.ndarray) -> dict[str, Any]:
-    """Accuracies and differences of bool [seeds, n] by kind."""
+    """Return accuracies and differences from correct predictions, bool [seeds, n], by kind."""
     found: dict[str, Any] = {}
     for kind, its in correct.items():
         accuracies = its.mean(axis=1).tolist()
@@ -161,7 +161,7 @@ def _words(its: dict[str, Any]) -> str:
 
 
 def train_once(params: Params, run: str, seed: int) -> Trained:
-    """The base phase of a run, predicted in the mode that counts. Needs its data, split and plan.
+    """Train a run's base phase and predict in the mode in use. Needs data, split and policy table.
 
     The accuracies on val after each epoch are with the statistics of its batches (see cnnstudy.training.selection).
     """

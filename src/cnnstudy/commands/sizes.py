@@ -27,7 +27,7 @@ BARE_BYTES = GIB
 
 @dataclass(frozen=True)
 class Shape:
-    """Numbers of a net: its parameters, its activations for an image, and those of its largest layer."""
+    """Sizes of a net: parameters, activations for one image, and activations of its largest layer."""
 
     parameters: int
     activations: int
@@ -57,7 +57,7 @@ def disk_bytes(params: Params, nets: dict[str, Shape]) -> int:
 
 
 def memory_bytes(params: Params, nets: dict[str, Shape]) -> tuple[str, int]:
-    """The run that takes most memory to train, and about how many bytes that is."""
+    """Return the run that needs most memory in training, and the approximate number of bytes."""
     needs = {run: BARE_BYTES + _training_bytes(params, run, nets[run]) for run in params.all_runs}
     most = max(needs, key=lambda run: needs[run])
     return most, needs[most]
@@ -100,7 +100,7 @@ def _shapes(params: Params) -> dict[str, Shape]:
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or what a container allows."""
+    """Return the bytes of memory that this process may use: the machine's, or a container's limit."""
     import psutil
 
     total = int(psutil.virtual_memory().total)

@@ -1,4 +1,4 @@
-"""`cnnstudy track` and `cnnstudy ui`: record what there is, and serve MLflow's UI."""
+"""`cnnstudy track` and `cnnstudy ui`: record all results, and serve MLflow's UI."""
 
 import os
 import socket

@@ -107,7 +107,7 @@ def current(params: Params, space: Space) -> dict[str, Value]:
 
 
 def with_values(params: Params, values: Mapping[str, Value]) -> Params:
-    """The parameters with other values for some keys, such as studies.<study>.training.learning_rate."""
+    """Return parameters with other values for some keys, such as studies.<study>.training.learning_rate."""
     content = params.model_dump()
     for key, value in values.items():
         *sections, name = key.split(".")
@@ -160,7 +160,7 @@ def _range(section: Section, key: str, name: str, entry: dict[Any, Any]) -> Rang
 
 
 def _check(section: Section, key: str, value: object, where: str) -> None:
-    """Hold a value against the schema of params.yaml."""
+    """Check a value by the schema of params.yaml."""
     try:
         type(section).model_validate(section.model_dump() | {key: value})
     except ValidationError as error:

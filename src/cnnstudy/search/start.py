@@ -64,7 +64,7 @@ def search(job: Search, count: int) -> None:
 
 
 def command(job: Search, values: dict[str, space.Value]) -> str:
-    """The command that trains the searched run with some values, and leaves the workspace as it is."""
+    """Return the command that trains the searched run with some values and leaves the workspace alone."""
     fixed = [each for each in overrides_of(job.params, job.run) if each.partition("=")[0] not in values]
     overrides = [*fixed, *(f"{key}={value}" for key, value in values.items())]
     return " ".join(["dvc exp run --temp", *(f"-S {shlex.quote(each)}" for each in overrides)])

@@ -12,7 +12,7 @@ from cnnstudy.workspace import paths
 
 
 def reporting(report: Report, images: int) -> Checkpoint:
-    """Reports each epoch when it ends, and stores nothing.
+    """Yield a callback for the end of each epoch; it stores nothing.
 
     The history's rows must have what epochs are compared by. `images` is the size of the split `val`.
     """
@@ -20,7 +20,7 @@ def reporting(report: Report, images: int) -> Checkpoint:
 
 
 def epoch_of(row: dict[str, float], images: int) -> Epoch:
-    """A row of the history with what epochs are compared by, as a search sees it."""
+    """Return a row of the history as the epoch that a search compares."""
     return Epoch(int(row["epoch"]), row["selection_accuracy"], row["selection_loss"], images, row)
 
 

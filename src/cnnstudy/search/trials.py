@@ -1,4 +1,4 @@
-"""A search: Optuna chooses what each trial takes, stops bad ones early, and keeps them all in a database.
+"""A search: Optuna chooses each trial's values, stops bad trials early, and keeps all in a database.
 
 What a trial takes follows from the search's seed, how many trials are finished, and what they gave. So a search
 that was stopped, by Ctrl-C or by the machine, goes on as if it had not been: the trial that was cut off is made again.
@@ -33,7 +33,7 @@ LARGEST_LOSS = 17.0
 
 @dataclass(frozen=True)
 class Search:
-    """A run, the parameters it starts from, what is tried, with which seed, and the database's address."""
+    """A search: the run, its initial parameters, the space, the seed, and the database's address."""
 
     run: str
     params: Params
@@ -43,7 +43,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        """The run and 12 hexadecimal digits of all that the trials' results have in common: parameters and data."""
+        """The run and 12 hexadecimal digits of the common inputs of all trials: parameters and data."""
         study = self.params.all_runs[self.run].study
         searched = {dimension.key for dimension in self.space}
         own = {f"studies.{study}.training.{key}": value for key, value in self.params.studies[study].training}
@@ -103,7 +103,7 @@ Record = Callable[["Study", "FrozenTrial | None"], None]
 
 
 def default_storage() -> str:
-    """An SQLite database in the repository's root."""
+    """Return the address of an SQLite database in the repository's root."""
     return f"sqlite:///{paths.root() / 'optuna.db'}"
 
 
@@ -131,14 +131,14 @@ def run(search: Search, trials: int, objective: Objective, record: Record) -> "S
 
 
 def finished(study: "Study") -> "list[FrozenTrial]":
-    """The trials that were trained to their end or pruned."""
+    """Return the trials that were completed or pruned."""
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
 
 
 def best(study: "Study") -> "FrozenTrial | None":
-    """The best of those that were trained to their end; of equals the first."""
+    """Return the best completed trial; the first of equals."""
     from optuna.trial import TrialState
 
     whole = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
@@ -146,12 +146,12 @@ def best(study: "Study") -> "FrozenTrial | None":
 
 
 def called(trial: "Trial | FrozenTrial") -> str:
-    """A trial's name, here and in MLflow: counted from 1, those that were cut off included."""
+    """Return a trial's name, also in MLflow: its number from 1, interrupted trials included."""
     return f"trial {trial.number + 1}"
 
 
 def shown(values: dict[str, Value]) -> str:
-    """Keys, without their section, and values, on one line."""
+    """Return keys without their section, and values, on one line."""
     texts = {key.rpartition(".")[2]: f"{v:.3g}" if isinstance(v, float) else str(v) for key, v in values.items()}
     return ", ".join(f"{key} {text}" for key, text in texts.items())
 
@@ -184,7 +184,7 @@ def _study(search: Search) -> "Study":
 
 
 def _fail_unfinished(study: "Study") -> None:
-    """Mark the trials that a killed process left as running: no other makes this search."""
+    """Mark trials that a killed process left running as failed; no other process works on this search."""
     from optuna.trial import TrialState
 
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -192,7 +192,7 @@ def _fail_unfinished(study: "Study") -> None:
 
 
 def _ask(study: "Study", search: Search, count: int) -> "Trial":
-    """The trial after `count` finished ones, with all that it takes: the first what params.yaml has, where it may."""
+    """Ask for the trial after `count` finished ones; the first takes the values of params.yaml if allowed."""
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
 

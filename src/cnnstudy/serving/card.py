@@ -14,7 +14,7 @@ NAME = "README.md"
 
 
 def numbers(params: Params, choice: Choice) -> dict[str, float]:
-    """The accuracy of one training on its primary split; of a run's only seed, with its interval."""
+    """Return the accuracy of one training on the primary split; with its interval if the run has one seed."""
     content = json.loads(paths.run_metrics(choice.run).read_text(encoding="utf-8"))
     its = content[choice.phase][params.study_of(choice.run).primary_split]
     if len(params.seeds) == 1:

@@ -1,4 +1,4 @@
-"""A trained net in MLflow's registry, as what people are to use: the alias `champion` of the model of its study."""
+"""Promotion of a trained net in MLflow's registry: the alias `champion` of its study's model."""
 
 import json
 import shutil
@@ -79,7 +79,7 @@ def promote(params: Params, choice: Choice) -> str:
 
 
 def fetch_champion(study: str, folder: Path) -> Path:
-    """Bring what `registered.read_net` reads of a study's champion into a folder, and say where it lies.
+    """Download the files of a study's champion into a folder, and return the one that `registered.read_net` reads.
 
     Raises:
         UserError: there is none, or MLflow refuses.
@@ -107,7 +107,7 @@ def require_store(study: str) -> str:
 
 
 def _origin(params: Params, run: str) -> dict[str, str]:
-    """Where it comes from: the commit, and what DVC calls the data and the models."""
+    """Return tags on the origin: the commit, and DVC's hashes of data and models."""
     tags = build.environment_tags()
     if build.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)):
         tags["git_dirty"] = "true"
@@ -121,7 +121,7 @@ def _requirements() -> list[str]:
 
 
 def _registered(params: Params, entry: Entry) -> tuple[str, bool]:
-    """The version that holds an entry, made where it is missing, now the champion; and whether it was not before."""
+    """Return the version of an entry, created if missing and made the champion, and whether it is a new champion."""
     from mlflow.exceptions import MlflowException
 
     record = build.run_record(params, entry.choice.run, entry.its, build.environment_tags())

@@ -1,4 +1,4 @@
-"""Addresses of stores without what is secret in them: users, passwords, tokens."""
+"""Addresses of stores without their secrets: users, passwords, tokens."""
 
 import os
 import re
@@ -16,7 +16,7 @@ QUERY = re.compile(r"\?[^\s=]+=\S+")
 
 
 def shown(address: str) -> str:
-    """An address with its host and path alone."""
+    """Return an address with host and path alone."""
     scheme, mark, rest = address.partition("://")
     if not mark:
         return address.partition("?")[0]
@@ -34,7 +34,7 @@ def shown(address: str) -> str:
 
 
 def without_secrets(text: str, *addresses: str) -> str:
-    """A text in which addresses are as `shown`, and what is secret in `addresses` and the environment is hidden."""
+    """Return a text with its addresses as `shown`, and with the secrets of `addresses` and the environment hidden."""
     for address in addresses:
         text = text.replace(address, shown(address))
     known = {os.environ.get(name, "") for name in VARIABLES}
@@ -47,7 +47,7 @@ def without_secrets(text: str, *addresses: str) -> str:
 
 
 def _secrets(address: str) -> Iterator[str]:
-    """The password or token of an address, and the values in its query."""
+    """Return the password or token of an address, and the values in its query."""
     rest = address.partition("://")[2]
     if not _is_local(rest):
         user, _, password = rest.rpartition("@")[0].partition(":")

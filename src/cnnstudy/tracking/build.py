@@ -77,16 +77,16 @@ class Record:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """The key and the model, which say which run it is."""
+        """The key and the model hash, which identify the run."""
         return self.key, self.model
 
     def data_of(self, split: str) -> Data:
-        """One of its splits."""
+        """Return one of the splits."""
         return next(each for each in self.data if each.split == split)
 
     @property
     def digest(self) -> str:
-        """A hash of everything that is recorded but the times, which only the machine knows that has trained."""
+        """A hash of the whole record but its times, which only the training machine knows."""
         files = [(path.as_posix(), folder, path.read_bytes().hex()) for path, folder in self.artifacts.items()]
         content = [self.params, self.tags, self.finals, self.series, files, self.texts, self.sentence, self.shown]
         content += [[each.split, each.digest] for each in self.data] + [each.digest for each in self.children]
@@ -183,7 +183,7 @@ def seed_record(params: Params, whole: Record, seed: int) -> Record:
 
 
 def _seed_records(params: Params, whole: Record, numbers: dict[str, Any]) -> tuple[Record, ...]:
-    """The trainings of a run with several seeds."""
+    """Return a record for each seed of a run with several."""
     run, seeds = whole.tags["run"], params.seeds
     return tuple(
         replace(
@@ -261,7 +261,7 @@ def page_record(params: Params, where: dict[str, str]) -> Record:
 
 
 def environment_tags() -> dict[str, str]:
-    """Where a run of the workspace ran: commit, branch, whether its code was committed, DVC's experiment and device."""
+    """Return the tags of the workspace: commit, branch, uncommitted code, DVC experiment and device."""
     # Not params.yaml, which every experiment changes, nor what stages write while they run.
     edited = git("status", "--porcelain", "--", "src", "conf", "dvc.yaml")
     branch, experiment = git("branch", "--show-current"), os.environ.get("DVC_EXP_NAME", "")
@@ -269,7 +269,7 @@ def environment_tags() -> dict[str, str]:
 
 
 def place_tags(commit: str, branch: str, experiment: str) -> dict[str, str]:
-    """The same of a commit; '' for what there is none of. The device is that of environment.json."""
+    """Return the tags of a commit; '' for a missing one. The device is that of environment.json."""
     tags = {
         "git_commit": commit,
         "mlflow.source.git.commit": commit,
@@ -282,7 +282,7 @@ def place_tags(commit: str, branch: str, experiment: str) -> dict[str, str]:
 
 
 def _device() -> str:
-    """The GPUs, or else the CPU, that environment.json says the nets were trained on."""
+    """Return the GPUs, or else the CPU, of the training, from environment.json."""
     if not paths.ENVIRONMENT.is_file():
         return ""
     try:
@@ -305,14 +305,14 @@ def _figures(run: str) -> Path:
 
 
 def _shown(artifacts: dict[Path, str], phase: str, split: str) -> tuple[str, ...]:
-    """The figures that stand for a run."""
+    """Return the figures in a run's description."""
     wanted = (f"{split}-confusion", f"{split}-roc", "curves")
     present = {path.name for path in artifacts}
     return tuple(f"{phase}/{phase}-{name}.png" for name in wanted if f"{phase}-{name}.png" in present)
 
 
 def _folder(figure: Path) -> str:
-    """A figure's phase, which its name begins with, or '' for one that belongs to none."""
+    """Return the phase with which a figure's name begins, or ''."""
     phase = figure.name.split("-")[0]
     return phase if phase in PHASES else ""
 
@@ -331,7 +331,7 @@ def _sentence(subject: str, finals: dict[str, float], split: str) -> str:
 
 
 def _published(params: Params, run: str, phase: str) -> tuple[list[float], str]:
-    """The accuracies that the course report prints of a run, and of which phase and split they are.
+    """Return the accuracies of a run in the course report, with their phases and splits.
 
     They are those of our primary split where it has them, else of val, and of our last phase, else of the base phase.
     """
@@ -367,14 +367,14 @@ def _has_exported(lock: dict[str, Any], params: Params, run: str) -> bool:
 
 
 def _export_texts(params: Params, run: str) -> dict[str, str]:
-    """export.json: the numbers of a run's nets for phones, by precision, as far as the workspace has them."""
+    """Return export.json: the measures of a run's LiteRT files by precision, if the workspace has them."""
     if run not in params.exported or not paths.export_metrics(run).is_file():
         return {}
     return {"export.json": json.dumps(results.read_numbers(run), indent=2) + "\n"}
 
 
 def curves(run: str, phase: str, seeds: Sequence[int]) -> list[tuple[str, float, int]]:
-    """Per-epoch values, the mean over some seeds."""
+    """Return values by epoch, as the mean over some seeds."""
     each = [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in seeds]
     mean = each[0] if len(each) == 1 else pd.DataFrame(pd.concat(each).groupby("epoch", as_index=False).mean())
     return [point for row in _rows(mean) for point in epoch_points(phase, row)]
@@ -386,7 +386,7 @@ def _rows(table: pd.DataFrame) -> list[dict[str, float]]:
 
 
 def epoch_points(phase: str, row: dict[str, float]) -> list[tuple[str, float, int]]:
-    """An epoch of a history as (metric, value, step)."""
+    """Return an epoch of a history as (metric, value, step)."""
     return [(f"{phase}/{name}", float(value), int(row["epoch"])) for name, value in row.items() if name != "epoch"]
 
 
@@ -396,7 +396,7 @@ def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
 
 
 def _md5s(its: Identity) -> dict[str, str]:
-    """Tags with the md5s of a run's models."""
+    """Return tags with the MD5 hashes of a run's models."""
     return {f"{OWN}model_md5.{phase}": md5 for phase, md5 in its.models.items()}
 
 
@@ -460,7 +460,7 @@ def _audit_tags(study: str) -> dict[str, str]:
 
 
 def data_of(params: Params, study: str) -> tuple[Data, ...]:
-    """The splits of a study's data set as they lie in the workspace."""
+    """Return the splits of a study's data set in the workspace."""
     splits = pd.read_csv(paths.splits(study), dtype=str, keep_default_na=False)
     samples = pd.read_csv(paths.samples(study), dtype=str, keep_default_na=False)
     table = samples.merge(splits, on="id", validate="one_to_one")

@@ -1,4 +1,4 @@
-"""Which record a run has: a key of what it is trained from, and the md5 of what it was trained to."""
+"""Identities of runs: a key from the inputs of the training, and the MD5 hashes of its models."""
 
 import hashlib
 import json
@@ -24,19 +24,19 @@ OWN = "cnnstudy."
 
 @dataclass(frozen=True)
 class Identity:
-    """Which record a run has: its key, known before it is trained, and the md5s of its models by phase, after."""
+    """The identity of a run: its key, known before training, and afterwards the MD5 hashes of its models by phase."""
 
     key: str
     models: dict[str, str]
 
     @property
     def model(self) -> str:
-        """One md5 of all phases' models: where it differs under one key, other hardware has trained the run."""
+        """One MD5 hash of all phases' models; it differs under one key if other hardware trained the run."""
         return text_md5(json.dumps(self.models, sort_keys=True))
 
 
 def planned_key(run: str, params: Params) -> str:
-    """The key of a run that is about to be trained, from what its stages depend on in the working directory.
+    """Return the key of a run before its training, from its stages' dependencies in the working directory.
 
     Raises:
         UserError: DVC can't read dvc.yaml.
@@ -45,7 +45,7 @@ def planned_key(run: str, params: Params) -> str:
 
 
 def identity(run: str, params: Params) -> Identity:
-    """The identity of the models that are in the working directory.
+    """Return the identity of a run's models in the working directory.
 
     Its key is from dvc.lock where that holds these models, and else from what the stages depend on now.
 
@@ -58,7 +58,7 @@ def identity(run: str, params: Params) -> Identity:
 
 
 def lock_identity(lock: dict[str, Any], run: str, params: Params) -> Identity | None:
-    """The identity of a run in dvc.lock's content, or None where that does not hold every phase."""
+    """Return the identity of a run in the content of dvc.lock, or None if a phase is missing there."""
     stages = {phase: training_stage(params, run, phase) for phase in params.phases(run)}
     models = {phase: locked(lock, stage, paths.phase(run, phase)) for phase, stage in stages.items()}
     whole = {phase: md5 for phase, md5 in models.items() if md5}
@@ -98,7 +98,7 @@ def read_lock() -> dict[str, Any]:
 
 
 def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: tuple[str, ...] = ()) -> str:
-    """The first parameter, of `keys` if any, that is not what some stages in dvc.lock were done with; '' if none.
+    """Return the first parameter, among `keys` if given, that differs from the stages in dvc.lock; '' if none.
 
     In a line that says so. Stages that dvc.lock does not have say nothing.
     """
@@ -116,14 +116,14 @@ def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: t
 
 
 def stages_of(params: Params, run: str) -> list[str]:
-    """The stages that a run's numbers come from."""
+    """Return the stages that a run's results come from."""
     study = params.all_runs[run].study
     trainings = [training_stage(params, run, phase) for phase in params.phases(run)]
     return [f"ingest@{study}", f"split@{study}", f"augment@{study}", *trainings, params.stage("evaluate", run)]
 
 
 def locked(lock: dict[str, Any], stage: str, path: Path) -> str | None:
-    """The md5 of what a stage wrote or read, or None where dvc.lock's content has none."""
+    """Return the MD5 hash of a stage's output or dependency in the content of dvc.lock, or None."""
     its = lock.get("stages", {}).get(stage, {})
     entries = (*its.get("outs", []), *its.get("deps", []))
     return next((entry["md5"] for entry in entries if entry["path"] == path.as_posix()), None)
@@ -138,12 +138,12 @@ def directory_md5(folder: Path) -> str:
 
 
 def text_md5(text: str) -> str:
-    """The md5 of a text's UTF-8."""
+    """Return the MD5 hash of a text in UTF-8."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _key(run: str, entries: list[dict[str, Any]]) -> str:
-    """The md5 of what a run's training stages depend on, as dvc.lock has it: parameters, code and data, by their md5s.
+    """Return the MD5 hash of all dependencies of a run's training stages: parameters, code and data.
 
     That is what DVC itself decides by whether to train anew, it is in dvc.lock of every commit, and no TensorFlow is
     needed for it. Left out is what one phase hands to the next: it is not known before the training, and follows from

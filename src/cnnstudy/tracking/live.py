@@ -1,4 +1,4 @@
-"""A training's epochs in MLflow while it goes on, written by a process of its own, so that no store can hold it up."""
+"""Live curves in MLflow: a separate process writes a training's epochs, so that no store delays the training."""
 
 import json
 import os
@@ -31,7 +31,7 @@ NOW = 1000
 
 
 class Writer:
-    """Hands epochs to the writing process, which starts when the training has lasted `tracking.live_after` seconds.
+    """Hands epochs to the writing process, which starts after `tracking.live_after` seconds of training.
 
     What the process can't take yet waits for the next epoch. The record is completed when the run is evaluated.
     """
@@ -83,7 +83,7 @@ class Writer:
             self.process.wait()
 
     def _send(self, message: list[tuple[int, Row]] | None, patience: float = 0.0) -> None:
-        """Send what has waited and a message, as much of it as a full pipe takes within `patience` seconds."""
+        """Send the waiting rows and a message, as far as a full pipe takes them within `patience` seconds."""
         assert self.process
         assert self.process.stdin
         self.unsent += json.dumps(message).encode() + b"\n"
@@ -170,7 +170,7 @@ class Logger:
         return client, run, monitor
 
     def _run_of(self, seed: int) -> Any:
-        """The run that a seed's epochs are logged in."""
+        """Return the MLflow run for a seed's epochs."""
         from cnnstudy.tracking import build, upsert, write
 
         assert self.opened

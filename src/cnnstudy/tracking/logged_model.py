@@ -1,4 +1,4 @@
-"""A run's net among MLflow's models: a reference to what DVC keeps, since a copy would cost as much as the net."""
+"""A run's net as MLflow's LoggedModel: a reference to DVC's file, since a copy would double the disk space."""
 
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,7 @@ def log_metrics(client: "MlflowClient", run: "Run", model: str, numbers: dict[st
 
 
 def where(record: build.Record) -> str:
-    """Where the weights are, in words."""
+    """Return a sentence on the place of the weights."""
     commit, run = record.where.get("git_commit", "HEAD"), record.tags["run"]
     return (
         f"{record.sentence}\n\nThe weights are DVC's, in `models/{run}` "

@@ -49,7 +49,7 @@ def record_everything() -> tuple[int, int]:
 
 @contextmanager
 def _named_root() -> Iterator[None]:
-    """The store lies in the repository, while experiments are read elsewhere."""
+    """Name the repository's root to the store while experiments are read in other folders."""
     before = os.environ.get("DVC_ROOT")
     os.environ["DVC_ROOT"] = str(paths.root())
     try:
@@ -88,7 +88,7 @@ def _changed() -> bool:
 
 
 def _experiments() -> list[Revision]:
-    """The experiments on HEAD, the oldest first."""
+    """Return the experiments on HEAD, the oldest first."""
     if not build.git("for-each-ref", "refs/exps"):
         return []
     found = [Revision(commit, name) for commit, name in dvc.experiments()]
@@ -122,7 +122,7 @@ def _record_revision(revision: Revision, tally: Tally, places: dict[tuple[str, s
 
 @contextmanager
 def _checked_out(revision: Revision) -> Iterator[Path]:
-    """A folder with what is recorded of a commit, as far as it is in git, in DVC's cache or in its remote."""
+    """Yield a folder with a commit's recorded files, as far as git, DVC's cache or its remote has them."""
     with tempfile.TemporaryDirectory(prefix="cnnstudy-") as name:
         fs = dvc.file_system(revision.commit)
         for path in _wanted(fs):

@@ -1,4 +1,4 @@
-"""Where the record lives: one MLflow store per repository, shared by its temporary and queued experiments."""
+"""The MLflow store: one per repository, shared by temporary and queued experiments."""
 
 import os
 import sqlite3
@@ -40,7 +40,7 @@ LOCATIONS = (
 
 
 def uri() -> str:
-    """MLFLOW_TRACKING_URI, or a database in the repository's root.
+    """Return MLFLOW_TRACKING_URI, or the address of a database in the repository's root.
 
     A database's relative path is one from there: experiments run in copies of the repository, which go.
     """
@@ -52,7 +52,7 @@ def uri() -> str:
 
 
 def shown() -> str:
-    """The store's address without what is secret in it."""
+    """Return the store's address without its secrets."""
     return address.shown(uri())
 
 
@@ -83,7 +83,7 @@ def configure(timeout: str = "3") -> None:
 
 
 def client() -> "MlflowClient":
-    """A client of the store, which is created where it is missing. Needs the lock."""
+    """Return a client of the store, which is created if missing. Needs the lock."""
     from mlflow import MlflowClient
 
     database = _database()
@@ -99,7 +99,7 @@ def client() -> "MlflowClient":
 
 
 def experiment_id(client: "MlflowClient", study: str) -> str:
-    """A study's experiment, made where it is missing. Needs the lock."""
+    """Return the id of a study's experiment, which is created if missing. Needs the lock."""
     if found := client.get_experiment_by_name(study):
         if found.lifecycle_stage == "deleted":  # one of this name can't be made until it is gone for good
             client.restore_experiment(found.experiment_id)
@@ -134,11 +134,11 @@ def _sqlite_uri(path: Path) -> str:
 
 
 def _database() -> Path | None:
-    """The store's file, where it is an SQLite database."""
+    """Return the store's file if the store is an SQLite database."""
     return Path(_parts(uri())[0]) if uri().startswith(SQLITE) else None
 
 
 def _parts(given: str) -> tuple[str, str]:
-    """The path in an SQLite database's address, and its query with the question mark, '' for none."""
+    """Return the path in an SQLite address, and its query with the question mark or ''."""
     path, mark, query = given.removeprefix(SQLITE).partition("?")
     return unquote(path), mark + query

@@ -1,4 +1,4 @@
-"""When a phase was trained, and by whom: kept outside of DVC's outputs, whose bytes are the same at any time."""
+"""Times and user of each phase's training, kept outside DVC's outputs, whose bytes must not depend on time."""
 
 import getpass
 import json
@@ -14,7 +14,7 @@ from cnnstudy.workspace import files, paths
 
 @dataclass(frozen=True)
 class Times:
-    """Start and end in seconds since 1970, how many seconds of training lie between them, and who trained."""
+    """Start and end in seconds since 1970, seconds of training between them, and the user."""
 
     start: float
     end: float
@@ -24,7 +24,7 @@ class Times:
 
 @contextmanager
 def measured(run: str, phase: str) -> Iterator[float]:
-    """Give the start of a phase's training, and keep its times under the md5 of what it wrote, if it ends well.
+    """Yield the start of a phase's training, and on success keep its times under the MD5 hash of its output.
 
     A training that resumes one that was killed keeps the first start. Times that can't be written are not known.
     """
@@ -42,7 +42,7 @@ def measured(run: str, phase: str) -> Iterator[float]:
 
 
 def _resumed(run: str, phase: str, begun: Path) -> float | None:
-    """When the training began that this one resumes, or None where it resumes none."""
+    """Return the start of the training that is resumed, or None."""
     if any(paths.checkpoints().glob(f"{run}-{phase}-*/")):
         with suppress(OSError, ValueError):
             return float(begun.read_text(encoding="utf-8"))
@@ -50,7 +50,7 @@ def _resumed(run: str, phase: str, begun: Path) -> float | None:
 
 
 def read(md5s: Iterable[str]) -> Times | None:
-    """The times of a run whose phases have these md5s, or None where those of a phase are not known here."""
+    """Return the times of a run by the MD5 hashes of its phases, or None if a phase is unknown here."""
     found = []
     for md5 in md5s:
         with suppress(OSError, ValueError, TypeError):
@@ -66,7 +66,7 @@ def read(md5s: Iterable[str]) -> Times | None:
 
 
 def user() -> str:
-    """Who works here; '' where the system has no name for that."""
+    """Return the user's name; '' if the system has none."""
     with suppress(OSError, KeyError, ImportError):
         return getpass.getuser()
     return ""

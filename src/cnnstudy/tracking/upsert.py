@@ -1,4 +1,4 @@
-"""One MLflow run for each key and model: find it or make it, and complete it."""
+"""One MLflow run for each key and model: it is found or created, and completed."""
 
 import platform
 import time
@@ -53,7 +53,7 @@ def upsert(record: build.Record, wait: float) -> "Run":
 
 
 def open_live(record: build.Record, known: Series, start: float, wait: float) -> tuple["MlflowClient", "Run"]:
-    """The run with a record's key that has no model yet, to log a training in while it goes on.
+    """Return the run for a record's key that has no model yet, to log a training while it goes on.
 
     Its tag `LIVE` says which process writes it. `known` is what the training has given so far, `start` when it began.
     """
@@ -81,7 +81,7 @@ def end_abandoned() -> None:
 
 
 def retire_earlier() -> list[str]:
-    """Delete, restorably, what an earlier version recorded and this one has recorded anew; name the rest."""
+    """Delete, restorably, earlier versions' runs that are recorded anew; name the others."""
     with store.lock(10):
         client = store.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -118,7 +118,7 @@ def _log(client: "MlflowClient", run: "Run", metrics: list["Metric"]) -> None:
 
 
 def _find(client: "MlflowClient", experiment: str, record: build.Record) -> "Run | None":
-    """The oldest run with a record's key and model, or else the one that the training was shown live in, which gets it.
+    """Return the oldest run with a record's key and model, or else the live run of its training.
 
     Others of that model, which a server's users may make at once, and other live runs of this machine that have ended
     say nothing more, and go.
@@ -143,7 +143,7 @@ def _is_of(run: "Run", model: str) -> bool:
 
 
 def _with_key(client: "MlflowClient", experiment: str, key: str) -> list["Run"]:
-    """The oldest first."""
+    """Return the runs with a key, the oldest first."""
     found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'")
     return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
@@ -178,7 +178,7 @@ def _points(client: "MlflowClient", run: "Run", names: set[str]) -> Series:
 
 
 def _create(client: "MlflowClient", experiment: str, record: build.Record, start: float | None = None) -> "Run":
-    """A run with all its tags, which began at `start`, or now; it keeps its name and the place where it was made."""
+    """Create a run with all tags that began at `start`, or now; later updates keep its name and place."""
     tags = {**record.tags, **record.where, KEY: record.key, "mlflow.source.type": "LOCAL"}
     tags["mlflow.user"] = (record.times.user if record.times else "") or times.user() or "unknown"
     if record.script:
@@ -196,7 +196,7 @@ def _create(client: "MlflowClient", experiment: str, record: build.Record, start
 
 
 def _name(client: "MlflowClient", experiment: str, record: build.Record) -> str:
-    """The record's name, and where another run has that, what is different from the oldest of these."""
+    """Return the record's name; if another run has that name, with the parameters that differ from the oldest."""
     names = {name: record.tags[name] for name in ("kind", "run", "ablation") if name in record.tags}
     if record.parent or not names:
         return record.name
@@ -268,7 +268,7 @@ def _log_finals(client: "MlflowClient", run: "Run", record: build.Record) -> Non
 
 
 def _note(run: "Run", record: build.Record, model: str) -> str:
-    """A sentence, a line of links to what stands for a run and to its model, and the figures."""
+    """Return a run's description: a sentence, a line of links to results and model, and the figures."""
     its = run.info
     links = [
         f"[{PurePosixPath(path).stem}](#/experiments/{its.experiment_id}/runs/{its.run_id}/artifacts/{path})"

@@ -108,7 +108,7 @@ def record_all(found: Iterable[build.Record | None], tally: Tally, limit: float 
 
 
 def records(params: Params, source: Source) -> list[build.Record | None]:
-    """Every run, ablation and page that the working directory has the files of; None of one whose are damaged.
+    """Return records of the runs, ablations and page in the working directory; None for damaged files.
 
     Left out are those whose files or parameters are not what dvc.lock has: they belong to another commit, as after
     `git checkout` without `dvc checkout`, or are to be made anew.
