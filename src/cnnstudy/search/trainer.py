@@ -12,7 +12,7 @@ from cnnstudy.workspace import paths
 
 
 def reporting(report: Report, images: int) -> Checkpoint:
-    """Yield a callback for the end of each epoch; it stores nothing.
+    """Return a checkpoint that reports each epoch at its end and stores nothing.
 
     The history's rows must have what epochs are compared by. `images` is the size of the split `val`.
     """

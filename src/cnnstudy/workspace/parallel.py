@@ -23,7 +23,7 @@ from threading import Lock
 from cnnstudy.workspace import dvc, stage
 from cnnstudy.workspace.terminal import say
 
-# What DVC says at the end of a rebuild, and here would say of every stage.
+# Lines that DVC prints at the end of a rebuild; here each stage would repeat them.
 PARTING = (
     "",
     "Updating lock file 'dvc.lock'",
