@@ -1,4 +1,4 @@
-"""Where each table and figure of the report is on the page."""
+"""Places of the course report's tables and figures on the page."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from cnnstudy.published.paper import paper_of
 
 @dataclass(frozen=True)
 class Entry:
-    """An item of the report, what it shows, and the id of what stands for it; '' where this experiment lacks it."""
+    """A table or figure of the course report, its subject, and the id of its counterpart on the page, or ''."""
 
     item: str
     shows: str
@@ -18,13 +18,13 @@ class Entry:
 
 
 def entries(params: Params, contents: pd.DataFrame) -> list[Entry]:
-    """Every table and figure of the studies that rebuild a part of the report, in the report's order."""
+    """Return every table and figure of the studies that rebuild the course report, in its order."""
     rows = contents[contents["study"].isin([name for name, study in params.studies.items() if study.paper])]
     return [Entry(row["item"], row["shows"], _target(params, row)) for row in rows.to_dict("records")]
 
 
 def figure_id(run: str, phase: str, kind: str) -> str:
-    """The id of a run's curves, roc, confusion or report of a phase, or of its layers (no phase)."""
+    """Return the id of a run's curves, roc, confusion or report of a phase, or of its layers (no phase)."""
     return "-".join(filter(None, (run, phase, kind)))
 
 

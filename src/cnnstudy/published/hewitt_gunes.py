@@ -1,4 +1,4 @@
-"""Hewitt and Gunes 2018 (arXiv:1807.08775), facial expressions, and what the report makes of it."""
+"""Hewitt and Gunes 2018 (arXiv:1807.08775) on facial expressions, and the course report's reproduction."""
 
 from math import sqrt
 
@@ -279,7 +279,7 @@ def _mobilenet_is_comparable(findings: Findings) -> Claim:
 
 
 def _converged(findings: Findings, run: str) -> int:
-    """Images seen when the mean training accuracy first passes the share `CONVERGED` of its highest."""
+    """Return the images seen when the mean training accuracy first passes the share `CONVERGED` of its maximum."""
     curve = results.read_curves(run)
     train = curve[curve["series"] == "train"]
     first = train[train["accuracy"] >= CONVERGED * train["accuracy"].max()]["epoch"].iloc[0]
@@ -287,7 +287,7 @@ def _converged(findings: Findings, run: str) -> int:
 
 
 def _f1(run: str, phase: str, split: str) -> pd.Series:
-    """F1 by class, ascending."""
+    """Return F1 by class, ascending."""
     table = results.read_report(run, phase, split)
     return table["f1-score"].drop(["accuracy", "macro avg", "weighted avg"]).dropna().sort_values(kind="stable")
 
@@ -300,7 +300,7 @@ def _published_f1(findings: Findings, run: str, table: str, split: str) -> pd.Se
 
 
 def _areas(run: str, phase: str, split: str) -> pd.Series:
-    """The area under the ROC curve of each class."""
+    """Return the area under the ROC curve of each class."""
     table = results.read_roc(run, phase, split)
     return table.groupby("series", sort=False)["auc"].first().drop(["micro", "macro"], errors="ignore")
 

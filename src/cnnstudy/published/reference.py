@@ -1,4 +1,4 @@
-"""Published numbers: those of the report (source `report`), and those of the papers that it rebuilds."""
+"""Published numbers: the course report's (source `report`), and those of the papers that it rebuilds."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,24 +25,24 @@ def read(folder: Path, names: Iterable[str]) -> pd.DataFrame:
 
 
 def read_layers(folder: Path) -> pd.DataFrame:
-    """The report's layer tables: study, table, run, row, type, shape (such as 128x128x16), parameters, source."""
+    """Return the course report's layer tables: study, table, run, row, type, shape (128x128x16), parameters, source."""
     return pd.read_csv(folder / "report_layers.csv", dtype={"table": str, "shape": str})
 
 
 def read_contents(folder: Path) -> pd.DataFrame:
-    """Every table and figure of the report: item, shows, study, run, phase, split, kind; an empty cell is ''."""
+    """Return the course report's tables and figures: item, shows, study, run, phase, split, kind ('' if empty)."""
     return pd.read_csv(folder / "report_contents.csv", dtype=str, keep_default_na=False)
 
 
 def find(numbers: pd.DataFrame, **cells: str) -> Published | None:
-    """The accuracy (or another metric) whose row has these cells and no class, or None where nothing is published."""
+    """Return the accuracy (or another metric) in the row with these cells and no class, or None."""
     found = find_all(numbers, **cells)
     assert len(found) <= 1, cells
     return found[0] if found else None
 
 
 def find_all(numbers: pd.DataFrame, **cells: str) -> list[Published]:
-    """The accuracies (or another metric) whose rows have these cells and no class, in the order of the tables."""
+    """Return the accuracies (or another metric) in the rows with these cells and no class, in the tables' order."""
     cells = {"class": "", "metric": "accuracy"} | cells
     found = numbers[(numbers[list(cells)] == pd.Series(cells)).all(axis=1)]
     return [Published(float(row["value"]), str(row["table"])) for row in found.to_dict("records")]

@@ -1,4 +1,4 @@
-"""Reshi et al. 2021 (doi 10.1155/2021/6621607), COVID-19 in chest X-rays, and what the report makes of it."""
+"""Reshi et al. 2021 (doi 10.1155/2021/6621607) on COVID-19 in chest X-rays, and the course report's reproduction."""
 
 from itertools import pairwise
 from math import sqrt

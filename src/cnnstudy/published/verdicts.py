@@ -1,4 +1,4 @@
-"""Verdicts on what the report and the papers say in words: what all claims are judged by.
+"""Verdicts on the claims of the course report and the papers.
 
 A claim holds, or does not, where our figures show it beyond chance; else they cannot tell.
 """
@@ -23,7 +23,7 @@ MARGIN = 0.05
 
 @dataclass(frozen=True)
 class Claim:
-    """Where it stands, what it says, the published figures, ours, and what ours say about it."""
+    """A claim: its place, its words, the published numbers, ours, and the verdict."""
 
     where: str
     says: str
@@ -60,24 +60,24 @@ class Findings:
         return "tuned" in self.metrics.get(run, {})
 
     def split(self, run: str, phase: str, split: str) -> dict[str, Any]:
-        """The metrics of a run's phase on a split."""
+        """Return the metrics of a run's phase on a split."""
         return self.metrics[run][phase][split]
 
     def accuracy(self, run: str, phase: str, split: str) -> str:
-        """An accuracy in words, with its interval, and a mark where one class was answered for everything."""
+        """Return an accuracy in words, with its interval, and a note if the net predicts one class for every image."""
         its = self.split(run, phase, split)
         constant = ", one class for every image" if its["constant"] else ""
         return f"{its['accuracy']:.3f} ({its['accuracy_low']:.3f} to {its['accuracy_high']:.3f}{constant})"
 
     def published(self, run: str, split: str, **cells: str) -> float:
-        """A number of the report."""
+        """Return a number of the course report."""
         found = reference.find(self.numbers, source="report", run=run, split=split, **cells)
         assert found, (run, split, cells)
         return found.value
 
 
 def learnt(findings: Findings, verdict: Verdict, ours: str, trainings: list[str], *splits: str) -> tuple[Verdict, str]:
-    """A verdict, which nothing can be said of where a net it is about answers one class for every image.
+    """Return a verdict, or `cannot tell` if one of the nets predicts one class for every image.
 
     `trainings` are named as those of a difference are, `splits` where they answer; what counts of their study if none.
     """
@@ -161,7 +161,7 @@ def is_larger(first: float, second: float, n: float, among: int = 1) -> Verdict:
 
 
 def standard_error(first: float, second: float, n: float) -> float:
-    """Of the difference of two shares of n."""
+    """Return the standard error of the difference between two shares of n."""
     return sqrt((first * (1 - first) + second * (1 - second)) / n)
 
 
@@ -171,5 +171,5 @@ def series(values: list[float], digits: int) -> str:
 
 
 def minus(text: str) -> str:
-    """Figures with a real minus sign."""
+    """Return a text with typographic minus signs."""
     return text.replace(" -", " −").replace("(-", "(−")

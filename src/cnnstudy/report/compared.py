@@ -35,7 +35,7 @@ def paper_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], n
 
 
 def published_parts(run: str, phase: str, splits: RunSplits, numbers: pd.DataFrame) -> list[tuple[str, Table]]:
-    """Our numbers beside those that the report prints of a phase: (where, table) of each report and of the logs."""
+    """Return tables of our numbers beside the course report's for a phase: (place, table) of each report and log."""
     mine = numbers[(numbers["source"] == "report") & (numbers["run"] == run) & (numbers["phase"] == phase)]
     found = []
     for split in splits:
@@ -89,7 +89,7 @@ def _over(ours: float | None, theirs: float | None) -> Cell:
 
 
 def _beside(ours: float | None, theirs: float | None) -> list[Cell]:
-    """Ours, the published, and the difference."""
+    """Return cells with our number, the published one and the difference."""
     if ours is None or pd.isna(ours):
         return [Cell(NONE if theirs is not None else ""), _two(theirs), Cell("")]
     if theirs is None:

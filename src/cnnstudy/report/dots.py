@@ -1,4 +1,4 @@
-"""Dot plots of the page: accuracies from 0 to 1, a row a training, drawn by page.css so that they fit a phone."""
+"""Dot plots of the page: accuracies from 0 to 1, one row per training, drawn by page.css to fit a phone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Row:
-    """A name, its dots, the one number that counts in words, and the others."""
+    """A row: a name, its dots, the main number in words, and other numbers."""
 
     name: str
     dots: list[Dot]
@@ -48,7 +48,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Plot:
-    """Groups of rows, and what the kinds of dots are."""
+    """Groups of rows, and a legend of the kinds of dots."""
 
     groups: list[Group]
     legend: dict[str, str]

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it."""
+"""The page: one self-contained HTML file."""
 
 import hashlib
 import json
@@ -241,7 +241,7 @@ def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any])
 
 
 def _run(its: Findings, run: str) -> dict[str, Any]:
-    """A run's settings, tables and images; each phase shows the split that counts, `more` has the others'."""
+    """Return a run's settings, tables and images on the primary split; those on other splits are under `more`."""
     params, phases = its.params, its.metrics[run]
     settings = params.all_runs[run]
     table = results.read_layers(run)
@@ -306,7 +306,7 @@ def _text(run: str, phase: str, split: str) -> str:
 
 
 def _hashes(params: Params, lock: Path) -> dict[str, str]:
-    """MD5 of the parameters that this page depends on, in a fixed order, and of the lock file."""
+    """Return the MD5 hashes of the page's parameters, in a fixed order, and of the lock file."""
     content = json.dumps(params.model_dump(exclude={"compute", "audit", "tracking"}), sort_keys=True)
     return {
         "parameters": hashlib.md5(content.encode(), usedforsecurity=False).hexdigest(),

@@ -1,4 +1,4 @@
-"""The chapters of the page: a finding each, with its claim as the headline."""
+"""The chapters of the page: each presents one finding, with its claim as the headline."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from cnnstudy.workspace import paths
 
 @dataclass(frozen=True)
 class Image:
-    """An image with the id it is linked by and the words for who can't see it."""
+    """An image with its id for links and its alternative text."""
 
     id: str
     text: str

@@ -1,4 +1,4 @@
-"""Tables of the page: text in cells, with a mark where a reader must look twice."""
+"""Tables of the page: text in cells, some of them marked."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -44,14 +44,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A head of `MOST` names at most, and rows of as many cells; the first cell of a row names it."""
+    """A table of at most `MOST` columns; the first cell of each row is its name."""
 
     head: list[str]
     rows: list[list[Cell]]
     caption: str = ""
 
     def __post_init__(self) -> None:
-        """Hold to the page's measure."""
+        """Check the number of columns."""
         assert len(self.head) <= MOST, self.head
 
 
@@ -146,7 +146,7 @@ def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:
 
 
 def constant_answers(metrics: dict[str, RunMetrics]) -> list[str]:
-    """`run, phase: splits` wherever every image of a split got the same answer, and from how many of several seeds."""
+    """Return `run, phase: splits` for splits with one prediction for every image, with the number of such seeds."""
     found = {
         f"{run}, {phase}": [f"{split}{_share_of_seeds(its)}" for split, its in splits.items() if its["constant"]]
         for run, phases in metrics.items()
@@ -206,7 +206,7 @@ def agreement_table(numbers: dict[str, dict[str, dict[str, float]]]) -> Table:
 
 
 def recipes_table(runs: dict[str, dict[str, Any]], caption: str = "") -> Table:
-    """Where two recipes end, by run, as cnnstudy.commands.recipes writes it."""
+    """Return the final accuracies of the recipes by run, from the file of cnnstudy.commands.recipes."""
     head = ["net", "recipe", "images seen", "accuracy", "gain"]
     rows = []
     for run, its in runs.items():
@@ -245,7 +245,7 @@ def classes_table(attention: pd.DataFrame) -> Table:
 
 
 def layer_table(layers: pd.DataFrame) -> Table:
-    """Layers as the report prints them, with the sums."""
+    """Return a run's layers in the course report's form, with sums."""
     rows = [
         [Cell(f"{row.type}"), Cell(f"{row.shape}", "text"), Cell(f"{row.parameters:,}")] for row in layers.itertuples()
     ]
@@ -256,7 +256,7 @@ def layer_table(layers: pd.DataFrame) -> Table:
 
 
 def layers_as_printed(run: str, layers: pd.DataFrame, printed: pd.DataFrame) -> str:
-    """Which of the report's layer tables a run's is the same as, or else which of them it ought to be."""
+    """Return which of the course report's layer tables equals a run's, or else which one should."""
     columns = ["type", "shape", "parameters"]
     ours = layers[columns].astype(str).to_numpy().tolist()
     tables = {str(name): table for name, table in printed.groupby("table", sort=False)}
@@ -296,14 +296,14 @@ def differences_table(pairs: list[Difference]) -> Table:
 
 
 def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:
-    """Accuracy per split of what needs no net, see cnnstudy.data.audit.baselines."""
+    """Return the accuracy of the baselines by split (see cnnstudy.data.audit.baselines)."""
     splits = list(next(iter(baselines.values())))
     rows = [[Cell(name), *(number(its[split]) for split in splits)] for name, its in baselines.items()]
     return Table(["", *splits], rows)
 
 
 def confusions_table(pairs: pd.DataFrame) -> Table:
-    """The most frequent confusions, see cnnstudy.evaluation.results.confusions."""
+    """Return the most frequent confusions (see cnnstudy.evaluation.results.confusions)."""
     rows = [
         [Cell(row.actual), Cell(row.predicted, "text"), number(int(row.count)), number(row.share)]
         for row in pairs.itertuples(index=False)
@@ -339,7 +339,7 @@ def audit_tables(content: dict[str, Any], title: str = "") -> list[tuple[str, Ta
 
 
 def number(value: float | None) -> Cell:
-    """Three decimals for a share or a loss, digits alone for a count."""
+    """Return a cell with three decimals for a share or a loss, and an integer for a count."""
     if value is None or pd.isna(value):
         return Cell(NONE)
     return Cell(f"{value:,}" if isinstance(value, int) else f"{value:.3f}")
@@ -399,7 +399,7 @@ def _records(records: list[Any]) -> Table:
 
 
 def _free(value: Any) -> Cell:
-    """A value of an audit; its severities stand out."""
+    """Return a cell for a value of an audit, with severities marked."""
     text = _plain(value)
     if text in ("warning", "severe"):
         return Cell(text, text)
@@ -412,7 +412,7 @@ def _words(key: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value in words; what is empty is `none`."""
+    """Return a value in words; `none` for an empty one."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
