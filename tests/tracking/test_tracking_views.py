@@ -47,7 +47,9 @@ def links(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[tuple[str, 
         for run, accuracy in NETS.items():
             write_metrics(params, run, METRICS | {"accuracy": accuracy})
     said = root / "said"
-    environment = {**os.environ, **store.ENVIRONMENT, "PYTHONPATH": str(Path(store.__file__).parents[2])}
+    # An earlier test's `mlflow.set_tracking_uri` stays in the environment.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("DVC", "MLFLOW_TRACKING"))}
+    environment = {**inherited, **store.ENVIRONMENT, "PYTHONPATH": str(Path(store.__file__).parents[2])}
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", UI, "ui", "--port", str(port)],
