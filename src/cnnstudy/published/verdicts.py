@@ -48,7 +48,7 @@ class Findings:
 
     @property
     def has_report(self) -> bool:
-        """Whether some of the published numbers are the course report's."""
+        """Return whether some of the published numbers are the course report's."""
         return "report" in set(self.numbers["source"])
 
     def has(self, *runs: str) -> bool:

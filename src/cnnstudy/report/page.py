@@ -226,7 +226,7 @@ def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any])
         "clean": [each["kind"] for each in used if each["severity"] == "info"],
         "amiss": tables.findings_table([each for each in used if each["severity"] != "info"]),
         "table": tables.study_table(params, name, its.metrics),
-        "beside_report": tables.report_table(paper, runs, its.metrics, its.numbers) if paper else None,
+        "beside_report": tables.report_table(its, paper, runs) if paper else None,
         "beside_paper": compared.paper_table(paper, runs, its.metrics, its.numbers) if paper else None,
         "baselines": tables.baselines_table(audit["baselines"]),
         "confusions": None if confusions.empty else tables.confusions_table(confusions),

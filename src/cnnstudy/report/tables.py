@@ -11,7 +11,7 @@ from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.reference import Published, find
-from cnnstudy.published.verdicts import Claim, significance
+from cnnstudy.published.verdicts import Claim, Findings, significance
 
 NONE = "–"
 VERDICTS = {"holds": "holds", "does not hold": "fails", "cannot tell": "open"}
@@ -70,17 +70,16 @@ def study_table(params: Params, study: str, metrics: dict[str, RunMetrics]) -> T
     return Table(["net", "accuracy", "95 % interval", "macro F1", "AUC"], rows, f"{title}: every net on {split}")
 
 
-def report_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table | None:
+def report_table(its: Findings, paper: Paper, runs: list[str]) -> Table | None:
     """Return the accuracy of every phase beside the report's and the paper's; None where the report's are ablations."""
     if paper.ablations:  # the report then has several accuracies of a run
         return None
-    in_report = "report" in set(numbers["source"])
-    rows = []
+    in_report, rows = its.has_report, []
     for run in runs:
-        for phase, splits in metrics[run].items():
+        for phase, splits in its.metrics[run].items():
             cells = {"run": run, "phase": phase, "split": paper.split}
-            ours, report = splits[paper.split], find(numbers, source="report", **cells)
-            theirs = find(numbers, source=paper.source, run=run, split=paper.split) if phase == "base" else None
+            ours, report = splits[paper.split], find(its.numbers, source="report", **cells)
+            theirs = find(its.numbers, source=paper.source, run=run, split=paper.split) if phase == "base" else None
             compared = [_printed(report, paper), _difference(ours, report)] if in_report else []
             rows.append([Cell(named(run, phase)), _accuracy(ours, interval(ours)), *compared, _printed(theirs, paper)])
     caption = f"Accuracy on {paper.split}, beside {'the course report and ' if in_report else ''}{paper.title}"
