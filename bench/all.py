@@ -62,7 +62,7 @@ def _table(content: dict[str, Any]) -> str:
 
 
 def _rows(content: dict[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """The path to each mapping, and what in it is none."""
+    """Yield the path to each mapping, and the mapping's values that are no mappings."""
     values = {key: value for key, value in content.items() if not isinstance(value, dict)}
     if values:
         yield above, values

@@ -38,7 +38,7 @@ NETS = {
 
 
 def alternate(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The median of what each task returns, all of them run once a round, in turn."""
+    """Return the median of each task's results; every round runs all tasks once, in turn."""
     found: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, task in tasks.items():
@@ -85,7 +85,7 @@ def measured(command: list[str], folder: Path, **environment: str) -> Used:
 
 
 def _memory(pid: int) -> tuple[float, float]:
-    """MB of a process that no file stands behind, and all it has in memory; 0 where it has ended."""
+    """Return the anonymous and the resident memory of a process in MB; 0 if the process has ended."""
     try:
         memory = psutil.Process(pid).memory_info()
     except psutil.NoSuchProcess:

@@ -27,7 +27,7 @@ def _rounded(used: common.Used) -> dict[str, float]:
 
 
 def train() -> None:
-    """Two epochs, as the stage trains: the loop, its checkpoint, and predictions with re-estimated statistics."""
+    """Train two epochs as the stage does: the loop, a checkpoint, and predictions with re-estimated statistics."""
     from cnnstudy.training import environment
 
     environment.configure(1)

@@ -49,11 +49,11 @@ class Worker:
         self.steps = max(1, round(ROUND / self.seconds()))
 
     def seconds(self) -> float:
-        """Seconds of one step, the mean of a round."""
+        """Return the mean seconds of a step in one round."""
         return self._answer(str(self.steps)) / self.steps
 
     def peak(self) -> float:
-        """Operations a second of a large matrix product."""
+        """Return the operations per second of a large matrix product."""
         return self._answer("peak")
 
     def _answer(self, ask: str) -> float:
@@ -62,7 +62,7 @@ class Worker:
         return float(self.answers.readline())
 
     def end(self) -> None:
-        """Let it end."""
+        """End the process."""
         self.asks.close()
         self.process.wait()
 
@@ -76,7 +76,7 @@ def design(net: str) -> "Design":
 
 
 def operations(model: "keras.Model") -> float:
-    """Multiplications and additions of one image's training step: the forward pass, and twice that for gradients."""
+    """Return the operations of one image's training step: the forward pass, and twice that for the gradients."""
     import keras
 
     total = 0.0
@@ -124,7 +124,7 @@ def main(threads: str = "1", *nets: str) -> None:
 
 
 def _has_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16."""
+    """Return whether this machine has instructions for bfloat16."""
     return bool(environment.gpus()) or any(name.endswith("_bf16") for name in environment.cpu_features())
 
 
@@ -144,7 +144,7 @@ def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:
 
 
 def peak_of(product: Callable[[], object], side: int, rounds: int = 5) -> float:
-    """Operations a second of a product of two square matrices."""
+    """Return the operations per second of a product of two square matrices."""
     product()
     return 2 * side**3 / median(common.seconds(product) for _ in range(rounds))
 

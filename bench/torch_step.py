@@ -25,7 +25,7 @@ class GaussianNoise(nn.Module):
 
 
 def build(model: keras.Model) -> nn.Sequential:
-    """A Keras model that is a row of layers as PyTorch's modules; the last one's activation is the loss's."""
+    """Return a sequential Keras model as PyTorch modules; the last activation is part of the loss."""
     return nn.Sequential(*(module for layer in model.layers for module in modules(layer, layer is model.layers[-1])))
 
 

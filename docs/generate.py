@@ -69,7 +69,7 @@ def _names(outs: list[Any]) -> list[str]:
 
 
 def parameters() -> str:
-    """Every section and key of params.yaml with what is allowed, from the schema."""
+    """Return a table of the sections and keys of params.yaml with their allowed values, from the schema."""
     schema = Params.model_json_schema()
     return "\n\n".join(_sections(schema, schema["$defs"], ""))
 
@@ -147,14 +147,14 @@ def _help(*command: str) -> str:
 
 
 def targets() -> str:
-    """Every target of the Makefile with its description."""
+    """Return a table of the Makefile's targets with their descriptions."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     rows = re.findall(r"^([a-z-]+):.*?## (.*)$", makefile, re.MULTILINE)
     return "\n".join(["| command | does |", "| --- | --- |", *(f"| `make {name}` | {text} |" for name, text in rows)])
 
 
 def renamed() -> str:
-    """Old keys beside new ones, from the patterns that recognise them."""
+    """Return a table of renamed keys, from the patterns that recognise the old names."""
     rows = [*MOVED.items(), *(pair for old, new in RENAMED for pair in _examples(old, new))]
     return "\n".join(["| version 0.1 | now |", "| --- | --- |", *(f"| `{old}` | `{new}` |" for old, new in rows)])
 

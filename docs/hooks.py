@@ -17,7 +17,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Lead links between docs/ and the root to where the pages are in the site."""
+    """Rewrite links between docs/ and the repository's root to the pages of the site."""
     for name in OUTSIDE:
         markdown = markdown.replace(f"](../{name}", f"]({name}").replace(f"](../../{name}", f"](../{name}")
     return markdown.replace("](docs/", "](")

@@ -1,8 +1,6 @@
 """TensorFlow as the stages set it up, before any test imports it; the order of the tests; what is made for all."""
 
-import gc
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,9 +37,6 @@ LONG = (
 # What a test must leave as it was: the next one in its process starts others with it.
 OURS = ("CNNSTUDY_", "DVC_")
 
-# Objects made and not yet collected that are worth a collection, which takes a tenth of a second.
-MUCH = 20_000
-
 Once = Callable[[str, Callable[[Path], None]], Path]
 
 
@@ -52,26 +47,13 @@ def _environment_is_left() -> Iterator[None]:
     assert _ours() == before
 
 
-@pytest.fixture(autouse=True)
-def _garbage_is_collected_between_tests() -> Iterator[None]:
-    """TensorFlow 2.21 has crashed where old graphs were collected in the midst of tracing a deep net."""
-    if "tensorflow" not in sys.modules:
-        yield
-        return
-    gc.disable()
-    yield
-    gc.enable()
-    if gc.get_count()[0] > MUCH:
-        gc.collect()
-
-
 def _ours() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(OURS)}
 
 
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
-    """A function that has a folder of some name filled by the first process to ask for it, and returns it."""
+    """A function that returns a named folder; the first process that asks for the folder fills it."""
     own = tmp_path_factory.getbasetemp()
     root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 

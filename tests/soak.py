@@ -34,7 +34,7 @@ def prepare(folder: Path, runs: tuple[str, ...] = RUNS) -> Workspace:
 
 
 def undisturbed(workspace: Workspace) -> tuple[bytes, float]:
-    """dvc.lock of one that nobody kills, and the seconds it took."""
+    """Return dvc.lock after an undisturbed rebuild, and its seconds."""
     start = time.monotonic()
     workspace.run("cnnstudy", "repro", "--jobs", "2")
     return (workspace.path / "dvc.lock").read_bytes(), time.monotonic() - start
@@ -68,7 +68,7 @@ def disturb(workspace: Workspace, rng: random.Random, kills: int, expected: tupl
 
 
 def same_lock(workspace: Workspace, expected: bytes) -> None:
-    """Assert that dvc.lock is that of the undisturbed one; else say in which lines it isn't."""
+    """Assert that dvc.lock is that of an undisturbed rebuild; the message shows the lines that differ."""
     found = (workspace.path / "dvc.lock").read_bytes()
     before, after = expected.decode().splitlines(), found.decode().splitlines()
     difference = difflib.unified_diff(before, after, "undisturbed", "disturbed", lineterm="", n=8)
@@ -76,7 +76,7 @@ def same_lock(workspace: Workspace, expected: bytes) -> None:
 
 
 def start(workspace: Workspace) -> subprocess.Popen[bytes]:
-    """`cnnstudy repro`."""
+    """Start `cnnstudy repro`."""
     with (workspace.path / "repro.log").open("ab") as log:
         return subprocess.Popen(
             ["cnnstudy", "repro", "--jobs", "2"], cwd=workspace.path, env=workspace.environment, stdout=log, stderr=log
@@ -98,7 +98,7 @@ def kill(repro: subprocess.Popen[bytes], victim: str, rng: random.Random) -> str
 
 
 def command(process: psutil.Process) -> str:
-    """The command line of a process without its interpreter; '' where it has ended."""
+    """Return the command line of a process without its interpreter, or '' if it has ended."""
     with suppress(psutil.Error):
         return " ".join(process.cmdline()[1:])
     return ""
@@ -121,7 +121,7 @@ def working_in(workspace: Workspace) -> Iterator[psutil.Process]:
 
 
 def clear(workspace: Workspace) -> None:
-    """Forget all that was made, so that the next kill has something to hit."""
+    """Remove all results, so that the next rebuild has something to do."""
     params = (workspace.path / "params.yaml").read_bytes()
     workspace.run("git", "clean", "-fdxq")
     workspace.run("git", "checkout", "--quiet", ".")

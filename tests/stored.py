@@ -46,7 +46,7 @@ def _run(connection: sqlite3.Connection, root: Path, run: str, names: dict[str, 
 
 
 def dump(root: Path) -> list[str]:
-    """Everything in the store."""
+    """Return everything in the store."""
     with sqlite3.connect(root / "mlflow.db") as connection:
         return list(connection.iterdump())
 

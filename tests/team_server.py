@@ -128,7 +128,7 @@ def _database(binaries: Path, folder: Path, passwords: dict[str, str]) -> Iterat
 def _started(
     command: list[str], log: Path, is_up: Callable[[], bool], end: signal.Signals, **how: object
 ) -> Iterator[None]:
-    """A server and the processes below it, from when it answers to the end of the block, which comes by a signal."""
+    """Start a server, wait until it answers, and end it and its child processes after the block."""
     with log.open("wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, **how)  # type: ignore[call-overload]
     try:

@@ -55,7 +55,7 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def vary() -> None:
-    """Leave what `dvc exp run` leaves: other parameters, with a stage that HEAD does not have, and without another."""
+    """Change the workspace as `dvc exp run` does: other parameters, with one stage more and one less than HEAD."""
     Path("params.yaml").write_text("value: 2\nnames: {b: 0, c: 0}\n")
     run("dvc", "repro", "--quiet")
 
@@ -79,7 +79,7 @@ def test_everything_is_as_in_the_last_commit(capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.usefixtures("_repository")
 def test_what_git_has_of_an_output_stays() -> None:
-    """Of a stage that is no longer in the last commit's parameters."""
+    """The stage is not among those of the last commit's parameters."""
     Path("out/kept").write_text("value")
     run("git", "add", "--force", "out/kept")
     run("git", "commit", "--quiet", "--message", "kept")

@@ -12,7 +12,7 @@ from cnnstudy.workspace import committed, paths
 
 
 def lock(net: str = "1", page: str = "2", code: str = "3", epochs: int = 4) -> dict[str, dict[str, Any]]:
-    """The stages of a dvc.lock: one trains, one makes a page of the folder that the first writes into."""
+    """The stages of a dvc.lock: one trains, and one writes a page from the first one's folder."""
     train = {
         "cmd": "python train.py",
         "deps": [{"path": "train.py", "md5": code}],

@@ -12,7 +12,7 @@ from cnnstudy.workspace import paths
 
 
 def table(*rows: str) -> pd.DataFrame:
-    """Samples, each as 'path content label split'."""
+    """A table of samples, each given as 'path content label split'."""
     return pd.DataFrame([["synthetic", *row.split()] for row in rows], columns=[*NAME, *ASPECTS], dtype=str)
 
 

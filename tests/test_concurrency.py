@@ -76,7 +76,7 @@ def test_two_temporary_experiments_at_once(workspace: Workspace) -> None:
 
 
 def made_again(workspace: Workspace) -> None:
-    """A lost store is made again from what DVC and git hold, and once more changes nothing."""
+    """A lost store is rebuilt from DVC and git; a second rebuild changes nothing."""
     workspace.run("cnnstudy", "track")  # stages on a busy machine leave it what takes the store too long
     before = stored.record(workspace.path)
     stored.lose(workspace.path)

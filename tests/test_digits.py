@@ -96,7 +96,7 @@ def test_a_search_uses_the_default_space(rebuilt: Workspace) -> None:
 
 
 def test_the_study_stands_beside_those_that_ship(rebuilt: Workspace) -> None:
-    """Composed with them, it need not be trained again, and a net of another study joins that one's."""
+    """Composed with the shipped studies, digits are not trained again, and resnet18 joins the faces."""
     alone = {stage for stage in STAGES if stage != "report"}
     try:
         rebuilt.run("cnnstudy", "params", "model=[all,digits,resnet18]", "profile=quick")

@@ -93,7 +93,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def layer(module: str) -> int:
-    """The place of a module's folder in `LAYERS`."""
+    """Return the place of a module's folder in `LAYERS`."""
     folder = module.split(".")[1]
     return LAYERS.index(folder if folder in LAYERS else "")
 

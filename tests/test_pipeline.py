@@ -170,7 +170,7 @@ def test_numbers_of_the_workspace_stand_over_those_of_the_last_commit(rebuilt: W
 
 
 def cloned(rebuilt: Workspace, folder: Path) -> Workspace:
-    """A clone of what was rebuilt, which is committed first; that changes nothing for other tests."""
+    """A clone of the rebuilt repository, whose results are committed first; other tests are not affected."""
     rebuilt.run("git", "add", "--all")
     if rebuilt.run("git", "status", "--porcelain"):
         rebuilt.run("git", "commit", "--quiet", "--message=rebuilt")
@@ -208,7 +208,7 @@ def test_a_remote_behind_ssh_holds_data_and_models(rebuilt: Workspace, tmp_path:
 
 @pytest.mark.slow
 def test_two_commits_are_compared(rebuilt: Workspace, tmp_path: Path) -> None:
-    """That before the rebuilding, which has the metrics that the project comes with, and that after it."""
+    """The commits before and after the rebuild; the first has the metrics that ship with the project."""
     cloned(rebuilt, tmp_path / "clone")
     short = rebuilt.run("cnnstudy", "compare", "HEAD~1", "HEAD")
     assert len(short.splitlines()) <= 30
@@ -253,7 +253,7 @@ def test_a_model_is_fetched_by_its_name(rebuilt: Workspace, tmp_path: Path) -> N
 
 
 def test_classes_in_another_order_are_trained_anew(rebuilt: Workspace) -> None:
-    """Of two classes the second is the positive one, and DVC takes a mapping in another order for the same."""
+    """The second of two classes is the positive one, and DVC ignores the order of a mapping."""
     params = rebuilt.path / "params.yaml"
     content, whole = yaml.safe_load(params.read_text()), params.read_text()
     study = content["studies"]["xray"]

@@ -195,7 +195,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 @contextmanager
 def running(workspace: Workspace, seen: bytes) -> Iterator[subprocess.Popen[bytes]]:
-    """A rebuild that has printed `seen`, of which nothing is left two seconds after it has been stopped."""
+    """A rebuild that has printed `seen`; two seconds after its end no process of it is left."""
     log = workspace.path / "repro.log"
     log.unlink(missing_ok=True)
     with log.open("wb") as file:

@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def address(folder: Path, proxy: socket.socket) -> Iterator[str]:
-    """Where the page is."""
+    """The address of the page."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     outside = f"http://127.0.0.1:{proxy.getsockname()[1]}"
@@ -82,7 +82,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=[chromium.WIDE, chromium.PHONE])
 def shown(request: pytest.FixtureRequest, browser: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
-    """The page with its first answer, and errors and what was asked of others than its server."""
+    """The page with its first answer, errors of the console, and requests to other servers."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -34,7 +34,7 @@ def audited(params: Params, study: str, folder: Path) -> dict[str, Any]:
 
 
 def checks(content: dict[str, Any], view: str) -> dict[str, tuple[str, int]]:
-    """{check: (severity, images)} of what is not merely information."""
+    """{check: (severity, images)} of all findings but those of severity `info`."""
     found = content["findings"][view]
     return {each["check"]: (each["severity"], each["count"]) for each in found if each["severity"] != "info"}
 
@@ -70,7 +70,7 @@ class Folder:
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Folder:
-    """Forty training and twenty tuning images of two classes, nothing wrong with them."""
+    """Forty training and twenty tuning images of two classes, without faults."""
     folder = Folder(tmp_path / "source")
     for split, count in (("TRAIN", 40), ("TUNE", 20)):
         for label in ("happy", "sad"):
@@ -90,7 +90,7 @@ def test_a_clean_set_has_nothing_to_warn_of(faces: Folder, tmp_path: Path) -> No
 
 
 def test_copies_are_found_and_what_they_spoil_is_taken_out(faces: Folder, tmp_path: Path) -> None:
-    """In two splits, byte for byte and saved again; under two classes; and twice in one split."""
+    """Copies in two splits, byte-identical and re-saved; under two classes; and twice in one split."""
     faces.copy("TUNE/happy/00.jpg", "TRAIN/happy/x.jpg")
     faces.copy("TUNE/sad/01.jpg", "TRAIN/sad/y.jpg", again=True)
     faces.copy("TRAIN/happy/00.jpg", "TRAIN/sad/x.jpg")
@@ -165,7 +165,7 @@ def test_a_patient_on_both_sides_of_a_source_s_split_is_found() -> None:
 
 
 def test_what_a_source_puts_into_no_split_is_on_no_side_of_one() -> None:
-    """Of two sources mixed one has no splits: nothing leaks into them, and they are no split that could be told."""
+    """One of two mixed sources has no splits: its images neither leak nor count as a split that features predict."""
     count = 80
     is_split = np.arange(count) >= 40
     table = pd.DataFrame({

@@ -59,7 +59,7 @@ def test_another_cpu_gives_the_same_numbers() -> None:
 
 
 def test_a_closer_fit_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that bits which move the fit by less than that change none either."""
+    """Other bits that change the fit by less therefore change no answer either."""
     found = baselines.baselines(smooth(), None)
     monkeypatch.setattr(baselines, "TOLERANCE", 1e-9)
     assert baselines.baselines(smooth(), None) == found

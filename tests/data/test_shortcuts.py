@@ -85,7 +85,7 @@ def test_a_family_is_on_one_side_of_a_fold() -> None:
 
 
 def test_what_patients_have_by_chance_is_no_shortcut() -> None:
-    """Their X-rays have a size of their own, which says nothing of the class: 20 X-rays a patient are told together."""
+    """X-rays of a patient share a size that is independent of the class; all 20 of a patient are in one fold."""
     for seed in range(20):
         rng = np.random.default_rng(seed)
         families = np.repeat(np.arange(24), 20)

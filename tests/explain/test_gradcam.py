@@ -155,7 +155,7 @@ def test_maps_of_evenly_spaced_images_are_kept_to_be_measured(
 @pytest.mark.parametrize(
     ("name", "options", "last"),
     [
-        ("resnet18", {"width": 0.1}, "Activation"),
+        ("resnet18", {"width": 0.25}, "Activation"),  # with fewer channels, Keras's strided convolutions may crash
         ("applications", {"name": "MobileNetV3Small"}, "Activation"),
         ("applications", {"name": "EfficientNetB0"}, "Activation"),
     ],

@@ -67,7 +67,7 @@ def test_nets_of_other_families_are_supported(name: str) -> None:
     images = np.random.default_rng(0).random((3, side, side, 3), np.float32)
     model = assemble.build(Design("applications", (("name", name),), side, 3, head_dropout=0.1), seed=0)
     assert model(images, training=True).shape == (3, 3)
-    found = batchnorm.recalibrate(graph.trace(model), lambda: iter([images]))
+    found = batchnorm.recalibrate(graph.trace(model), [lambda: images])
     np.testing.assert_allclose(found, model(images, training=False), atol=1e-4)
 
 
@@ -105,7 +105,7 @@ def test_litert_predicts_as_keras_does(net: str, options: dict[str, float | str]
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), np.uint8)
     pixels[::2] //= 3
     images = pixels.astype(np.float32) / 255
-    batchnorm.recalibrate(graph.trace(trained), lambda: iter([images]))
+    batchnorm.recalibrate(graph.trace(trained), [lambda: images])
     plain.set_weights(trained.get_weights())
     expected = plain(images, training=False).numpy()
     assert expected.std(axis=0).max() > 0.01

@@ -123,7 +123,7 @@ def test_a_net_of_keras_applications_starts_from_its_file(name: str, write: Writ
 
 @pytest.mark.parametrize("write", [whole, weights, legacy])
 def test_statistics_of_the_input_are_used_that_were_loaded(write: Write, tmp_path: Path) -> None:
-    """EfficientNet normalises by weights of its own, of which its layer keeps a copy."""
+    """EfficientNet's Normalization layer keeps a copy of its weights, which must be updated too."""
     keras.backend.clear_session()
     design = Design("applications", (("name", "EfficientNetB0"),), 32, 3)
     source = assemble.build_plain(design)

@@ -52,7 +52,7 @@ def test_xray_nets_have_reshis_counts(depth: int, total: int) -> None:
 
 
 def test_resnet18_has_the_counts_of_its_paper() -> None:
-    """The 11,173,962 of ten classes with convolutions as shortcuts, in the net for images of 32 px."""
+    """11,173,962 parameters for ten classes, with convolutions as shortcuts, in the net for images of 32 px."""
     assert counts("resnet18", 10, side=32)[1] == 11_173_962
     assert counts("resnet18", 10, side=32, width=0.5)[1] < 11_173_962 / 3.9
 

@@ -199,7 +199,7 @@ def test_nothing_is_told_of_nets_that_answer_one_class() -> None:
 
 
 def told(faces: Params, metrics: dict[str, Any] | None = None, **read: Any) -> dict[str, Claim]:
-    """The verdicts on faces where `read`, functions of cnnstudy.evaluation.results, find something else."""
+    """The verdicts on faces with other results of `read`, functions of cnnstudy.evaluation.results."""
     pairs = read.pop("pairs", {})
     with pytest.MonkeyPatch.context() as patch:
         for name, function in read.items():

@@ -35,7 +35,7 @@ def file(html: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=[chromium.WIDE, chromium.PHONE])
 def shown(request: pytest.FixtureRequest, browser: Browser, file: Path) -> Iterator[tuple[Page, list[str]]]:
-    """The page, and what the console said and what was asked of the network."""
+    """The page, the messages of the console, and the requests to the network."""
     page = browser.new_page(viewport={"width": request.param, "height": 900})
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))

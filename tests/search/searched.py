@@ -59,7 +59,7 @@ def scripted(values: list[float]) -> Objective:
 
 
 def stopped_in(trial: int, stop: Callable[[], None]) -> Objective:
-    """`quick`, but `stop` is called in the second epoch of one trial, counted from 1."""
+    """The objective `quick`, which calls `stop` in the second epoch of one trial, counted from 1."""
     made = 0
 
     def objective(params: Params, report: Report) -> Epoch:

@@ -33,7 +33,7 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
 
 @pytest.fixture
 def small(search: Search) -> Search:
-    """The same with one convolution, small bright and dark X-rays, and two epochs."""
+    """A search with one convolution, small bright and dark X-rays, and two epochs."""
     labels = np.load(paths.images("xray")).shape[0]
     images = np.random.default_rng(0).integers(0, 120, (labels, 8, 8, 3))
     images[1::2] += 120  # the classes take turns

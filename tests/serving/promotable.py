@@ -53,7 +53,7 @@ def write_net(params: Params, run: str, file: Path) -> None:
 
 
 def write_findings(study: str, check: str, severity: str) -> None:
-    """An audit that found one thing."""
+    """Write an audit with one finding."""
     found = {"used": [{"check": check, "kind": f"some {check}", "severity": severity}]}
     paths.audit(study).write_text(json.dumps({"findings": found}))
 
@@ -66,7 +66,7 @@ def write_familiarity(study: str) -> None:
 
 
 def write_lock(params: Params) -> None:
-    """The part of dvc.lock that says what the workspace holds."""
+    """Write the part of dvc.lock with the workspace's files."""
     stages: dict[str, dict[str, Any]] = {}
 
     def add(stage: str, kind: str, path: Path) -> None:

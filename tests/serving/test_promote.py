@@ -339,7 +339,7 @@ def served(promoted: Params, root: Path) -> Iterator[str]:
 
 
 def post(address: str, content: Any, kind: str = "application/json") -> tuple[int, Any]:
-    """Status and answer."""
+    """Post a request, and return the answer's status and text."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": kind})
     try:
@@ -471,7 +471,7 @@ def test_in_python_a_table_has_the_bytes_of_files(model: Any) -> None:
 
 @pytest.fixture(scope="module")
 def app(model: Any) -> Any:
-    """MLflow's server of that, within this process."""
+    """MLflow's server of the champion, within this process."""
     from mlflow.pyfunc import scoring_server  # warns of itself
 
     return scoring_server.init(model)

@@ -45,7 +45,7 @@ def finish(runs: tuple[str, ...] = RUNS, seeds: tuple[int, ...] = (0,), **change
 
 
 def write_metrics(params: Params, run: str, metrics: dict[str, object]) -> None:
-    """The same metrics for every phase and split."""
+    """Write the same metrics for every phase and split."""
     splits = ("train", "val", "tune", "test") if params.runs[run].study == "faces" else ("train", "val", "test")
     content = {phase: dict.fromkeys(splits, metrics) for phase in params.phases(run)}
     paths.run_metrics(run).parent.mkdir(parents=True, exist_ok=True)

@@ -135,7 +135,7 @@ def test_a_run_has_its_parameters_and_tags(client: MlflowClient) -> None:
 
 
 def test_a_run_has_one_number_a_name_and_the_rest_in_files(client: MlflowClient) -> None:
-    """The headline is that of the last phase and the primary split; its numbers on phones are in a file."""
+    """The headline is that of the last phase and the primary split; the numbers of LiteRT files are in a file."""
     run = only(client, "tags.run = 'alexnet'")
     finals = {name: value for name, value in run.data.metrics.items() if "/" not in name}
     assert finals == {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.625}

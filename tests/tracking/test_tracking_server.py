@@ -48,7 +48,7 @@ class Server:
         return self.folder / "mlflow.db"
 
     def processes(self) -> list[psutil.Process]:
-        """It and its workers."""
+        """The server's process and its workers."""
         return [self.process, *self.process.children(recursive=True)]
 
 
@@ -125,7 +125,7 @@ def with_errors(server: Server) -> Iterator[None]:
 
 @contextmanager
 def with_full_disk(server: Server) -> Iterator[None]:
-    """No file of the server's may grow."""
+    """Limit the size of the server's files, as a full disk does."""
 
     def limit(soft: int) -> None:
         for each in server.processes():
@@ -149,7 +149,7 @@ def locked(server: Server) -> Iterator[None]:
 
 @contextmanager
 def gone(server: Server) -> Iterator[None]:
-    """Nobody listens where the server should be."""
+    """An address at which no server listens."""
     os.environ["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:1"
     try:
         yield
@@ -209,7 +209,7 @@ def test_a_server_that_fails_costs_a_stage_a_warning_and_its_record_comes_later(
 
 
 def test_of_what_several_make_at_once_the_first_stays(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two that looked before either had made the run."""
+    """Two processes look for the run before either has created it."""
     write.record_run(params, NAME)
     its = keys.identity(NAME, params)
 

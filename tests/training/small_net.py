@@ -41,12 +41,12 @@ def small(
 
 
 def sigmoid() -> keras.Model:
-    """The same with one sigmoid output."""
+    """The net `small` with one sigmoid output."""
     return small(last=(1, "sigmoid"))
 
 
 def built(make: Make = small, policy: str = "float32", frozen: int | str = "none") -> keras.Model:
-    """The same, of the layers that train faster, with weights that follow from a seed."""
+    """The net `small` with the faster layers, and weights from a seed."""
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     plain = make()
     keras.utils.set_random_seed(1)
@@ -64,7 +64,7 @@ def bright_or_dark() -> Dataset:
 
 
 def doubtful() -> Dataset:
-    """The same with a quarter of the validation labels wrong, so that a net that gets surer gets worse there."""
+    """The data of `bright_or_dark` with a quarter of the validation labels wrong: confidence raises the loss there."""
     dataset = bright_or_dark()
     wrong = (dataset.splits == "val") & (np.arange(len(dataset.labels)) % 8 < 2)
     return dataclasses.replace(dataset, labels=np.where(wrong, 1 - dataset.labels, dataset.labels))

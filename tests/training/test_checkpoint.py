@@ -49,7 +49,7 @@ Undisturbed = Callable[[Training, str], tuple[bytes, str]]
 
 @pytest.fixture(scope="module")
 def undisturbed(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """A training that nobody stops, made once for the same settings."""
+    """The result of an undisturbed training, cached by its settings."""
     folder = tmp_path_factory.mktemp("undisturbed")
 
     @cache
@@ -167,7 +167,7 @@ def test_a_key_follows_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def work(root: Path, stop: bool) -> list[str]:
-    """Work in a kept folder, and perhaps be stopped; returns what lay there."""
+    """Work in a kept folder, which may be interrupted; return the earlier contents of the folder."""
     with checkpoint.working_folder(root, "alexnet-base-1") as folder:
         found = sorted(path.name for path in folder.iterdir())
         (folder / "seed0.npz").write_bytes(b"state")

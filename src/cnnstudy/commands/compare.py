@@ -131,7 +131,7 @@ def _draw(a: str, b: str | None, drawn: list[str], count: int, listed: list[str]
 
 
 def _is_drawn(path: PurePath) -> bool:
-    """Whether `dvc plots diff` can draw it."""
+    """Return whether `dvc plots diff` can draw a file."""
     return path.parts[0] == "plots" and (path.suffix == ".png" or path.match(DRAWN_TABLES))
 
 
@@ -198,7 +198,7 @@ def _table(fs: "dvc.AbstractFileSystem", study: str) -> pd.DataFrame:
 
 
 def _was_made(fs: "dvc.AbstractFileSystem", path: str) -> bool:
-    """Whether dvc.lock or the working tree has a file; an output that no stage has made is none."""
+    """Return whether dvc.lock or the working tree has a file; the output of a stage that has not run is not there."""
     return fs.exists(path) and not {"md5", "fs_info"}.isdisjoint(fs.info(path))
 
 

@@ -84,7 +84,7 @@ def _stated(place: Path) -> Path:
 
 
 def _is_versioned(place: Path) -> bool:
-    """Whether DVC has the images of a folder of the repository, or they lie outside it."""
+    """Return whether a folder of images is versioned by DVC, or lies outside of the repository."""
     return place.is_absolute() or any(Path(f"{each}.dvc").is_file() for each in (place, *place.parents))
 
 

@@ -44,7 +44,7 @@ class Progress:
         self._show()
 
     def hear(self, name: str, text: str) -> None:
-        """Say a line that a stage printed; on a terminal, what passes is in the live line only."""
+        """Print a line of a stage's output; on a terminal, progress is shown in the live line only."""
         if any(words in text for words in SKIPPED):
             self._skipped.add(name)
         if text.startswith("epoch "):
@@ -54,7 +54,7 @@ class Progress:
         self._show()
 
     def finish(self, name: str) -> None:
-        """Say that a stage has ended well, with the result if it has one, and what is left."""
+        """Print that a stage has succeeded, its result if it has one, and the number of stages left."""
         took = time.monotonic() - self._begun.pop(name)
         self._ended += 1
         if name not in self._skipped:
@@ -113,7 +113,7 @@ class Progress:
 
 
 def in_words(result: Headline) -> str:
-    """`0.745 on test after fine-tuning (0.690 to 0.791), with moving BatchNorm statistics 0.125`."""
+    """Return a result as `0.745 on test after fine-tuning (0.690 to 0.791), with moving BatchNorm statistics 0.125`."""
     phase = " after fine-tuning" if result.phase == "tuned" else ""
     others = [f", with {name} BatchNorm statistics {value:.3f}" for name, value in result.others.items()]
     return f"{result.accuracy:.3f} on {result.split}{phase} ({result.low:.3f} to {result.high:.3f}){''.join(others)}"
@@ -147,7 +147,7 @@ def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `3.5 h`."""
+    """Return a duration as `40 s`, `12 min` or `3.5 h`."""
     if seconds < 99.5:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 99.5 * 60 else f"{seconds / 3600:.1f} h"

@@ -113,7 +113,7 @@ def alone() -> Iterator[None]:
 
 
 def _settle(plan: dvc.Plan) -> None:
-    """Leave DVC's files as `dvc repro` does: whole, and new stages behind those that were there."""
+    """Write DVC's files as `dvc repro` does: complete, with new stages after the existing ones."""
     with suppress(TimeoutError), dvc.repository_lock():
         for line in recovery.mend():
             say(line)
@@ -174,7 +174,7 @@ def _run(params: Params, plan: dvc.Plan, jobs: int) -> list[parallel.StageError]
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Have SIGINT and SIGTERM raise KeyboardInterrupt, even where they were ignored, as in a shell's background."""
+    """Raise KeyboardInterrupt on SIGINT and SIGTERM, even if they were ignored, as in a shell's background."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -24,7 +24,7 @@ def track() -> None:
 
 
 def serve(port: int) -> None:
-    """Record, then become `mlflow ui`.
+    """Record the workspace, then replace this process with `mlflow ui`.
 
     Raises:
         UserError: the store is behind a server, which has a UI of its own, or can't be read, or the port is taken.

@@ -87,7 +87,7 @@ class Survey:
 
     @property
     def positive(self) -> str | None:
-        """Return, of two classes, the one not called normal, negative, no ...; the last where that tells nothing."""
+        """Return the positive of two classes: the one without a name such as normal or negative, or else the last."""
         if len(self.classes) != 2:
             return None
         others = [name for name in self.classes if not _is_negative(name)]
@@ -153,7 +153,7 @@ def class_names(labels: Iterable[str]) -> tuple[dict[str, str], dict[str, list[s
 
 
 def _name(label: str) -> str:
-    """A name for a class: small letters, digits and hyphens."""
+    """Return a name for a class: small letters, digits and hyphens."""
     plain = unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     return f"class-{name}".rstrip("-") if not name or name in RESERVED or name.isdigit() else name
@@ -169,7 +169,7 @@ def _is_negative(name: str) -> bool:
 
 
 def _listed(place: Path, columns: tuple[str, str]) -> tuple[Source, list[Candidate], list[str]]:
-    """The format of a source, its candidates, and what was said of them.
+    """Return the format of a source, its candidates, and the messages about them.
 
     Of a folder with both a table and class folders that is taken which says more: two classes, then more images.
     """
@@ -203,7 +203,7 @@ def _listed(place: Path, columns: tuple[str, str]) -> tuple[Source, list[Candida
 
 
 def _formats(place: Path) -> tuple[Path, list[str]]:
-    """The folder of a source, and the formats that it may be in."""
+    """Return the folder of a source, and the formats that it may have."""
     if place.is_file():
         if place.suffix.lower() not in (".csv", ".tsv"):
             raise UserError(f"--data: {str(place)!r} is a file; allowed: {FOLDER}")
@@ -226,7 +226,7 @@ def _candidates(root: Path, source: Source) -> tuple[Source, list[Candidate], li
 
 
 def _folder_labels(found: Sequence[Candidate]) -> set[str]:
-    """The names of class folders.
+    """Return the names of the class folders.
 
     Folders that are called like those of masks are classes (`with_mask`, `without_mask`) where hardly any others are.
     """
@@ -254,7 +254,7 @@ def _remarks() -> Iterator[list[str]]:
 
 
 def _of_the_command(error: UserError) -> UserError:
-    """A format's message, which speaks of the parameters of a study, in words of the command that writes them."""
+    """Return a format's error with the command's options in place of the parameters that the command writes."""
     text = str(error)
     for what in ("file", "label"):
         text = text.replace(f"studies.<study>.source.columns.{what}", f"--{what}-column")
@@ -275,7 +275,7 @@ def _refuse_sources(root: Path, taken: Sequence[Candidate]) -> None:
 
 
 def _without_others(root: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates, refused where no file with their suffix looks like an image, such as `.txt` beside images."""
+    """Return the candidates; all of a suffix, such as `.txt`, of which no file looks like an image have a reason."""
     by_suffix: dict[str, list[Candidate]] = defaultdict(list)
     for each in candidates:
         if not each.reason:
@@ -299,12 +299,12 @@ def _is_image(root: Path, candidate: Candidate) -> bool:
 
 
 def _some(images: Sequence[Candidate], most: int) -> Sequence[Candidate]:
-    """At most so many images, spread over all."""
+    """Return at most `most` of the images, evenly spaced."""
     return images[:: -(-len(images) // most)]
 
 
 def _scarcity(images: Sequence[Candidate], splits: set[str]) -> str:
-    """Why a class can't be in every split; '' where it can. Persons stay on one side of a split."""
+    """Return why a class can't be in every split, or ''. All images of a person are in one split."""
     carved = [name for name in CARVED if name not in splits]
     own = {each.source_split or "train" for each in images}
     if missing := sorted(splits - own):
@@ -323,7 +323,7 @@ def _too_few_classes(place: Path, kept: Iterable[str], left_out: list[str], cand
 
 
 def _sizes(root: Path, images: Sequence[Candidate]) -> Sizes:
-    """The sizes of some images, from their headers.
+    """Return the sizes of some images, read from their headers.
 
     Raises:
         UserError: none of them is an image.

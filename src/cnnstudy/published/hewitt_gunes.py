@@ -74,7 +74,7 @@ def _train_val(findings: Findings, run: str, table: str) -> str:
 
 
 def _overfits(findings: Findings, run: str) -> tuple[Verdict, str]:
-    """Whether training is above validation beyond chance; it is not where it surely is by less than `MARGIN`."""
+    """Return whether training accuracy is significantly above validation accuracy, by at least `MARGIN`."""
     if not findings.has(run):
         return absent(findings, run)
     train, val = findings.split(run, "base", "train"), findings.split(run, "base", "val")
@@ -98,7 +98,7 @@ def _weak_classes(findings: Findings) -> Claim:
 
 
 def _apart(findings: Findings, phase: str, classes: list[str], is_higher: bool) -> tuple[Verdict, str]:
-    """Whether some classes are those that alexnet recalls best, or worst, in validation.
+    """Return whether these classes are the ones with alexnet's highest, or lowest, recall in validation.
 
     The one of them that is nearest to the others is compared with the nearest of these.
     """
@@ -178,7 +178,7 @@ def _confused(findings: Findings, actual: str, predicted: str, where: str, says:
 
 
 def _more_than_its_share(count: int, n: int, classes: int, seeds: int) -> Verdict:
-    """Whether one of some classes has more of n wrong answers than chance gives it; images count once for all seeds.
+    """Return whether one of these classes has significantly more of n errors than its share; seeds share their images.
 
     By Clopper and Pearson's (1934) interval, and of `FEWEST` answers or more.
     """

@@ -52,11 +52,11 @@ class Findings:
         return "report" in set(self.numbers["source"])
 
     def has(self, *runs: str) -> bool:
-        """Whether all these runs are part of the experiment."""
+        """Return whether the experiment has all these runs."""
         return all(run in self.metrics for run in runs)
 
     def is_tuned(self, run: str) -> bool:
-        """Whether a run is part of the experiment, and fine-tuned."""
+        """Return whether the experiment has the run, fine-tuned."""
         return "tuned" in self.metrics.get(run, {})
 
     def split(self, run: str, phase: str, split: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def beats(findings: Findings, first: str, second: str) -> Verdict:
 
 
 def direction(findings: Findings, first: str, second: str) -> tuple[Verdict, str]:
-    """Whether the first training does better than the second."""
+    """Return whether the first training has a higher accuracy than the second."""
     pair = find_pair(findings, first, second)
     if not pair:
         runs = dict.fromkeys(name.split(",")[0] for name in (first, second))
@@ -149,7 +149,7 @@ def half_width(metrics: dict[str, Any]) -> float:
 
 
 def is_larger(first: float, second: float, n: float, among: int = 1) -> Verdict:
-    """Whether a share of n is larger than another one beyond chance, by Fisher's exact test (1935).
+    """Return whether a share is significantly larger than another, by Fisher's exact test (1935).
 
     At 0.05, shared by the pairs that these two were found `among` (Bonferroni).
     """

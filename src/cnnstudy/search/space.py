@@ -36,7 +36,7 @@ class Range:
         return trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def holds(self, value: Value) -> bool:
-        """Whether a trial may take `value`."""
+        """Return whether a trial may take `value`."""
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def __str__(self) -> str:
@@ -56,7 +56,7 @@ class Choices:
         return value
 
     def holds(self, value: Value) -> bool:
-        """Whether a trial may take `value`."""
+        """Return whether a trial may take `value`."""
         return value in self.values
 
     def __str__(self) -> str:

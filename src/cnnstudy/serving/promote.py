@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The same for the same weights, classes, packages and code, of which a version has a copy."""
+        """A hash of the weights, classes, packages and code that a version has a copy of."""
         weights = files.md5(paths.weights(self.choice.folder))
         code = [files.md5(path) for path in sorted(PACKAGE.rglob("*.py"))]
         return keys.text_md5(json.dumps([weights, self.classes, self.requirements, code]))
@@ -152,7 +152,7 @@ def _find(client: "MlflowClient", entry: Entry) -> str | None:
 
 
 def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", record: build.Record) -> str:
-    """A new version; its tags come last with it, so that one that broke off is not taken for it."""
+    """Upload a new version; its tags are set last, so that an incomplete version is never taken for a complete one."""
     from mlflow.models import Model
 
     its = run.info
@@ -183,7 +183,7 @@ def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", re
 
 
 def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
-    """The folder that MLflow loads the model from."""
+    """Write the folder that MLflow loads the model from, and return it."""
     environment.configure(params.compute.threads)
     import mlflow
 
@@ -213,7 +213,7 @@ def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
 
 
 def _signature(classes: tuple[str, ...]) -> "ModelSignature":
-    """A column of images to the likeliest class and the probability of each, or why there are none."""
+    """Return the signature: a column of images in; the likeliest class, the probabilities and an error out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Object, Property

@@ -58,5 +58,5 @@ def _secrets(address: str) -> Iterator[str]:
 
 
 def _is_local(rest: str) -> bool:
-    """Whether what follows the scheme is a path, without a host and a user."""
+    """Return whether the part after the scheme is a path, without a host and a user."""
     return rest.startswith("/")

@@ -94,18 +94,18 @@ class Record:
 
 
 def has_run(params: Params, run: str) -> bool:
-    """Whether the workspace has the files that a run's record is made of."""
+    """Return whether the workspace has the files for a run's record."""
     histories = [paths.history(paths.seed(run, phase, seed)) for phase in params.phases(run) for seed in params.seeds]
     return all(path.exists() for path in (paths.run_metrics(run), _figures(run), paths.facts(run, "base"), *histories))
 
 
 def has_ablation(name: str) -> bool:
-    """Whether the workspace has the files that an ablation's record is made of."""
+    """Return whether the workspace has the files for an ablation's record."""
     return (paths.ablation_plots(name) / "curve.csv").exists() and paths.ablation_metrics(name).exists()
 
 
 def has_page() -> bool:
-    """Whether the workspace has the page and its numbers."""
+    """Return whether the workspace has the page and its numbers."""
     return paths.REPORT.exists() and paths.SUMMARY.exists()
 
 
@@ -391,7 +391,7 @@ def epoch_points(phase: str, row: dict[str, float]) -> list[tuple[str, float, in
 
 
 def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
-    """Whether some split got one answer for every image."""
+    """Return whether all predictions for some split are the same class."""
     return any(numbers.get("constant", False) for splits in metrics.values() for numbers in splits.values())
 
 

@@ -66,7 +66,7 @@ class Writer:
             self.rows = []
 
     def close(self, is_whole: bool) -> None:
-        """Wait, not for long, until everything is written; `is_whole` says whether the training has ended well."""
+        """Wait a few seconds until everything is written; `is_whole` tells whether the training is complete."""
         self.timer.cancel()
         self.timer.join()
         if self.process is None:

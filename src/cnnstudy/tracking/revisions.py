@@ -83,7 +83,7 @@ def _head() -> Revision | None:
 
 
 def _changed() -> bool:
-    """Whether the workspace has other parameters or other outputs than HEAD."""
+    """Return whether the workspace has other parameters or other outputs than HEAD."""
     return bool(build.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)))
 
 

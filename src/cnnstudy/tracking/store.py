@@ -57,12 +57,12 @@ def shown() -> str:
 
 
 def is_server() -> bool:
-    """Whether the store is behind an MLflow server, which then says where artifacts go."""
+    """Return whether the store is behind an MLflow server, which then decides where artifacts are stored."""
     return uri().startswith(("http://", "https://"))
 
 
 def is_new() -> bool:
-    """Whether the store is a database that must be made first, which takes seconds."""
+    """Return whether the store is a database that does not exist yet; its creation takes seconds."""
     database = _database()
     return database is not None and not database.exists()
 

@@ -81,7 +81,7 @@ def end_abandoned() -> None:
 
 
 def retire_earlier() -> list[str]:
-    """Delete, restorably, earlier versions' runs that are recorded anew; name the others."""
+    """Delete, restorably, runs of earlier versions that have a new record; return the names of the others."""
     with store.lock(10):
         client = store.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -95,7 +95,7 @@ def retire_earlier() -> list[str]:
 
 
 def _is_recorded(client: "MlflowClient", run: "Run") -> bool:
-    """Whether what an earlier version recorded is recorded anew: the same models, or the same ablation or page."""
+    """Return whether an earlier version's run has a new record: of the same models, ablation or page."""
     held = run.data.tags
     wanted = {name: md5 for name, md5 in held.items() if name.startswith("model_md5.")}
     wanted = {f"{OWN}{name}": md5 for name, md5 in wanted.items()} or {KEY: held[EARLIER]}
@@ -149,7 +149,7 @@ def _with_key(client: "MlflowClient", experiment: str, key: str) -> list["Run"]:
 
 
 def _may_continue(client: "MlflowClient", run: "Run", record: build.Record) -> bool:
-    """Whether a live run is of a training here that has ended or was killed, and holds no other value than a record."""
+    """Return whether a live run's training ran here and is over, and whether all its values agree with a record."""
     if run.data.tags[LIVE].rpartition(" ")[0] != platform.node() or not _is_over(run):
         return False
     values = {(name, step): value for name, value, step in record.series}
@@ -158,7 +158,7 @@ def _may_continue(client: "MlflowClient", run: "Run", record: build.Record) -> b
 
 
 def _is_over(run: "Run") -> bool:
-    """Whether nobody writes a live run any more; of other machines only the run itself can tell."""
+    """Return whether no process writes a live run any more; a run of another machine is over once it says so."""
     if run.info.status != "RUNNING":
         return True
     host, _, name = run.data.tags[LIVE].rpartition(" ")

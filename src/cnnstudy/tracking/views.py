@@ -52,7 +52,7 @@ def plant(client: "MlflowClient", experiment: str, record: build.Record) -> None
 
 
 def links(experiment: "Experiment") -> dict[str, str]:
-    """The views of an experiment and all of its runs where there are none, with their addresses in the UI."""
+    """Return the addresses in the UI of an experiment's views, or of its list of runs if it has no views."""
     # Without the query the UI may open on its pages for language models.
     page = f"#/experiments/{experiment.experiment_id}/runs?workflowType=machine_learning"
     found = {

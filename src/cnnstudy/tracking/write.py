@@ -142,7 +142,7 @@ def _is_run_locked(lock: dict[str, Any], params: Params, run: str, has_models: b
 
 
 def _is_locked(lock: dict[str, Any], params: Params, stages: list[str], files_of_last: tuple[Path, ...]) -> bool:
-    """Whether parameters and the files of the last of some stages are what dvc.lock has, if it has that stage."""
+    """Return whether the parameters and files of the last stage agree with dvc.lock, if the stage is in it."""
     last = stages[-1]
     if last not in lock.get("stages", {}):
         return True
@@ -152,7 +152,7 @@ def _is_locked(lock: dict[str, Any], params: Params, stages: list[str], files_of
 
 
 def tidy_up() -> None:
-    """Say of trainings that were killed that they don't go on, and which runs are an earlier version's."""
+    """Mark runs of killed trainings as ended, and retire runs of earlier versions."""
     try:
         store.configure()
         within(LIMIT, upsert.end_abandoned)

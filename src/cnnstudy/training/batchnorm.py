@@ -4,7 +4,7 @@ A net trained for few updates can have learnt its task and still predict one cla
 averages have not converged. Re-estimation replaces them by the exact statistics of the training images.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -13,44 +13,31 @@ import tensorflow as tf
 from cnnstudy.models import graph
 from cnnstudy.models.graph import Graph, Step, Values
 
-Batches = Callable[[], Iterator[np.ndarray | tf.Tensor]]
-
-# Activations of the whole training set are cached between layers if they take at most this many bytes, and otherwise
-# computed again: enough for a thousand small images, and too little for memory to grow with the data.
-CACHED_BYTES = 160 << 20
+# Activations are cached between layers up to this many bytes, and otherwise computed again: enough for two thousand
+# small images, and too little for memory to grow with the data.
+CACHED_BYTES = 320 << 20
 
 
-def recalibrate(net: Graph, batches: Batches) -> np.ndarray:
+def recalibrate(net: Graph, batches: Sequence[Callable[[], np.ndarray]]) -> np.ndarray:
     """Set every BatchNorm's mean and variance, in place, to those of the training images; weights do not change.
 
-    `batches` starts a pass over the training images, float32 [B, H, W, 3]. The layers follow one another from the input
-    up, since the statistics of a layer depend on the corrected layers before it. Dropout is off, and sums are streamed
-    in float64. Frozen layers keep their statistics, since the later layers were trained with these.
+    `batches` are functions that load a batch of training images, float32 [B, H, W, 3]. The layers follow one another
+    from the input up, since the statistics of a layer depend on the corrected layers before it. Dropout is off, and
+    sums are streamed in float64. Frozen layers keep their statistics, since the later layers were trained with these.
 
     Returns:
         The net's outputs for the training images after the re-estimation, float32 [n, outputs].
     """
-    start = 0
-
-    def from_input() -> Iterator[Values]:
-        return ({net.input: tf.convert_to_tensor(batch)} for batch in batches())
-
-    values: Callable[[], Iterable[Values]] = from_input
+    activations = _Activations(net, batches)
     for index, step in enumerate(net.steps):
         if not _takes_batch_statistics(step):
             continue
-        moments, needed = _Moments(), net.needed(index)
-        cache: list[Values] | None = []
-        for batch in values():
-            activations = graph.run(net.steps[start:index], batch, needed)
-            moments.add(activations[step.inputs[0]])
-            cache = _extended(cache, activations)
+        moments = _Moments()
+        for values in activations.before(index):
+            moments.add(values[step.inputs[0]])
         step.operation.moving_mean.assign(moments.mean)
         step.operation.moving_variance.assign(moments.variance)
-        if cache is not None:
-            values, start = cache.__iter__, index
-    outputs = [graph.run(net.steps[start:], batch, {net.output})[net.output].numpy() for batch in values()]
-    return np.concatenate(outputs)
+    return np.concatenate([values[net.output].numpy() for values in activations.before(len(net.steps))])
 
 
 def statistics(model: keras.Model) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -96,6 +83,27 @@ def _takes_batch_statistics(step: Step) -> bool:
     return isinstance(step.operation, keras.layers.BatchNormalization) and step.operation.trainable
 
 
+class _Activations:
+    """The activations of all batches before a step, of which `CACHED_BYTES` are kept to compute later ones from."""
+
+    def __init__(self, net: Graph, batches: Sequence[Callable[[], np.ndarray]]) -> None:
+        self.net, self.batches = net, batches
+        self.kept: dict[int, tuple[int, Values]] = {}  # the step and the values before it, by the number of the batch
+        self.bytes = 0
+
+    def before(self, index: int) -> Iterator[Values]:
+        """Yield for each batch the values that the steps from `index` on need; `index` must grow from call to call."""
+        needed = self.net.needed(index)
+        for number, load in enumerate(self.batches):
+            start, values = self.kept.get(number) or (0, {self.net.input: tf.convert_to_tensor(load())})
+            freed = _bytes(values) if start else 0
+            values = graph.run(self.net.steps[start:index], values, needed)
+            if self.bytes - freed + _bytes(values) <= CACHED_BYTES:
+                self.bytes += _bytes(values) - freed
+                self.kept[number] = index, values
+            yield values
+
+
 class _Moments:
     """Mean and population variance along the last axis, streamed by the update of Chan et al."""
 
@@ -127,10 +135,5 @@ def _mean(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(values, axis=list(range(len(values.shape) - 1)))
 
 
-def _extended(cache: list[Values] | None, values: Values) -> list[Values] | None:
-    """Return the cache with `values` appended, or None if it would exceed `CACHED_BYTES`."""
-    if cache is None:
-        return None
-    cache.append(values)
-    size = sum(tensor.dtype.size * int(tf.size(tensor)) for batch in cache for tensor in batch.values())
-    return cache if size <= CACHED_BYTES else None
+def _bytes(values: Values) -> int:
+    return sum(tensor.dtype.size * int(tf.size(tensor)) for tensor in values.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import cv2
@@ -40,12 +41,12 @@ class TrainingSet:
 
     @property
     def is_random(self) -> bool:
-        """Whether any image is augmented at random, differently in every epoch."""
+        """Return whether any image is augmented at random, differently in every epoch."""
         return bool(self.rows[list(augment.RANGES)].to_numpy(float).any())
 
     @property
     def is_mixed(self) -> bool:
-        """Whether images are mixed with others, and their labels with them."""
+        """Return whether images are mixed with others, and their labels with them."""
         return bool(self.rows["mixing"].any())
 
     @property
@@ -198,11 +199,17 @@ def sample_rows(data: TrainingSet, most: int, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(rows))
 
 
-def exact_batches(data: TrainingSet, batch_size: int, rows: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Yield the training images, or those of some rows, without random augmentation: float32 [B, H, W, 3] in [0, 1]."""
+def exact_batches(data: TrainingSet, batch_size: int, rows: np.ndarray | None = None) -> list[Callable[[], np.ndarray]]:
+    """Return functions that load the training images, or those of some rows, without random augmentation, in batches.
+
+    A batch is float32 [B, H, W, 3] in [0, 1].
+    """
     rows = np.arange(len(data)) if rows is None else rows
-    for start in range(0, len(rows), batch_size):
-        yield scaled(data.exact_copies(rows[start : start + batch_size]))
+
+    def load(start: int) -> np.ndarray:
+        return scaled(data.exact_copies(rows[start : start + batch_size]))
+
+    return [partial(load, start) for start in range(0, len(rows), batch_size)]
 
 
 def scaled(images: np.ndarray) -> np.ndarray:

@@ -56,7 +56,8 @@ def predict_splits(
     if not data.is_random:
         name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
-        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, exact_batches(data, batch)) if is_moving else trained
+        augmented = (load() for load in exact_batches(data, batch))
+        arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, augmented) if is_moving else trained
     return arrays
 
 
@@ -80,10 +81,10 @@ def recalibrated(model: keras.Model, data: TrainingSet, seed: int) -> np.ndarray
         The net's predictions for all training images after that, float32 [n, classes].
     """
     batch, rows = inference_batch_size(model), sample_rows(data, SAMPLE, seed)
-    outputs = batchnorm.recalibrate(graph.trace(model), lambda: exact_batches(data, batch, rows))
+    outputs = batchnorm.recalibrate(graph.trace(model), exact_batches(data, batch, rows))
     if len(rows) == len(data):
         return class_probabilities(outputs)
-    return _infer(_inference(model), exact_batches(data, batch))
+    return _infer(_inference(model), (load() for load in exact_batches(data, batch)))
 
 
 def _batches(images: np.ndarray, ids: np.ndarray, batch: int) -> Iterable[np.ndarray]:

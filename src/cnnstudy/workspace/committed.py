@@ -12,7 +12,7 @@ Stages = dict[str, dict[str, Any]]
 
 
 def machine_note() -> str:
-    """Say that dvc.lock differs from HEAD's though nothing that went in does, and by how much the accuracies do.
+    """Return a note if dvc.lock differs from HEAD's for equal inputs, with the differences in accuracy.
 
     '' where it does not differ, where something else was put in, or where HEAD has none.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write a file or a folder under; it takes the place of `path` at the end.
+    """Yield a temporary path beside `path`, for a file or a folder that replaces `path` when the block succeeds.
 
     Where that fails, `path` is what it was, and nothing is left beside it. A killed process leaves the other name,
     `.partial.<name>`, which git and DVC ignore and the next writing removes.
@@ -39,7 +39,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """`replacing`, of a folder, which is there to be filled."""
+    """Yield an empty temporary folder beside `path`, which replaces `path` when the block succeeds."""
     with replacing(path) as aside:
         aside.mkdir()
         yield aside
@@ -103,7 +103,7 @@ def remove(path: Path) -> None:
 
 
 def md5(path: Path) -> str:
-    """The MD5 of a file's content, as dvc.lock has it."""
+    """Return the MD5 of a file's content, as in dvc.lock."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 

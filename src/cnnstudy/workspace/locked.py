@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def versions(lock: Path) -> dict[str, str]:
-    """The version of each package that a lock file asks for on this system."""
+    """Return the version of each package that a lock file requires on this system."""
     from packaging.requirements import Requirement
 
     lines = [line for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalnum()]

@@ -125,7 +125,7 @@ class Subprocesses:
             raise StageError(f"{name}: {error or f'ended with exit code {process.returncode}'}")
 
     def end(self) -> list[str]:
-        """Interrupt every stage, kill what has not ended after some seconds, and return their names."""
+        """Interrupt every stage, kill those still running after some seconds, and return the names of all."""
         with self.lock:
             self.has_ended = True
             ended = dict(self.running)

@@ -40,12 +40,12 @@ def recipes(name: str) -> Path:
 
 
 def recipes_figure(name: str) -> Path:
-    """Their curves."""
+    """The figure of the curves of `recipes`."""
     return RECIPES / f"{name}.png"
 
 
 def root() -> Path:
-    """The repository's root: DVC names the one that an experiment was started in, not the copy that it runs in."""
+    """The repository's root, from DVC_ROOT for an experiment, which may run in a copy of the repository."""
     if named := os.environ.get("DVC_ROOT"):
         return Path(named).resolve()
     here = Path.cwd()
@@ -53,22 +53,22 @@ def root() -> Path:
 
 
 def checkpoints() -> Path:
-    """Trainings that have not ended: a folder a phase, with the seeds that are done and the state of the next."""
+    """Unfinished trainings: a folder for each phase, with the finished seeds and the state of the next one."""
     return root() / "checkpoints"
 
 
 def stage_lock(stage: str) -> Path:
-    """Held while a stage runs."""
+    """The file that is locked while a stage runs."""
     return Path(".dvc/tmp/stages", f"{stage}.lock")
 
 
 def check_ok(study: str) -> Path:
-    """There where params.yaml is valid; it holds the order of the study's classes."""
+    """The order of the study's classes, written if params.yaml is valid."""
     return Path("data", study, "check.ok")
 
 
 def samples(study: str) -> Path:
-    """One row an image: id, label, group, hint, source, path, sha256, width, height, mode, bytes."""
+    """A row for each image: id, label, group, hint, source, path, sha256, width, height, mode, bytes."""
     return Path("data", study, "samples.csv")
 
 
@@ -83,17 +83,17 @@ def specifications(study: str) -> Path:
 
 
 def rejects(study: str) -> Path:
-    """Files that were not taken: path, reason."""
+    """The rejected files: path, reason."""
     return Path("data", study, "rejects.csv")
 
 
 def splits(study: str) -> Path:
-    """One row a sample: id, split (train, val, tune, test or dropped)."""
+    """A row for each sample: id, split (train, val, tune, test or dropped)."""
     return Path("data", study, "splits.csv")
 
 
 def families(study: str) -> Path:
-    """One row a sample: id, copy (which image), family (what stays on one side), reason (why it was dropped)."""
+    """A row for each sample: id, copy (number of the image), family (never divided by a split), reason (of a drop)."""
     return Path("data", study, "families.csv")
 
 
@@ -123,12 +123,12 @@ def model(run: str) -> Path:
 
 
 def phase(run: str, phase: str) -> Path:
-    """One phase, `base` or `tuned`, of a run: a folder a seed."""
+    """One phase, `base` or `tuned`, of a run: a folder for each seed."""
     return model(run) / phase
 
 
 def seed(run: str, phase_name: str, seed: int) -> Path:
-    """weights, history.csv and predictions.npz of one training."""
+    """The weights, history.csv and predictions.npz of one training."""
     return phase(run, phase_name) / f"seed{seed}"
 
 
@@ -148,7 +148,7 @@ def weights(folder: Path) -> Path:
 
 
 def history(folder: Path) -> Path:
-    """One row an epoch: epoch, accuracy, loss, val_accuracy, val_loss."""
+    """A row for each epoch: epoch, accuracy, loss, val_accuracy, val_loss."""
     return folder / "history.csv"
 
 
@@ -158,12 +158,12 @@ def predictions(folder: Path) -> Path:
 
 
 def gradcam(folder: Path) -> Path:
-    """Where the net looks, of the first seed: maps of some images (see cnnstudy.explain.gradcam)."""
+    """The first seed's saliency maps of some images (see cnnstudy.explain.gradcam)."""
     return folder / "gradcam.npz"
 
 
 def exported(run: str) -> Path:
-    """A net for phones: a LiteRT file a precision, and labels.txt, a class a line."""
+    """A net for phones: a LiteRT file for each precision, and labels.txt."""
     return Path("exports", run)
 
 
@@ -173,7 +173,7 @@ def lite(run: str, precision: str) -> Path:
 
 
 def lite_labels(run: str) -> Path:
-    """The classes of the LiteRT files' outputs, a line each."""
+    """The classes of the LiteRT files' outputs, one in each line."""
     return exported(run) / "labels.txt"
 
 
@@ -188,7 +188,7 @@ def familiarity(study: str) -> Path:
 
 
 def audit_ok(study: str) -> Path:
-    """There where the audit found nothing to stop for; its content never changes."""
+    """An empty file, written if the audit has no finding that stops a rebuild."""
     return Path("data", study, "audit.ok")
 
 
@@ -208,7 +208,7 @@ def export_metrics(run: str) -> Path:
 
 
 def run_predictions(run: str) -> Path:
-    """One row an image and seed of val, tune and test: phase, split, seed, id, path, actual, predicted, probability."""
+    """A row for each image and seed: phase, split, seed, id, path, actual, predicted, probability; not of train."""
     return Path("metrics/predictions", f"{run}.csv")
 
 

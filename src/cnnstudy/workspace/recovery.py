@@ -43,7 +43,7 @@ def forget() -> None:
 
 
 def mend() -> Iterator[str]:
-    """Mend DVC's files in this workspace, and say of each what was done; DVC's lock must be held.
+    """Repair DVC's files in this workspace, and yield a line for each repair; DVC's lock must be held.
 
     A torn dvc.lock is put back as it was when the last stage of `cnnstudy repro` had ended, else as git has it, or
     removed: DVC then restores from its run cache what has run since. The list of the files in use is removed where it

@@ -46,7 +46,7 @@ def run_stage(main: Callable[..., None], *arguments: str) -> None:
 
 @contextmanager
 def reported_errors() -> Iterator[None]:
-    """Say what a user can mend in one line on stderr.
+    """Print users' errors as one line on stderr.
 
     Exit codes: 2 for a mistake in parameters or data, 130 for Ctrl-C, 1 for what the machine refuses: a full disk, a
     folder that can't be written, too little memory. Any other exception is a fault of this program and keeps its
@@ -93,7 +93,7 @@ def find_starter() -> int | None:
 
 
 def end_with(pid: int) -> None:
-    """End, as killed, soon after the process with this id has ended.
+    """Kill this process soon after the process with this id has ended.
 
     A killed `dvc` leaves its stage running; the next one would start the same stage beside it.
     """
@@ -109,7 +109,7 @@ def end_with(pid: int) -> None:
 
 
 def end_with_parent() -> None:
-    """End, as killed, soon after the parent of this worker process, which would wait for ever for more work."""
+    """Kill this worker process soon after its parent has ended; it would wait for ever for more work."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     _end_after(parent.join)

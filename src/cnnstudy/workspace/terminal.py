@@ -19,7 +19,7 @@ def say(line: str, file: TextIO | None = None) -> None:
 
 
 def escaped(text: str) -> str:
-    """A text on one line, with what is no letter, sign or space as Python writes it.
+    """Return a text on one line, with unprintable characters as Python's escapes.
 
     These are control characters (ESC, BEL, CR, those of C1), marks that turn the direction of writing, what has no
     width, line ends, and surrogates, which stand for bytes that are not UTF-8.
