@@ -19,7 +19,7 @@ def main(study: str) -> None:
     Raises:
         UserError: the audit has findings of a kind in audit.fail_on.
     """
-    import pandas as pd  # after cnnstudy, which says where there is no environment
+    import pandas as pd  # after cnnstudy, whose import reports a missing environment
 
     params = read_params()
     classes, generator = params.studies[study].classes, specifications.generator_of(params.studies[study])
@@ -48,7 +48,7 @@ def main(study: str) -> None:
         say(f"{study}: {finding['severity']}: {finding['kind']}: {finding['count']} images. {finding['advice']}")
     failures = findings.failures(audit, params.audit.fail_on)
     if failures:
-        allowed = f"nothing severe of {', '.join(params.audit.fail_on)}, or another audit.fail_on"
+        allowed = f"no severe finding of {', '.join(params.audit.fail_on)}, or another audit.fail_on"
         raise UserError(f"{paths.audit(study)}: {'; '.join(failures)}; allowed: {allowed}")
     files.write_text(paths.audit_ok(study), "ok\n")
 

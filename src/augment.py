@@ -10,7 +10,7 @@ from cnnstudy.workspace.stage import run_stage
 
 def main(study: str) -> None:
     """Write the augmentation table and a contact sheet for each policy of a study."""
-    import pandas as pd  # after cnnstudy, which says where there is no environment
+    import pandas as pd  # after cnnstudy, whose import reports a missing environment
 
     params = read_params()
     splits = pd.read_csv(paths.splits(study))

@@ -12,8 +12,8 @@ from cnnstudy.workspace.stage import run_stage
 def main(study: str) -> None:
     """Check params.yaml, and that a study's source exists.
 
-    The output holds the order of the classes, which DVC ignores in params.yaml. Other valid edits leave the output as
-    it is, so that they rerun no later stage.
+    The output holds the order of the classes, which DVC ignores in params.yaml. Other valid edits leave the output
+    unchanged, and so rerun no later stage.
     """
     params = read_params()
     check_params(params)

@@ -11,7 +11,7 @@ from cnnstudy.workspace.terminal import say
 
 def main(study: str) -> None:
     """Write splits.csv, and families.csv with the images that stay together and the reasons why some are dropped."""
-    import numpy as np  # after cnnstudy, which says where there is no environment
+    import numpy as np  # after cnnstudy, whose import reports a missing environment
 
     params = read_params()
     table = samples.read_samples(study)

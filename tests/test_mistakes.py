@@ -28,7 +28,7 @@ def test_a_stage_without_the_environment_says_so(script: str) -> None:
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line == f"error: {sys.executable} has not the project's packages; `. .venv/bin/activate` first"
+    assert line == f"error: {sys.executable} lacks the project's packages; run `. .venv/bin/activate` first"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_absent_folder_is_noticed_before_any_stage(workspace: Workspace, comm
     workspace.compose("faces_data=fer2013")
     (line,) = workspace.run("cnnstudy", command, code=2).splitlines()
     workspace.compose()
-    assert line.startswith("error: params.yaml: studies.faces.source.path: 'data/raw/fer2013' is no folder; allowed: ")
+    assert line.startswith("error: params.yaml: studies.faces.source.path: 'data/raw/fer2013' is not a folder; allowed")
     assert not (workspace.path / "dvc.lock").exists()
 
 

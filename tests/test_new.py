@@ -248,7 +248,7 @@ def test_what_does_not_compose_is_not_left_behind(new: New) -> None:
 
 
 def test_what_can_not_be_read_is_refused_in_one_line(new: New) -> None:
-    assert "no folder and no file" in new.refused("x", "--data", "nowhere")
+    assert "neither a folder nor a file" in new.refused("x", "--data", "nowhere")
     Path("images.zip").write_bytes(b"PK")
     assert "is a file" in new.refused("x", "--data", "images.zip")
     write_images(Path("one/a"), 4)

@@ -265,7 +265,7 @@ def test_a_value_out_of_range_is_refused(key: str, value: Any, tmp_path: Path) -
         ("finetuned.vgg", {"study": "faces", "policy": "augmented"}, "a run, under its own study"),
         ("exported.alexnet.phase", "base", "tuned, the run's last phase"),
         ("exported.alexnet", {"study": "xray", "phase": "tuned"}, "a run, under its own study"),
-        ("digits_data", "folders", "such a key for a study of faces, xray alone"),
+        ("digits_data", "folders", "such a key only for one of the studies faces, xray"),
         ("seeds", [1, 1], "each seed once"),
         ("studies.faces.split.tune", 0.0, "the study needs a tune split, to fine-tune on"),
         ("studies.faces.split.test", 0.0, "the study needs a test split, the primary split"),
@@ -323,7 +323,7 @@ def test_a_source_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     content = changed(("studies", "xray", "source"), {"format": "folders", "path": "data/raw/xray"})
     del content["studies"]["faces"]
     params = Params.model_validate(content)
-    line = r"params.yaml: studies.xray.source.path: 'data/raw/xray' is no folder; allowed: "
+    line = r"params.yaml: studies.xray.source.path: 'data/raw/xray' is not a folder; allowed: "
     with pytest.raises(UserError, match=line):
         require_sources(params)
     (tmp_path / "data").mkdir()
@@ -345,7 +345,7 @@ def test_params_cannot_be_changed() -> None:
         ("source.format", "tar", "studies.faces.source.format: 'tar' found; allowed: affectnet, "),
         ("synthetic", None, "studies.faces.synthetic: None found; allowed: a section, since "),
         ("synthetic.generator", "cats", "studies.faces.synthetic.generator: 'cats' found; allowed: faces, xrays"),
-        ("synthetic.options.site", 0.5, "studies.faces.synthetic.options.site: 0.5 found; allowed: no such option"),
+        ("synthetic.options.site", 0.5, "studies.faces.synthetic.options.site: 0.5 found; allowed: no options"),
         (
             "classes.boredom",
             ["bored"],

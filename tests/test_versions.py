@@ -61,7 +61,7 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     said = alone.run("cnnstudy", "compare", "HEAD~1", "HEAD")
     assert "  xray: data/xray/samples.csv: not in DVC's cache; `dvc fetch --all-commits` brings what" in said
     said = alone.run("cnnstudy", "repro", "split@xray", code=2)
-    assert said.endswith("is no folder; allowed: an existing folder; `dvc pull` brings this one\n")
+    assert said.endswith("is not a folder; allowed: an existing folder; `dvc pull` brings this one\n")
     alone.run("dvc", "pull", FOLDER)
     alone.run("cnnstudy", "repro", "split@xray")
     assert len((alone.path / paths.samples("xray")).read_text().splitlines()) == 1 + 20
@@ -76,11 +76,11 @@ def test_a_source_that_is_gone_is_told_before_anything_is_touched(tmp_path: Path
     workspace.run("dvc", "repro", "split@xray")
     samples = (workspace.path / paths.samples("xray")).read_bytes()
     xrays.rename(tmp_path / "moved")
-    line = f"error: params.yaml: studies.xray.source.path: '{xrays}' is no folder; allowed: an existing folder"
+    line = f"error: params.yaml: studies.xray.source.path: '{xrays}' is not a folder; allowed: an existing folder"
     assert workspace.run("cnnstudy", "repro", "split@xray", code=2).splitlines() == [line]
     assert f"fix   parameters: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
     workspace.compose(*settings, f"studies.xray.source.path={tmp_path}/moved", "studies.xray.split.val=0.4")
     (tmp_path / "moved").rename(xrays)
     said = workspace.run("dvc", "repro", "split@xray", code=255)
-    assert f"error: params.yaml: studies.xray.source.path: '{tmp_path}/moved' is no folder; allowed: " in said
+    assert f"error: params.yaml: studies.xray.source.path: '{tmp_path}/moved' is not a folder; allowed: " in said
     assert (workspace.path / paths.samples("xray")).read_bytes() == samples

@@ -10,45 +10,45 @@ from cnnstudy.workspace.terminal import escaped, say
 
 
 def main() -> None:
-    """Run the command on the command line; a user's mistake ends in one line and exit code 2."""
+    """Run the given command; a user's mistake is reported in one line, with exit code 2."""
     arguments = command_line().parse_args()
     with reported_errors():
         arguments.action(arguments)
 
 
 def command_line() -> argparse.ArgumentParser:
-    """Return the parser of the command line, whose result has the function to call as `action`."""
+    """Return the command line's parser; the `action` of its result is the function to call."""
     parser = _Parser(prog="cnnstudy", description="Rebuild a published CNN study with DVC and MLflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser("params", help="compose params.yaml from conf/, and check it")
     command.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for `dvc exp run -S`: profile=smoke")
     command.set_defaults(action=lambda arguments: write_params(arguments.overrides))
     command = commands.add_parser("new", help="write a study of your own, conf/model/NAME.yaml, for your images")
-    command.add_argument("name", metavar="NAME", help="of the study: small letters, digits and hyphens")
+    command.add_argument("name", metavar="NAME", help="the study's name: lowercase letters, digits and hyphens")
     command.add_argument("--data", type=_path, required=True, metavar="PATH", help="class folders, or a table")
-    command.add_argument("--net", metavar="NET", help="a file of models/; two that suit any images if not given")
-    command.add_argument("--file-column", default="", metavar="COLUMN", help="of the table, with the files' names")
-    command.add_argument("--label-column", default="", metavar="COLUMN", help="of the table, with the labels")
+    command.add_argument("--net", metavar="NET", help="a net of models/; two that suit any images if not given")
+    command.add_argument("--file-column", default="", metavar="COLUMN", help="the table's column of file names")
+    command.add_argument("--label-column", default="", metavar="COLUMN", help="the table's column of labels")
     command.add_argument("--force", action="store_true", help="replace conf/model/NAME.yaml")
     command.set_defaults(action=new)
     command = commands.add_parser("check", help="check params.yaml, and repair DVC's files after a killed `dvc`")
     command.set_defaults(action=lambda arguments: check())
-    command = commands.add_parser("repro", help="`dvc repro`, several stages at once")
+    command = commands.add_parser("repro", help="do as `dvc repro`, with several stages at once")
     command.add_argument("targets", nargs="*", metavar="STAGE", help="as for `dvc repro`; all if none is given")
-    command.add_argument("-j", "--jobs", type=int, help="as many as cores and memory allow if not given")
+    command.add_argument("-j", "--jobs", type=int, help="stages at once; as cores and memory allow if not given")
     command.set_defaults(action=lambda arguments: rebuild(arguments.targets, arguments.jobs))
-    command = commands.add_parser("back", help="back to the last commit, after `dvc exp run` or `apply`")
+    command = commands.add_parser("back", help="restore the last commit's state, after `dvc exp run` or `apply`")
     command.set_defaults(action=lambda arguments: back())
-    command = commands.add_parser("experiments", help="what each experiment has changed, and what came of it")
+    command = commands.add_parser("experiments", help="list the experiments, with their changes and results")
     orders = ("accuracy", "when", "name")
-    command.add_argument("--sort", choices=orders, default="accuracy", help="the best first if not given")
-    command.add_argument("--all", action="store_true", help="those on other commits too")
+    command.add_argument("--sort", choices=orders, default="accuracy", help="by accuracy, best first, if not given")
+    command.add_argument("--all", action="store_true", help="include experiments on other commits")
     command.set_defaults(action=lambda arguments: experiments(arguments.sort, arguments.all))
     command = commands.add_parser("search", help="look for better hyperparameters of a run, with Optuna")
     command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
-    command.add_argument("--trials", type=int, required=True, help="in all, with those of earlier calls")
+    command.add_argument("--trials", type=int, required=True, help="how many trials in all, earlier calls included")
     command.add_argument("--space", type=Path, help="the search space; conf/search/<study>.yaml if not given")
-    command.add_argument("--seed", type=int, default=0, help="of the sampler, not of the trainings; 0 if not given")
+    command.add_argument("--seed", type=int, default=0, help="the sampler's seed, not the trainings'; 0 if not given")
     command.add_argument("--storage", help="the address of a database; optuna.db in the root if not given")
     command.set_defaults(action=search)
     command = commands.add_parser("promote", help="register a run's net in MLflow as the champion of its study")
@@ -59,21 +59,21 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("paths", nargs="+", type=_path, metavar="PATH", help="an image, or a folder of images")
     nets = command.add_mutually_exclusive_group(required=True)
     nets.add_argument("--run", metavar="RUN", help="the net of a run: a key of runs in params.yaml")
-    nets.add_argument("--champion", metavar="STUDY", help="the champion of a study, its last promoted net")
+    nets.add_argument("--champion", metavar="STUDY", help="the champion of a study: the net promoted last")
     _add_training(command)
     precisions = ("float32", "float16", "int8")
     command.add_argument("--litert", choices=precisions, help="the run's LiteRT file, from the stage export")
-    command.add_argument("--top", type=int, default=3, help="how many likely classes are printed; 3 if not given")
+    command.add_argument("--top", type=int, default=3, help="number of likeliest classes to print; 3 if not given")
     command.add_argument("--json", action="store_true", help="print a line of JSON for each image")
     command.set_defaults(action=predict)
     command = commands.add_parser("serve", help="serve a champion's predictions over HTTP on this machine")
     command.add_argument("study", metavar="STUDY", help="the study of the champion")
     command.add_argument("--port", type=int, default=5001, help="5001 if not given")
     command.set_defaults(action=lambda arguments: serve(arguments.study, arguments.port))
-    command = commands.add_parser("compare", help="print what differs between two commits, and draw it")
+    command = commands.add_parser("compare", help="print the differences between two commits, and draw their figures")
     command.add_argument("a", metavar="A", help="a branch, tag, commit or experiment")
-    command.add_argument("b", metavar="B", nargs="?", help="the same; the working tree if not given")
-    command.add_argument("--all", action="store_true", help="every file, parameter, metric and figure")
+    command.add_argument("b", metavar="B", nargs="?", help="another one; the working tree if not given")
+    command.add_argument("--all", action="store_true", help="show every file, parameter, metric and figure")
     command.set_defaults(action=lambda arguments: compare(arguments.a, arguments.b, arguments.all))
     command = commands.add_parser("latency", help="measure the latency of the LiteRT files on this machine")
     command.set_defaults(action=lambda arguments: latency())
@@ -83,9 +83,9 @@ def command_line() -> argparse.ArgumentParser:
     command.set_defaults(action=lambda arguments: recipes(arguments.runs, arguments.seeds))
     command = commands.add_parser("doctor", help="check this machine for problems, and print what to do")
     command.set_defaults(action=lambda arguments: doctor())
-    command = commands.add_parser("track", help="log to MLflow the results of DVC that it lacks")
+    command = commands.add_parser("track", help="log the DVC results that MLflow lacks")
     command.set_defaults(action=lambda arguments: track())
-    command = commands.add_parser("ui", help="do as track, then serve the MLflow UI on this machine")
+    command = commands.add_parser("ui", help="run `track`, then serve the MLflow UI on this machine")
     command.add_argument("--port", type=int, default=5000, help="5000 if not given")
     command.set_defaults(action=lambda arguments: ui(arguments.port))
     command = commands.add_parser("app", help="try a net in the browser, on this machine; see `make app`")
@@ -109,8 +109,8 @@ def _path(text: str) -> Path:
 
 
 def _add_training(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--phase", choices=("base", "tuned"), help="of the run; its last one if not given")
-    command.add_argument("--seed", type=int, help="of the run; the first one if not given")
+    command.add_argument("--phase", choices=("base", "tuned"), help="the run's phase; its last one if not given")
+    command.add_argument("--seed", type=int, help="the run's seed; its first one if not given")
 
 
 def write_params(overrides: list[str]) -> None:
@@ -146,7 +146,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
 
 
 def back() -> None:
-    """Put the workspace back to the last commit; see `cnnstudy.commands.back`."""
+    """Restore the workspace of the last commit; see `cnnstudy.commands.back`."""
     from cnnstudy.commands.back import back
 
     back()
@@ -197,7 +197,7 @@ def predict(arguments: argparse.Namespace) -> None:
     from cnnstudy.errors import UserError
     from cnnstudy.serving import choice
 
-    # The mistakes that can be told at once: to load a net takes seconds.
+    # These mistakes are reported before the net is loaded, which takes seconds.
     if not any(_holds_files(path) for path in arguments.paths):
         names = " ".join(map(str, arguments.paths))
         raise UserError(f"{names}: no image found; allowed: an image, or a folder of images")
@@ -228,7 +228,7 @@ def serve(study: str, port: int) -> None:
 
 
 def compare(a: str, b: str | None, is_everything: bool) -> None:
-    """Print the differences between two commits, and draw them.
+    """Print the differences between two commits, and draw their figures.
 
     Raises:
         UserError: there is no such commit.

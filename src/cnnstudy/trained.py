@@ -1,4 +1,4 @@
-"""A run's trained net: of the last phase and the first seed, unless another folder is given."""
+"""A run's trained net: that of its last phase and first seed, unless another folder is given."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,9 +36,9 @@ def classes(params: Params, run: str) -> tuple[str, ...]:
 
 
 def notices(params: Params, run: str) -> tuple[str, ...]:
-    """Return what a user of a run's predictions has to know: that its images were synthetic, and what it is not for."""
+    """Return warnings about a run's predictions: its training images were synthetic, and uses that it is not for."""
     study = params.study_of(run)
-    synthetic = f"{run} was trained on synthetic images; on others its predictions mean little."
+    synthetic = f"{run} was trained on synthetic images; its predictions for other images mean little."
     return tuple(filter(None, (synthetic if is_synthetic(params, run) else "", study.not_for)))
 
 
@@ -54,7 +54,7 @@ def is_synthetic(params: Params, run: str) -> bool:
 
 
 def changed(params: Params, run: str, keys: tuple[str, ...] = ()) -> str:
-    """Return a line on the first parameter (of `keys`, if any) that has changed since the run's stages; '' if none.
+    """Return a line on the first parameter (of `keys`, if given) changed since the run's stages were run; '' if none.
 
     dvc.lock holds the parameters with which the stages were run.
     """
@@ -66,7 +66,7 @@ def load(params: Params, run: str, where: Path | None = None) -> "keras.Model":
     """Load a run's net in float32, for input [B, side, side, 3] in [0, 1], with the BatchNorm statistics in use.
 
     Raises:
-        UserError: the run is not trained, its parameters have changed since, or the file of weights is broken.
+        UserError: the run is not trained, its parameters have changed since, or the weights file is broken.
     """
     weights = paths.weights(where or folder(params, run))
     if not weights.is_file():

@@ -121,7 +121,7 @@ def test_synthetic_images_are_the_same_on_every_run_and_more_change_none(study: 
 
 
 def test_a_missing_folder_and_one_without_a_usable_image_are_errors(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"studies.faces.source.path: .* is no folder"):
+    with pytest.raises(UserError, match=r"studies.faces.source.path: .* is not a folder"):
         ingest.find(params("faces", "folders", tmp_path / "absent"), "faces")
     write_image(tmp_path / "source/bored/a.png", 0)
     with pytest.raises(UserError, match=r"labels found: bored"):

@@ -261,7 +261,7 @@ def test_a_column_of_any_table_is_the_group(tmp_path: Path) -> None:
     told = groups(found("ieee8023", tmp_path / "ieee", group={"column": "hospital"}))
     assert set(told.values()) == {"north", "south"}
     with pytest.raises(
-        UserError, match=r"xray.source.group.column: 'ward' names the person of no image.*allowed: a column.*hospital"
+        UserError, match=r"xray.source.group.column: 'ward' gives no person for any image.*allowed: a column.*hospital"
     ):
         found("ieee8023", tmp_path / "ieee", group={"column": "ward"})
 
@@ -269,8 +269,8 @@ def test_a_column_of_any_table_is_the_group(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("group", "message"),
     [
-        ({"pattern": r"(?P<group>\d{9})"}, r"studies.xray.source.group.pattern: .* names the person of no image"),
-        ({"folder": True}, r"studies.xray.source.group.folder: True names the person of no image"),
+        ({"pattern": r"(?P<group>\d{9})"}, r"studies.xray.source.group.pattern: .* gives no person for any image"),
+        ({"folder": True}, r"studies.xray.source.group.folder: True gives no person for any image"),
         ({"folder": True, "pattern": "x"}, r"studies.xray.source.group: pattern and folder found; allowed: one"),
     ],
 )
@@ -303,7 +303,7 @@ def test_the_audit_warns_where_nobody_is_known(tmp_path: Path) -> None:
     content = audited(params("folders", tmp_path / "d"), tmp_path)
     (finding,) = warned(content, "groups")
     assert (finding["kind"], finding["count"]) == ("no person or patient is known", 32)
-    assert "intervals take each" in finding["advice"]
+    assert "intervals count each" in finding["advice"]
     assert content["persons"] == {"known": 0, "images_without": 32}
     assert warned(audited(params("folders", tmp_path / "d"), tmp_path, are_independent=True), "groups") == []
     known = audited(params("folders", tmp_path / "e"), tmp_path)
@@ -397,7 +397,7 @@ PIXELS = "1 2 3 4"
 
 def test_numbers_of_ck_are_refused_until_their_meaning_is_said(tmp_path: Path) -> None:
     table(tmp_path / "ckextended.csv", "emotion,pixels,Usage", *(f"{i},{PIXELS},Training" for i in range(8)))
-    with pytest.raises(UserError, match=r"emotions 0, 1, .* are numbers.*allowed: with studies.faces.source.numbers="):
+    with pytest.raises(UserError, match=r"emotions 0, 1, .* are numbers.*allowed: studies.faces.source.numbers="):
         found("fer2013", tmp_path, "faces")
     order = ["anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt", "neutral"]
     assert list(taken(found("fer2013", tmp_path, "faces", numbers=order)).items()) == [
@@ -417,7 +417,7 @@ def test_numbers_of_fer2013_are_known_by_the_file_s_name(tmp_path: Path, name: s
 
 def test_a_usage_that_is_no_split_is_refused(tmp_path: Path) -> None:
     table(tmp_path / "fer2013.csv", "emotion,pixels,Usage", f"0,{PIXELS},Training", f"3,{PIXELS},Private")
-    with pytest.raises(UserError, match=r"Usage 'Private' found, which is no split; allowed: .*PrivateTest"):
+    with pytest.raises(UserError, match=r"Usage 'Private' found, which is not a split; allowed: .*PrivateTest"):
         found("fer2013", tmp_path, "faces")
     hints = [each.source_split for each in found("fer2013", tmp_path, "faces", splits={"Private": "test"}).values()]
     assert hints == ["train", "test"]
@@ -515,7 +515,7 @@ def test_tables_as_programs_write_them(
 def test_a_table_that_is_none_is_named(tmp_path: Path) -> None:
     write_images(tmp_path, "images/a.png")
     (tmp_path / "legend.csv").write_bytes(bytes(5000))
-    with pytest.raises(UserError, match=r"legend.csv: not a text; allowed: a table, as UTF-8 or UTF-16"):
+    with pytest.raises(UserError, match=r"legend.csv: not a text file; allowed: a table, as UTF-8 or UTF-16"):
         found("legend", tmp_path, "faces")
     (tmp_path / "legend.csv").write_bytes(b"x" * (sources.LARGEST_LINE + 5))
     with pytest.raises(UserError, match=r"legend.csv: a line of more than \d+ characters"):

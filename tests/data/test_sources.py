@@ -104,7 +104,7 @@ def test_affectnet_s_newer_release(tmp_path: Path, folder: str) -> None:
     ]
     assert reasons(candidates) == {
         "train_set/images/3.jpg": "annotation 3_exp.npy: no such file",
-        "train_set/images/4.jpg": "annotation 4_exp.npy: not one value of NumPy's",
+        "train_set/images/4.jpg": "annotation 4_exp.npy: not a single NumPy value",
         "train_set/images/5.jpg": "annotation 5_exp.npy: a link out of the folder",
     }
 
@@ -292,7 +292,7 @@ TWO_CLASSES = {"normal": ["normal"], "flu": ["flu"]}
         ),
         (
             {"synthetic__options": {"site": 0.5}},
-            f"{SYNTHETIC}.options.site: 0.5 found; allowed: no such option, but site_label_correlation, "
+            f"{SYNTHETIC}.options.site: 0.5 found; allowed: only the options site_label_correlation, "
             "test_site_label_correlation",
         ),
         (
@@ -314,7 +314,7 @@ def test_what_a_generator_does_not_have_is_refused_in_one_line(changes: dict[str
 
 
 def test_a_generator_without_options_says_so() -> None:
-    with pytest.raises(UserError, match=r"synthetic\.options\.age: 3 found; allowed: no such option, but none$"):
+    with pytest.raises(UserError, match=r"synthetic\.options\.age: 3 found; allowed: no options$"):
         sources.check_sources(built.params(studies__faces__synthetic__options={"age": 3}))
 
 

@@ -166,7 +166,7 @@ def test_confusion_counts_add_up_over_seeds() -> None:
 def test_a_report_of_one_answer_says_so() -> None:
     labels, scores = np.array([0, 1]), certain([0, 0])
     text = report_text(report_table([answers(labels, scores)], "moving", ("a", "b")), "t", metrics(labels, scores))
-    assert text.endswith("One class for every image: accuracy there is the share of that class.\n")
+    assert text.endswith("One class for every image: accuracy is then the share of that class.\n")
     seeds = [answers(labels, scores), answers(labels, certain([0, 1]))]
     several = report_text(report_table(seeds, "moving", ("a", "b")), "t", split_metrics(seeds, "moving", APART[:2]))
     assert "One class for every image in 1 of 2 seeds: " in several

@@ -147,7 +147,7 @@ def test_what_is_no_litert_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         open_net(tmp_path / "int8.tflite")
     (tmp_path / "int8.tflite").write_text("something else")
-    with pytest.raises(UserError, match=r"int8\.tflite: no LiteRT file: [^\n]+$"):
+    with pytest.raises(UserError, match=r"int8\.tflite: not a LiteRT file: [^\n]+$"):
         open_net(tmp_path / "int8.tflite")
 
 

@@ -73,9 +73,7 @@ def test_nets_of_other_families_are_supported(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["ConvNeXtTiny"])
 def test_nets_with_models_inside_are_refused(name: str) -> None:
-    with pytest.raises(
-        UserError, match=r"^src/cnnstudy/models/applications\.py: the model \w+ inside of the net found"
-    ):
+    with pytest.raises(UserError, match=r"^src/cnnstudy/models/applications\.py: the nested model \w+ found"):
         assemble.sketch(Design("applications", (("name", name),), 32, 3))
     keras.backend.clear_session()
 

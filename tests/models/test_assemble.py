@@ -205,7 +205,7 @@ def ends_with(*layers: keras.Layer) -> keras.Model:
     ("make", "problem"),
     [
         (twice, "the BatchNormalization norm called twice found; allowed: a layer for each call"),
-        (nested, "the model inner inside of the net found; allowed: layers alone"),
+        (nested, "the nested model inner found; allowed: layers only"),
         (two_inputs, "2 inputs and 1 outputs found; allowed: one of each"),
         (two_outputs_inside, "several outputs of the layer memory found; allowed: one"),
         (

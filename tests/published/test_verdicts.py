@@ -299,7 +299,7 @@ def test_two_classes_are_told_apart_by_the_net_that_takes_fewer_for_the_other(
     found = told(faces, read_confusion=lambda run, *_: matrix(faces, anger={"sad": taken[run]}))
     claim = found["VGGNet tells sad from angry better than AlexNet."]
     assert claim.verdict == verdict
-    assert claim.ours == f"taken for the other: alexnet {alexnet}, vggnet {vggnet} of 100"
+    assert claim.ours == f"mistaken for the other: alexnet {alexnet}, vggnet {vggnet} of 100"
 
 
 def test_two_classes_without_images_are_not_told_apart(faces: Params) -> None:
@@ -324,13 +324,13 @@ def test_a_class_is_taken_for_another_where_that_gets_more_than_its_share(
     faces: Params, taken: dict[str, int], verdict: str
 ) -> None:
     found = told(faces, read_confusion=lambda *_: matrix(faces, surprise=taken))
-    assert found["Surprise is taken for fear."].verdict == verdict
+    assert found["Surprise is mistaken for fear."].verdict == verdict
 
 
 def test_images_count_once_for_all_seeds(faces: Params) -> None:
     several = faces.model_copy(update={"seeds": list(range(5))})
     found = told(several, read_confusion=lambda *_: matrix(faces, surprise={"fear": 30, "sad": 10}))
-    assert found["Surprise is taken for fear."].verdict == "cannot tell"
+    assert found["Surprise is mistaken for fear."].verdict == "cannot tell"
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_a_significant_difference_with_a_net_that_answers_one_class_tells_nothin
 
 @pytest.mark.parametrize(
     ("phase", "says"),
-    [("tuned", "Surprise is taken for fear."), ("base", "VGGNet tells sad from angry better than AlexNet.")],
+    [("tuned", "Surprise is mistaken for fear."), ("base", "VGGNet tells sad from angry better than AlexNet.")],
 )
 def test_confusions_of_a_net_that_predicts_one_class_for_val_tell_nothing(faces: Params, phase: str, says: str) -> None:
     def confusion(run: str, *_: str) -> pd.DataFrame:

@@ -164,7 +164,7 @@ def test_a_loss_that_is_no_number_is_an_error(dataset: Dataset) -> None:
 def test_a_weight_that_the_last_update_makes_no_number_is_an_error(dataset: Dataset) -> None:
     """With all 40 images in one batch the only loss is that of the initial weights, which is a number."""
     wild, once = ADAM.model_copy(update={"learning_rate": float("inf")}), loop.Schedule(40, 1, "none", 1)
-    with pytest.raises(FloatingPointError, match="a weight is no number after epoch 1"):
+    with pytest.raises(FloatingPointError, match="a weight is not a number after epoch 1"):
         trained(dataset, training(dataset), settings=wild, schedule=once)
 
 

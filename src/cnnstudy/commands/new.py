@@ -268,8 +268,8 @@ def _splits(found: Survey) -> str:
 
 def _persons(found: Survey) -> str:
     if not found.persons:
-        return "no person or patient is known of any image"
-    rest = f"; of {found.images_without_person} images none is known" if found.images_without_person else ""
+        return "no person or patient is known for any image"
+    rest = f"; none is known for {found.images_without_person} images" if found.images_without_person else ""
     return f"{found.persons} persons or patients, who stay on one side of every split{rest}"
 
 

@@ -28,7 +28,7 @@ def contradictions(params: Params) -> list[Contradiction]:
     for key, value in params.data_choices.items():
         study = params.studies.get(key.removesuffix("_data"))
         if study is None:
-            found.append((key, value, f"such a key for a study of {', '.join(params.studies)} alone"))
+            found.append((key, value, f"such a key only for one of the studies {', '.join(params.studies)}"))
         elif study.choices.data and value not in study.choices.data:
             found.append((key, value, ", ".join(study.choices.data)))
     for name, study in params.studies.items():
@@ -43,7 +43,7 @@ def contradictions(params: Params) -> list[Contradiction]:
 
 
 def without_recipe(params: Params) -> list[str]:
-    """Return the studies that do not have the chosen recipe, and so use their default, which is that of `best`."""
+    """Return the studies that lack the chosen recipe and so use their default, the recipe `best`."""
     if params.recipe == "best":
         return []
     return [name for name, study in params.studies.items() if params.recipe not in study.choices.recipe]
@@ -54,7 +54,7 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
     section, source = f"studies.{name}", study.source
     if name in RESERVED_STUDIES:
         folders = ", ".join(f"data/{each}" for each in RESERVED_STUDIES)
-        found.append((section, name, f"any other name: {folders} hold what studies share"))
+        found.append((section, name, f"any other name: {folders} hold data that studies share"))
     path = Path(source.path)
     if not path.is_absolute() and not path.resolve().is_relative_to(Path.cwd()):
         allowed = f"a path inside the repository, or the absolute path {str(path.resolve())!r}"
@@ -83,7 +83,7 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
 
 
 def _overlapping(path: Path, study: str) -> str:
-    """Return the folder that stages write to and that a source lies in, or that lies in the source; '' for none."""
+    """Return a folder that stages write to and that contains a source or lies in it; '' if there is none."""
     whole = path.resolve()
     for folder in (f"data/{study}", "models", "metrics", "plots", "exports"):
         written = Path(folder).resolve()
@@ -109,7 +109,7 @@ def _class_contradictions(section: str, classes: dict[str, list[str]]) -> list[C
         seen: set[str] = set()
         for alias in map(folded, aliases):
             if alias in seen or owners.setdefault(alias, name) != name:
-                return [(f"{section}.classes.{name}", alias, "each name of a source under one class, once")]
+                return [(f"{section}.classes.{name}", alias, "each of the source's names under one class, once")]
             seen.add(alias)
     return []
 

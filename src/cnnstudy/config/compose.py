@@ -17,26 +17,26 @@ from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, files, paths
 
-# Sections that do not change a result: how it is computed, what becomes of it, and the place of a source.
+# Keys that change no result: settings of computation, audit, tracking, promotion and choices, and a source's path.
 ASIDE = re.compile(r"(compute|audit|tracking|studies\.[^.]+\.(promotion|choices|source\.path))(\.|$)")
-# Mappings that are overridden as a whole: conf/ may refer to a study's choice there, and the order of classes counts.
+# Mappings overridden as a whole: in conf/ a run's `training` may be an interpolation, and the order of classes matters.
 WHOLE = re.compile(r"studies\.[^.]+\.classes|(runs|pretrained)\.[^.]+\.training")
 # Hydra's messages for an unknown key and an unknown choice.
 NO_KEY = re.compile(r"Could not override '([^']+)'")
 NO_CHOICE = re.compile(r"Could not find '([^'/]+)/([^'/]+)'")
-# A value in quotes, as a user may have written it.
+# A value that the user has put in quotes.
 QUOTED = re.compile(r"^(['\"])(.*)\1$")
 # A string that needs no quotes in Hydra.
 PLAIN = re.compile(r"(?!(null|true|false|inf|nan)$)[A-Za-z/][A-Za-z0-9_./-]*", re.IGNORECASE)
 
 
 def choices(params: Params) -> dict[str, str]:
-    """Return the choices on the command line, or the defaults: model, profile, recipe and data sets."""
+    """Return the chosen model, profile, recipe and data sets, from the command line or by default."""
     return {name: getattr(params, name) for name in ("model", "profile", "recipe")} | params.data_choices
 
 
 def composed(overrides: list[str]) -> dict[str, Any]:
-    """Return the parameters of `dvc exp run -S` with some overrides, as {dotted key: value}.
+    """Return the parameters that `dvc exp run -S` composes from some overrides, as {dotted key: value}.
 
     Raises:
         UserError: as for `composition`.
@@ -45,17 +45,17 @@ def composed(overrides: list[str]) -> dict[str, Any]:
 
 
 def composition(overrides: list[str]) -> Params:
-    """Return the parameters of `dvc exp run -S` with some overrides.
+    """Return the parameters that `dvc exp run -S` composes from some overrides.
 
     Raises:
-        UserError: conf/ has no such group, choice or key, is no YAML, or a value is not allowed.
+        UserError: conf/ has no such group, choice or key, is not YAML, or a value is not allowed.
     """
     with TemporaryDirectory() as folder:
         return compose(Path(folder, "params.yaml"), overrides, paths.CONF)
 
 
 def compose(target: Path, overrides: list[str], called: Path) -> Params:
-    """Compose conf/ into a file and read it; errors are those of `composition` and name the file `called`."""
+    """Compose conf/ into a file and read it; errors are those of `composition`, and call the file `called`."""
     from hydra.errors import HydraException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -81,9 +81,9 @@ def compose(target: Path, overrides: list[str], called: Path) -> Params:
 
 
 def _explained(cause: str) -> str:
-    """Return what Hydra says of an override, with the key or the choice that is most like the one that is not there."""
+    """Return Hydra's message on an override, with the existing key or choice that is most like an unknown one."""
     if unknown := NO_KEY.search(cause):
-        with suppress(UserError):  # where conf/ itself is wrong
+        with suppress(UserError):  # raised if conf/ itself is wrong
             return f"{unknown[1]}: no such key{nearest(unknown[1], _keys())}; `+{unknown[1]}=...` would add one"
     if absent := NO_CHOICE.search(cause):
         group, name = absent.groups()
@@ -112,7 +112,7 @@ def overrides(params: Params) -> list[str]:
 def overrides_of(params: Params, run: str) -> list[str]:
     """Return the overrides for `dvc exp run -S` that train a run as `params` says: choices first, then single keys.
 
-    Sections that the choice of a model makes (policies, runs, ablations) are left as they are composed.
+    Sections that the choice of a model defines (policies, runs, ablations) keep their composed values.
     """
     study, net = params.all_runs[run].study, params.all_runs[run].net
     model = net if (paths.CONF / "model" / f"{net}.yaml").exists() else params.model

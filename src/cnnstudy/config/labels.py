@@ -7,7 +7,7 @@ SEPARATORS = re.compile(r"[\s_-]+")
 
 
 def folded(text: str) -> str:
-    """Return a text in Unicode form NFC, in lower case and stripped of blanks.
+    """Return a text in Unicode form NFC, in lower case, without blanks at its ends.
 
     macOS writes decomposed letters (NFD) where keyboards and most tables have composed letters.
     """
@@ -17,5 +17,5 @@ def folded(text: str) -> str:
 
 
 def loosened(text: str) -> str:
-    """Return a text as `folded` does, with a blank for hyphens and underscores: `No_findings` is `no findings`."""
+    """Return a text as `folded` does, with blanks for hyphens and underscores: `No_findings` becomes `no findings`."""
     return SEPARATORS.sub(" ", folded(text)).strip()

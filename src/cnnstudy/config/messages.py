@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cnnstudy.config.schema import Params, Section
 
-# Parts of pydantic's error locations that are no keys.
+# Parts of pydantic's error locations that are not keys.
 TRIED = ("[key]", "bool", "int", "float", "str", "constrained-int", "constrained-str")
 
 
@@ -61,7 +61,7 @@ MOVED = {
 
 
 def unknown_section(content: dict[str, Any]) -> str:
-    """Return a message on the first unknown top-level key; '' where there is none."""
+    """Return a message on the first unknown top-level key; '' if there is none."""
     for key, value in content.items():
         if key in Params.model_fields or str(key).endswith("_data"):
             continue
@@ -83,9 +83,9 @@ def new_name(key: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; nearest: <the one of `known` that is most like a name>`, or '' where none is much like it.
+    """Return `; nearest: <the name in `known` most like the given one>`, or '' if none is similar enough.
 
-    Of a dotted name, the last parts count where the whole is like none: the sections before may be left out.
+    If no name is like a whole dotted name, its last part is compared, since a user may leave out the sections before.
     """
     known = sorted(known)
     found = get_close_matches(name, known, n=1, cutoff=0.75)

@@ -24,15 +24,15 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-# Names of rows in tables and of curves that are no class.
+# Names of table rows and curves that are not classes.
 RESERVED = {"accuracy", "macro", "micro"}
-# What no study is called: these folders of data/ hold what the studies share.
+# Names that no study may have: these folders of data/ hold what the studies share.
 RESERVED_STUDIES = ("raw", "reference")
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9-]+$")]
 StudyName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9_-]+$")]
 # The name of a Python module.
 ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-# Checks of the audit that may find something severe.
+# Checks of the audit that can have severe findings.
 Severe = Literal["leak", "conflict", "shortcut"]
 Option = bool | int | float | str
 
@@ -75,11 +75,11 @@ class Promotion(Section):
 
 
 class Group(Section):
-    """The key to the person or patient of an image; a person's images stay on one side of every split.
+    """The way to find the person or patient of an image; a person's images stay on one side of every split.
 
-    One of: `pattern`, a regular expression searched in the path below the source's folder, whose group `group` (or
-    first group) is the person; `folder`, the folder below the class; `column`, a column of the table. Without any of
-    them, the format's own persons count, or, with `recognise`, a known scheme of naming files after patients.
+    One of: `pattern`, a regular expression for the path below the source's folder, whose group `group` (or first
+    group) is the person; `folder`, the folder below the class; `column`, a column of the table. Without any of
+    them, the format's own persons are used, or, with `recognise`, a known scheme of naming files after patients.
     """
 
     pattern: str
@@ -89,7 +89,7 @@ class Group(Section):
 
 
 class Columns(Section):
-    """Columns of a table in the format csv; '' stands for a usual name. `keep` names columns for samples.csv."""
+    """Columns of a table in the format csv; for '', usual names are tried. `keep` names columns for samples.csv."""
 
     file: str
     label: str
@@ -214,7 +214,7 @@ class Choices(Section):
     data: dict[str, dict[str, Any]]
 
 
-# Settings of a study, beside `training`, for the training of its nets.
+# A study's training settings outside its section `training`.
 SIZES = ("batch_size", "epochs", "class_weight")
 
 
@@ -346,7 +346,7 @@ class Params(Section):
 
     @property
     def all_runs(self) -> dict[str, Run]:
-        """Return the runs that start from random weights, and those that start from a file."""
+        """Return the runs that start from random weights, and those that start from a file's weights."""
         return {**self.runs, **self.pretrained}
 
     def study_of(self, run: str) -> Study:

@@ -24,7 +24,7 @@ def operations(level: int) -> tuple[str, ...]:
 
 
 def apply_exact(image: np.ndarray, operation: str) -> np.ndarray:
-    """Return an exact copy of an image [H, W, ...], H = W: turned counter-clockwise, or flipped left to right."""
+    """Return an exact copy of an image [H, W, ...], H = W: rotated counter-clockwise, or flipped left to right."""
     match operation:
         case "original":
             return image
@@ -50,7 +50,7 @@ def make(policy: Policy, splits: pd.DataFrame) -> pd.DataFrame:
 
 
 def random_transforms(key: tuple[int, int], ranges: tuple[np.ndarray, np.ndarray, np.ndarray], size: int) -> np.ndarray:
-    """Return one epoch's random rotations, shifts and flips, a single projective transform for each image.
+    """Return one epoch's random rotations, shifts and flips, as one projective transform for each image.
 
     Args:
         key: (seed, epoch). Row i depends on the key and i alone.
@@ -60,7 +60,7 @@ def random_transforms(key: tuple[int, int], ranges: tuple[np.ndarray, np.ndarray
     Returns:
         Float32 [n, 8], from output to input pixels, as `ImageProjectiveTransformV3` takes them. The distribution is
         that of Keras's `ImageDataGenerator`: uniform rotation about the centre, uniform shifts, a flip
-        every other time.
+        with probability 0.5.
     """
     rotation, shift, flip = ranges
     uniform = np.random.Generator(np.random.Philox(key=np.array(key, np.uint64))).random((len(rotation), 4))
@@ -79,7 +79,7 @@ def random_transforms(key: tuple[int, int], ranges: tuple[np.ndarray, np.ndarray
 
 
 def crop(transforms: np.ndarray, key: tuple[int, int], share: np.ndarray, size: int) -> np.ndarray:
-    """Return transforms, float32 [n, 8], that also cut a square out of the image and enlarge it to the whole.
+    """Return transforms, float32 [n, 8], that also cut a square out of the image and enlarge it to full size.
 
     The square's side is shorter than the image's by up to a share, [n]; the square lies anywhere in the image.
     """
@@ -124,7 +124,7 @@ CHANGES = {"brightness": brightness, "contrast": contrast, "cutout": cutout}
 def change_pixels(
     images: np.ndarray, key: tuple[int, int], rows: np.ndarray, ranges: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Return uint8 images [b, H, W, 3] with the changes of `PIXELS` that have a range.
+    """Return uint8 images [b, H, W, 3] with those changes of `PIXELS` whose range is not 0.
 
     Args:
         images: uint8 [b, H, W, 3].
@@ -145,7 +145,7 @@ def change_pixels(
 def mixing(key: tuple[int, int], alpha: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a partner for every row, int [n], and the share of the row's own image and label, float [n].
 
-    As mixup (Zhang et al. 2018): the share is sampled from Beta(alpha, alpha); it is 1 where alpha is 0.
+    As in mixup (Zhang et al. 2018): the share is sampled from Beta(alpha, alpha); it is 1 where alpha is 0.
     """
     count = len(alpha)
     partner = (random_numbers(key, "partner", (count,)) * count).astype(np.int64)

@@ -15,10 +15,10 @@ from cnnstudy.data import dicom, kinds
 from cnnstudy.data.kinds import UnreadableError
 from cnnstudy.data.sources import Box
 
-# The most pixels of an image: 8000 x 8000 pass. The header tells the size before anything is decoded.
+# The most pixels of an image: enough for 8000 x 8000. The header tells the size before anything is decoded.
 LARGEST = 64_000_000
 
-# The default for the most bytes of a file: more than an image of `LARGEST` pixels has.
+# The default limit on a file's bytes: more than an image of `LARGEST` pixels takes.
 LARGEST_FILE = 1 << 28
 
 # Percentiles of deep grey values; values outside are clipped.
@@ -26,7 +26,7 @@ TAILS = (0.1, 99.9)
 # TIFF's tag for the meaning of grey values (PhotometricInterpretation), and its value where 0 is white.
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 
-# Formats of cameras, scanners and the web; others, such as EPS, would start another program to be rendered.
+# Formats of cameras, scanners and the web; rendering others, such as EPS, would start another program.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 
 
@@ -67,7 +67,7 @@ def read_size(path: Path) -> tuple[int, int]:
     """Return the width and the height of an image file, from its header.
 
     Raises:
-        UnreadableError: no such file, no image, or one that is too large.
+        UnreadableError: the file is missing, not an image, or too large.
     """
     try:
         with warnings.catch_warnings(), path.open("rb") as file:
@@ -94,7 +94,7 @@ def read_content(content: bytes, size: int, box: Box | None = None) -> Decoded:
     `box` (left, top, right, bottom, in pixels of the upright image) is the part to crop.
 
     Raises:
-        UnreadableError: the file is empty, no image, truncated or too large, or `box` lies outside the image.
+        UnreadableError: the file is empty, not an image, truncated or too large, or `box` lies outside the image.
     """
     if not content:
         raise UnreadableError("empty file")

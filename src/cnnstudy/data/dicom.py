@@ -75,7 +75,7 @@ def read(content: bytes, check_size: Callable[[int, int], None]) -> Frame:
         low, high = windowed.min(), windowed.max()
     elif "WindowCenter" in dataset:
         low, high = apply_voi_lut(np.array([-1e9, 1e9]), dataset)  # the values below and above the window
-    else:  # percentiles, since a few broken pixels don't count
+    else:  # percentiles, so that a few broken pixels don't matter
         low, high = np.percentile(windowed, (0.1, 99.9))
     grey = _scaled(windowed, float(low), float(high))
     return Frame(Image.fromarray(255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey), patient)
@@ -83,7 +83,7 @@ def read(content: bytes, check_size: Callable[[int, int], None]) -> Frame:
 
 def _pydicom() -> Any:
     if find_spec("pydicom") is None:
-        raise UnreadableError("a DICOM file; `pip install 'cnnstudy[dicom]'` has it read, or convert it to PNG")
+        raise UnreadableError("a DICOM file; `pip install 'cnnstudy[dicom]'` to read it, or convert it to PNG")
     return import_module("pydicom")
 
 

@@ -2,7 +2,7 @@
 
 A perceptual hash (64 bits: the signs of the lowest 8 x 8 terms of the cosine transform of a grey thumbnail) finds
 candidates, and pixels confirm them, so that images that merely look alike, such as centred portraits, don't chain into
-one family. Copies that are turned, mirrored or cropped are not found.
+one family. Copies that are rotated, mirrored or cropped are not found.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from scipy.sparse.csgraph import connected_components
 
 # Candidates agree on one of four bands of 16 bits, and differ in at most 8 of the 64.
 BANDS, LARGEST_DISTANCE = 4, 8
-# In a larger bucket, sorted by hash, an image is compared with this many following images.
+# An image is compared with at most this many following images of its bucket, sorted by hash.
 WINDOW = 300
-# Grey levels of 255 between thumbnails of 32 x 32, contrast made equal: copies saved at fair quality differ by 1 to 5,
+# Mean difference in grey levels between 32 x 32 thumbnails of equal contrast: copies of fair quality differ by 1 to 5,
 # different images by 7 or more. Copies at half the size or quality 30 differ by up to 9, and some of them are missed.
 SIDE, LARGEST_DIFFERENCE = 32, 6.0
-# An image with less contrast than this is blank; blank images are all alike and none is a copy.
+# An image with less contrast than this is blank; blank images all look alike, so they are not compared.
 BLANK = 4.0
 
 
@@ -52,7 +52,7 @@ def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _candidates(hashes: np.ndarray, seen: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Return pairs of `seen` images whose hashes are close, each pair once, the lower number first."""
+    """Yield, once each, the pairs of images in `seen` whose hashes are close, the lower number first."""
     found: set[tuple[int, int]] = set()
     for band in range(BANDS):
         keys = (hashes[seen] >> np.uint64(16 * band)) & np.uint64(0xFFFF)

@@ -1,7 +1,7 @@
 """Images unlike the training images, found by their distance from the principal components of the training images.
 
-A net gives every image one of its classes, however far the image is from all that the net was trained on. The maximum
-softmax probability (Hendrycks and Gimpel 2017) does not tell such images apart here: nets are as sure of them. Coarse
+A net assigns one of its classes to every image, however unlike its training images. The maximum softmax probability
+(Hendrycks and Gimpel 2017) does not reveal such images here, since nets are just as confident about them. Coarse
 pixels do: an image is described by the colours and contrasts of 16 x 16 cells, and its score is the squared Mahalanobis
 distance within the first principal components plus the squared distance from them, both relative to the training
 images (Jackson and Mudholkar 1979).
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 # Cells along a side, and pixels along the side of a cell.
 CELLS, CELL = 16, 4
 COMPONENTS = 32
-# At most so many images of a split are looked at, evenly spread.
+# The most images of a split that are examined, evenly spread.
 MOST = 5000
-# Added to variances and residuals: images that are all alike have none.
+# Added to variances and residuals, which are 0 if all images are alike.
 FLOOR = 1e-6
 # Share of the validation images that the limit marks as unlike the training images.
 FALSE_ALARMS = 0.05

@@ -12,7 +12,7 @@ def independent_images(correct: np.ndarray, groups: np.ndarray) -> float:
     The design effect is the variance of the mean over groups (predictions for one patient's X-rays are right or wrong
     together) divided by the variance over images, at least 1. It is poorly estimated where few groups deviate from the
     majority, so `PRIOR` groups are added whose predictions are all right or all wrong. In simulations the intervals
-    then hold 95 %, also where the accuracy is high or patients are few.
+    then reach 95 % coverage, even where the accuracy is high or patients are few.
 
     Args:
         correct: bool [seeds, n].

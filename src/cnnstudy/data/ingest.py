@@ -28,7 +28,7 @@ from cnnstudy.workspace.stage import end_with_parent
 
 # Images handed to a process at once: few enough for a smooth progress bar, enough to keep the overhead small.
 CHUNK = 16
-# The most reasons in an error message, and the most characters of a path there.
+# The most reasons in an error message, and the most characters of a path in it.
 REASONS, SHOWN = 3, 200
 # The most reasons, and labels, in the summary of an ingest.
 MOST_REASONS, SEVERAL = 5, 10
@@ -53,9 +53,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Ingested:
-    """The tables beside images.npy: samples (COLUMNS, and the columns kept of a table) and rejects (path, reason).
+    """The tables beside images.npy: samples (COLUMNS, and the columns kept from a table) and rejects (path, reason).
 
-    `notes` counts the notes on images that are taken.
+    `notes` counts the notes on images that are used.
     """
 
     samples: pd.DataFrame
@@ -80,7 +80,7 @@ def find(params: Params, study: str) -> Found:
     names = class_names(settings.classes)
     try:
         found = sources.find(source.format, root, set(names), source)
-    except UserError as error:  # a format does not know its study
+    except UserError as error:  # a format module does not know the study's name
         raise UserError(str(error).replace("<study>", study)) from None
     keep = _kept(found, source.columns.keep, study)
     named = [_named(candidate, names, study, keep) for candidate in found]
@@ -105,7 +105,7 @@ def find(params: Params, study: str) -> Found:
 
 
 def class_names(classes: dict[str, list[str]]) -> dict[str, str]:
-    """Return the class of each folded name, and of each name with all separators alike where that is unambiguous."""
+    """Return the class of each folded name, and of each loosened name that is unambiguous."""
     exact = {folded(alias): name for name, aliases in classes.items() for alias in (name, *aliases)}
     loose: dict[str, set[str]] = defaultdict(set)
     for alias, name in exact.items():
@@ -229,7 +229,7 @@ def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | U
 
 
 def _start_worker() -> None:
-    """Set a worker process to one thread, and to end with the parent process instead of waiting for ever."""
+    """Limit a worker process to one thread, and end it with its parent process instead of letting it wait for ever."""
     cv2.setNumThreads(1)
     end_with_parent()
 
@@ -237,7 +237,7 @@ def _start_worker() -> None:
 def _bounded_map(
     pool: ProcessPoolExecutor, read: Reader, candidates: list[Candidate]
 ) -> Iterator[Decoded | UnreadableError]:
-    """Read candidates as by `pool.map`, but with only a few chunks in memory, however many images there are."""
+    """Read candidates as `pool.map` does, but with only a few chunks in memory, however many images there are."""
     ahead = CHUNK * 4 * (os.cpu_count() or 1)
     for start in range(0, len(candidates), ahead):
         yield from pool.map(read, candidates[start : start + ahead], chunksize=CHUNK)

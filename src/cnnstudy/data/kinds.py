@@ -1,4 +1,4 @@
-"""The kinds of files that are no image, or no supported image, recognised by their first bytes."""
+"""Kinds of files that are not images, or not supported ones, recognised by their first bytes."""
 
 import re
 import zlib
@@ -11,14 +11,14 @@ HEIC = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.DOTA
 VIDEO = re.compile(rb"....ftyp(?!avi[fs])|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)
 NIFTI_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
 BEGINNINGS = (
-    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS; `git lfs pull` brings the image"),
+    (b"version https://git-lfs.github.com/spec/", "a pointer of Git LFS; `git lfs pull` fetches the image"),
     (b"%PDF", "a PDF file; `pdfimages -png` extracts its images"),
     (b"PK\x03\x04", "a ZIP file; unpack it"),
     (b"Rar!", "a RAR file; unpack it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z file; unpack it"),
     (b"<svg", "an SVG drawing; save it as PNG"),
     (b"8BPS", "a Photoshop file; save it as PNG"),
-    (b"\x93NUMPY", "an array of NumPy's; save it as PNG"),
+    (b"\x93NUMPY", "a NumPy array; save it as PNG"),
     (b"\x89HDF", "an HDF5 file; save its images as PNG"),
     (b"NRRD", "an NRRD volume; save its slices as PNG"),
     (b"ObjectType = Image", "a MetaImage volume; save its slices as PNG"),
@@ -32,12 +32,12 @@ class UnreadableError(Exception):
 
 
 def kind_of(content: bytes) -> str:
-    """Return the kind of a file that Pillow does not read, with advice; '' where the kind is unknown."""
+    """Return the kind of a file that Pillow can't read, with advice; '' if the kind is unknown."""
     for beginning, kind in BEGINNINGS:
         if content.startswith(beginning):
             return kind
     if ANNEX.match(content):
-        return "a pointer of git-annex; `git annex get` brings the image"
+        return "a pointer of git-annex; `git annex get` fetches the image"
     if HEIC.match(content):
         return "a HEIC image; convert it to JPEG, such as with `heif-convert FILE image.jpg`"
     if content.startswith(NIFTI_SIZES) or _unzipped(content).startswith(NIFTI_SIZES):

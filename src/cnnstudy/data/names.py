@@ -16,18 +16,18 @@ SYSTEM = {
     "#snapshot": "snapshots of a NAS", "@recently-snapshot": "snapshots of a NAS", "@snapshot": "snapshots of a NAS",
     ".trash": "a recycle bin", ".trashes": "a recycle bin", "thumbnails": "thumbnails", "thumbnail": "thumbnails",
     "thumbs": "thumbnails", "thumb": "thumbnails",
-    ".picasaoriginals": "copies of Picasa", "_thumbs": "thumbnails", ".ipynb_checkpoints": "copies of a notebook",
-    "ipynb_checkpoints": "copies of a notebook", "__macosx": "what macOS adds to a ZIP file",
-    "system volume information": "Windows's files", "lost+found": "what a disk check saved",
+    ".picasaoriginals": "Picasa's copies", "_thumbs": "thumbnails", ".ipynb_checkpoints": "copies of a notebook",
+    "ipynb_checkpoints": "copies of a notebook", "__macosx": "files that macOS adds to a ZIP",
+    "system volume information": "Windows's files", "lost+found": "files saved by a disk check",
     "__pycache__": "compiled Python",
 }  # fmt: skip
 TRASH = re.compile(r"\.trash-\d+")
-# Folders of masks, in lower case and with blanks for `_` and `-`.
+# Names of mask folders, in lower case and with blanks for `_` and `-`.
 MASKS = re.compile(
     r"(.*\b)?(masks?|maskpng|segmentations?|segs?|ground ?truths?|gt|annotations?|contours?|overlays?|heat ?maps?"
     r"|label ?maps?|bounding ?boxes|lung(s)? segmented)( (images?|imgs?|png|files))?|\w*masks?"
 )
-# Suffixes of derived files: such a file has the name of another file and one of these words.
+# Names of derived files: the name of another file, followed by one of these words.
 BESIDE = re.compile(
     r"(?P<stem>.+?)[ _.-]+\(?(?P<what>masks?|seg|segmentation|gt|groundtruth|ground_truth|contour|overlay|heatmap"
     r"|thumb|thumbnail|checkpoint)\)?([ _.-]*\(?\d+\)?)?",
@@ -36,7 +36,7 @@ BESIDE = re.compile(
 SUSPECT = re.compile(r"mask|seg|gt|ground|contour|overlay|heatmap|thumb|checkpoint", re.IGNORECASE)
 WITHOUT = ("thumb", "thumbnail", "checkpoint")
 
-# Folders without meaning between those of the split, the class and the images.
+# Meaningless folders between those of the split, the class and the images.
 CONTAINERS = frozenset(
     ("images", "image", "imgs", "img", "pictures", "photos", "pngs", "png", "jpgs", "jpg", "jpeg", "jpegs", "data",
      "dataset", "original", "originals", "raw")
@@ -61,7 +61,7 @@ GLUED = re.compile(rf"({'|'.join(sorted(SPLIT_WORDS, key=len, reverse=True))})({
 
 @lru_cache(maxsize=4096)
 def in_system_folder(name: str) -> str:
-    """Return the contents of a system's folder of this name; '' where it is no such folder."""
+    """Return what a system's folder of this name holds; '' if no system has such a folder."""
     plain = folded(name)
     return "a recycle bin" if TRASH.fullmatch(plain) else SYSTEM.get(plain, "")
 
@@ -73,9 +73,9 @@ def holds_masks(name: str) -> bool:
 
 
 def problem(folders: Sequence[str], known: Collection[str]) -> str:
-    """Return why files below `folders` are no images of a study; '' where the names give no reason.
+    """Return why files below `folders` can't be images of a study; '' where the names give no reason.
 
-    `known` are the folded labels in the parameters: a folder named after a label is no folder of masks.
+    `known` are the folded labels in the parameters: a folder named after a label is not a mask folder.
     """
     for folder in folders:
         if what := in_system_folder(folder):
@@ -107,7 +107,7 @@ def split_of(name: str) -> str:
 
 
 def resembles_split(name: str) -> bool:
-    """Return whether a name is a split's with an addition, such as `test_old`, `val2` or `fold3`."""
+    """Return whether a name looks like a split's with an addition, such as `test_old`, `val2` or `fold3`."""
     if FOLD.fullmatch(loosened(name)):
         return True
     return any(word in SPLIT_WORDS or GLUED.fullmatch(word) for word in _words(name))
@@ -120,7 +120,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def evaluation_as_test(splits: Iterable[str]) -> bool:
-    """Return whether `eval` means the test split among names of splits: another name already means validation."""
+    """Return whether `eval` means test among names of splits: another name means validation, and none means test."""
     names = {folded(name) for name in splits}
     evaluation = {name for name in names if _is_evaluation(name)}
     others = {split_of(name) for name in names - evaluation}
@@ -134,7 +134,7 @@ def _is_evaluation(name: str) -> bool:
 def splits_of(names: Iterable[str], given: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
     """Return the split of each folder (or table, or cell) of a source that is named after a split or is in `given`.
 
-    A name that is "none" in `given` keeps that.
+    A name that `given` maps to "none" stays "none".
     """
     whole = list(names)
     found = {name: split for name in whole if (split := split_of(name))}
@@ -146,9 +146,9 @@ def splits_of(names: Iterable[str], given: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Scheme:
-    """A scheme of naming files after persons: `pattern` is searched in the path, and its group is the person.
+    """A scheme of naming files after persons: the group of `pattern`, found in the path, is the person.
 
-    `within` says that numbers begin anew in every split and class.
+    `within` says that numbers restart in every split and class.
     """
 
     called: str
@@ -185,7 +185,7 @@ SCHEMES = (
 )  # fmt: skip
 # The share of a source's files that a scheme must fit.
 MOST = 0.8
-# The size of a sample of files, half this share of which must fit before all files are tried.
+# All files are tried only if a scheme fits half of MOST in a sample of about this many files.
 SAMPLE = 200
 
 

@@ -15,8 +15,8 @@ SPLITS = ("train", "val", "tune", "test")
 class Dataset:
     """A study's images with their labels and splits.
 
-    `images` is a read-only memory map, uint8 [N, H, W, 3]; `labels` int64 [N] indexes `classes`; `splits` is [N] of
-    split names. Row i of each is the sample with id i.
+    `images` is a read-only memory map, uint8 [N, H, W, 3]; `labels` int64 [N] indexes `classes`; `splits` [N] has
+    split names. Row i of each belongs to the sample with id i.
     """
 
     images: np.ndarray
@@ -41,9 +41,9 @@ def read_samples(study: str) -> pd.DataFrame:
 
 
 def numbered(samples: pd.DataFrame, order: dict[str, list[str]]) -> pd.DataFrame:
-    """Return samples with the column `class`: the number of a sample's label in the order of the parameter `classes`.
+    """Return samples with the column `class`: the position of a sample's label in the parameter `classes`.
 
-    The positive class depends on the order, but DVC sees no change where only the order of a parameter's names changes;
+    The positive class depends on the order, but DVC does not notice when only the order of a parameter's keys changes;
     with the column in samples.csv, which every stage reads, a new order makes DVC rerun the stages.
     """
     return samples.assign(**{"class": samples["label"].map({name: number for number, name in enumerate(order)})})

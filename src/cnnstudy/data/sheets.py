@@ -50,7 +50,7 @@ def save_sheet(
 
 
 def save_classes(path: Path, dataset: Dataset, captioned: Captioned | None) -> None:
-    """Save eight images of each class, with captions below where `captioned` gives them for some ids."""
+    """Save eight images of each class, with captions below if `captioned` gives any."""
     ids = class_samples(dataset, columns=8)
     words = captioned({i for row in ids for i in row}) if captioned else {}
     captions = [[words[i] for i in row] for row in ids] if words else ()
@@ -58,7 +58,7 @@ def save_classes(path: Path, dataset: Dataset, captioned: Captioned | None) -> N
 
 
 def save_copies(path: Path, dataset: Dataset, table: pd.DataFrame, rows: list[list[int]]) -> None:
-    """Save the copies of each image in a row, with class and split below; without copies there is no file."""
+    """Save the copies of each image in a row, with class and split below; save no file if there are none."""
     if not rows:
         return
     shown = [row[:8] for row in rows]
@@ -79,7 +79,7 @@ def class_samples(dataset: Dataset, columns: int) -> list[list[int]]:
 
 
 def policy_rows(dataset: Dataset, policy: Policy, draws: int) -> tuple[list[list[np.ndarray]], list[str], list[str]]:
-    """Return (images, row names, column titles): a training image of each class, the original and augmented ones."""
+    """Return (images, row names, column titles): one training image of each class, original and augmented."""
     ids = [
         dataset.ids("train")[dataset.labels[dataset.ids("train")] == label][0] for label in range(len(dataset.classes))
     ]
@@ -97,7 +97,7 @@ def policy_rows(dataset: Dataset, policy: Policy, draws: int) -> tuple[list[list
 
 
 def _augmented(images: np.ndarray, ranges: dict[str, np.ndarray], epoch: int) -> list[np.ndarray]:
-    """Return images as they are augmented in an epoch, if they are the first training rows."""
+    """Return images augmented as in an epoch in which they are the first training rows."""
     key, rows, size = (0, epoch), np.arange(len(images)), images.shape[1]
     changed = augment.change_pixels(images, key, rows, ranges).astype(np.float32)
     partner, share = augment.mixing(key, ranges["mixing"])

@@ -27,19 +27,19 @@ def numbers(file: Path, generator: ModuleType) -> np.ndarray:
 
 
 def captions(file: Path, generator: ModuleType, ids: Collection[int]) -> dict[int, str]:
-    """Return captions of some samples, by id."""
+    """Return captions of the samples `ids`, by id."""
     return {i: generator.in_words(specification) for i, specification in read(file, ids)}
 
 
 def read(file: Path, ids: Collection[int] | None = None) -> Iterator[tuple[int, Specification]]:
-    """Yield ids and specifications of synthetic samples, or of `ids`, one at a time: all take much memory."""
+    """Yield the id and specification of each synthetic sample (in `ids`, if given), one at a time to save memory."""
     for i, line in _lines(file):
         if ids is None or i in ids:
             yield i, json.loads(line)
 
 
 def read_areas(file: Path, generator: ModuleType, ids: Collection[int], side: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield ids of some samples, and the area of the evidence for their class, bool [side, side]."""
+    """Yield the id of each sample in `ids`, and the area of the evidence for its class, bool [side, side]."""
     for i, line in _lines(file):
         if i in ids:
             shown = json.loads(line, object_hook=lambda content: SimpleNamespace(**content))

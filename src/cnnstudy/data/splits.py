@@ -1,4 +1,4 @@
-"""Assignment of samples to the splits train, val, tune and test, and the samples that are dropped."""
+"""Assignment of samples to the splits train, val, tune and test, or to "dropped"."""
 
 from itertools import islice
 
@@ -11,7 +11,7 @@ from cnnstudy.config.schema import Split
 from cnnstudy.data.samples import SPLITS
 from cnnstudy.errors import UserError
 
-# A family that the source has put into several splits is kept in the first of these alone.
+# A family that the source has put into several splits is kept only in the first of these, unless leaks are kept.
 PROTECTED = ("test", "val", "tune", "train")
 DROPPED = "dropped"
 ELSEWHERE = -1
@@ -23,12 +23,12 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
     """Assign a split to each sample, and return a row for each: id, split, copy, family, reason.
 
     `copies` [N] is a number shared by copies of one image, see cnnstudy.data.duplicates; it becomes the column `copy`.
-    A family must stay on one side of every split: copies, and images of one group (patient, person), directly or in a
-    chain.
+    A family, which must stay in one split, consists of copies and of images of one group (patient, person), linked
+    directly or in a chain.
 
     A split that a source names consists of exactly the samples that the source puts there. Where the source does not
     name them, `tune` and `test` are shares of the rest of its samples and `val` is a share of the samples then left for
-    training; source by source, class by class, never with a family on two sides. With `settings.conflicts` "drop", all
+    training; source by source, class by class, never with a family in two splits. With `settings.conflicts` "drop", all
     copies of an image under two classes get the split "dropped". With `settings.leaks` "drop", so do the members of a
     family that the source has also put into a more protected split, training copies first. `reason` says why.
 
@@ -58,7 +58,7 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
 def _carve(
     split: np.ndarray, labels: np.ndarray, families: np.ndarray, shares: dict[str, float], rng: np.random.Generator
 ) -> None:
-    """Take splits with their `shares` out of the training part of a source, in place.
+    """Carve splits with the given `shares` out of a source's training samples, in place.
 
     `families` [N] is ELSEWHERE for the samples of other sources.
     """
@@ -140,8 +140,8 @@ def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed
     for label in counts.index[counts.sum(axis=1) == 0]:
         raise UserError(
             f"{study}: class {label!r} has {(labels == label).sum()} images and all are dropped, as copies of images "
-            f"of another class or split; allowed: at least one left; studies.{study}.split.conflicts: keep and "
-            f"studies.{study}.split.leaks: keep drop none"
+            f"of another class or split; allowed: at least one left; `studies.{study}.split.conflicts: keep` and "
+            f"`studies.{study}.split.leaks: keep` drop none"
         )
     for label, row in counts.iterrows():
         for name in counts.columns[row == 0]:

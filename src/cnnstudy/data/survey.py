@@ -1,6 +1,6 @@
-"""Survey of a folder or table before it is a study: classes, splits, persons, image sizes.
+"""Survey of a folder or table before it becomes a study: classes, splits, persons, image sizes.
 
-Names are listed as ingest lists them. Of the files only some are opened, and of these only the headers are read.
+Names are listed as ingest lists them. Only some files are opened, and only their headers are read.
 """
 
 import logging
@@ -24,22 +24,22 @@ from cnnstudy.errors import UserError
 
 # Files whose headers are read, spread over the source.
 SAMPLE = 200
-# Kinds of files, by suffix, of which a few are looked at to tell whether they are images.
+# The most suffixes, and files of each, that are examined to tell whether they are images.
 MOST_SUFFIXES, FEW = 20, 5
-# What the study takes from the training images of a source that has no such split.
+# Splits that the study takes from the training images if the source lacks them.
 CARVED = ("val", "test")
-# Labels of the class that a study of two classes is not about, by their first word.
+# First words in the names of the negative class of two.
 NEGATIVE = frozenset(
     ("normal", "negative", "healthy", "no", "non", "not", "none", "without", "control", "benign", "false", "absent")
 )
 FOLDER = "a folder of class folders, one with a table (CSV or TSV), or the table"
-# How a reason begins that concerns a folder called like one of masks.
+# The beginning of the reason for a file in a folder that is named like a mask folder.
 MASK = "a mask: in "
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths and heights of the sampled files that are images, and one that is none, with the reason; '' for none."""
+    """Sizes of the sampled images, the number of unreadable files, and an example with its reason ('' for none)."""
 
     read: list[tuple[int, int]]
     unreadable: int
@@ -56,8 +56,8 @@ class Survey:
     """Contents of a source that a study can use.
 
     `classes` maps names to the spellings found, `counts` to the number of images in each split of the source ('' for
-    none). `left_out` says of other labels why, `rejected` counts the files that are no images of a class by the reason.
-    `remarks` are what listing the source said of how it was read.
+    none). `left_out` says why other labels are left out, `rejected` counts the other unusable files by reason.
+    `remarks` are the messages logged while listing the source.
     """
 
     source: Source
@@ -87,7 +87,7 @@ class Survey:
 
     @property
     def positive(self) -> str | None:
-        """Return the positive of two classes: the one without a name such as normal or negative, or else the last."""
+        """Return the positive class of two: the only one not named like normal or negative, or else the last."""
         if len(self.classes) != 2:
             return None
         others = [name for name in self.classes if not _is_negative(name)]
@@ -95,10 +95,10 @@ class Survey:
 
 
 def survey(place: Path, columns: tuple[str, str] = ("", "")) -> Survey:
-    """Look at a folder or a table; `columns` name the table's files and labels, where their names are not usual ones.
+    """Examine a folder or a table; `columns` are the table's columns of files and labels, if they have unusual names.
 
     Raises:
-        UserError: there is none, it can't be told what it holds, or it has images of fewer than two classes.
+        UserError: `place` is neither, its format is not recognised, or it has images of fewer than two classes.
     """
     source, candidates, remarks = _listed(place, columns)
     root = Path(source.path)
@@ -135,14 +135,14 @@ def survey(place: Path, columns: tuple[str, str] = ("", "")) -> Survey:
 def class_names(labels: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Return the class of every label, folded, and the labels of every class, in the order of the classes.
 
-    Labels that differ in case and separators are of one class. Numbers are ordered as numbers.
+    Labels that differ only in case and separators are of one class. Numbers are ordered as numbers.
     """
     alike: dict[str, set[str]] = defaultdict(set)
     for label in sorted(set(labels)):
         alike[loosened(label)].add(folded(label))
     every = set().union(*alike.values())
     spellings: dict[str, list[str]] = {}
-    # A label that is a name already comes first, lest another one's name is the same.
+    # Labels that are already valid names come first, so that no other label takes their name.
     for loose in sorted(alike, key=lambda each: (_name(each) not in alike[each], _order(each))):
         name, number = _name(loose), 2
         while name in spellings or name in every - alike[loose]:
@@ -171,7 +171,7 @@ def _is_negative(name: str) -> bool:
 def _listed(place: Path, columns: tuple[str, str]) -> tuple[Source, list[Candidate], list[str]]:
     """Return the format of a source, its candidates, and the messages about them.
 
-    Of a folder with both a table and class folders that is taken which says more: two classes, then more images.
+    If a folder has both a table and class folders, the listing with two classes or else more images is used.
     """
     root, formats = _formats(place)
     if any(columns):
@@ -209,13 +209,13 @@ def _formats(place: Path) -> tuple[Path, list[str]]:
             raise UserError(f"--data: {str(place)!r} is a file; allowed: {FOLDER}")
         return place.parent, ["csv"]
     if not place.is_dir():
-        raise UserError(f"--data: {str(place)!r} is no folder and no file; allowed: {FOLDER}")
+        raise UserError(f"--data: {str(place)!r} is neither a folder nor a file; allowed: {FOLDER}")
     has_table = any(any(place.glob(pattern)) for pattern in csv.TABLES)
     return place, ["csv", "folders"] if has_table else ["folders"]
 
 
 def _candidates(root: Path, source: Source) -> tuple[Source, list[Candidate], list[str]]:
-    """List a source twice: for its labels, and as ingest will, which knows them."""
+    """List a source twice: first to find its labels, then with them, as ingest will."""
     if source.format == "csv":
         labels = {each.label for each in csv.find(root, frozenset(), source) if not each.reason}
     else:
@@ -228,7 +228,7 @@ def _candidates(root: Path, source: Source) -> tuple[Source, list[Candidate], li
 def _folder_labels(found: Sequence[Candidate]) -> set[str]:
     """Return the names of the class folders.
 
-    Folders that are called like those of masks are classes (`with_mask`, `without_mask`) where hardly any others are.
+    Folders named like mask folders (`with_mask`, `without_mask`) count as classes if there is at most one other class.
     """
     labels = {each.label for each in found if not each.reason}
     if len(set(map(loosened, labels))) > 1 or labels & naming.CONTAINERS:
@@ -238,7 +238,7 @@ def _folder_labels(found: Sequence[Candidate]) -> set[str]:
 
 @contextmanager
 def _remarks() -> Iterator[list[str]]:
-    """Collect what the library logs."""
+    """Collect the messages that the library logs."""
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
@@ -262,20 +262,20 @@ def _of_the_command(error: UserError) -> UserError:
 
 
 def _refuse_sources(root: Path, taken: Sequence[Candidate]) -> None:
-    """Refuse folders that are named after formats, or hold tables: sources side by side, and no classes."""
+    """Refuse folders that are named after formats, or hold tables: sources side by side, not classes."""
     tops = sorted({each.path.split("/")[0] for each in taken if "/" in each.path and not each.row})
     tables = {top: sorted(path.name for path in (root / top).glob("*.csv")) for top in tops}
     for top in tops:
         if tables[top] or top in sources.formats():
             holds = f" holds the table {tables[top][0]}" if tables[top] else " is named after a format"
             raise UserError(
-                f"{root}: the folder {top!r}{holds}: a source of its own, and no class; allowed: one source, such as "
+                f"{root}: the folder {top!r}{holds}: a source of its own, not a class; allowed: one source, such as "
                 f"--data {root / top}"
             )
 
 
 def _without_others(root: Path, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the candidates; all of a suffix, such as `.txt`, of which no file looks like an image have a reason."""
+    """Return the candidates, rejecting those with a suffix, such as `.txt`, whose sampled files are not images."""
     by_suffix: dict[str, list[Candidate]] = defaultdict(list)
     for each in candidates:
         if not each.reason:

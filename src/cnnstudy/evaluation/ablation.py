@@ -52,7 +52,7 @@ def write_ablation(params: Params, name: str) -> None:
 
 
 def in_order(ablation: Ablation) -> list[str]:
-    """Return the runs of an ablation along its axis: by ascending numbers, or in the listed order if it has words."""
+    """Return the runs of an ablation along its axis: by ascending value, or in the listed order for words."""
     if ablation.has_words:
         return list(ablation.runs)
     return sorted(ablation.runs, key=lambda run: float(ablation.runs[run]))
@@ -61,8 +61,8 @@ def in_order(ablation: Ablation) -> list[str]:
 def ablation_row(run: str, x: int | float | str, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
     """Return a row of an ablation: run, x, the accuracy of every split as `<split>_accuracy`, and `constant`.
 
-    For the primary split `split` the row also has the bounds `<split>_accuracy_low` and `_high`, and for every mode of
-    BatchNorm `<split>_accuracy_<mode>` and `constant_<mode>`.
+    For the primary split `split` the row also has the bounds `<split>_accuracy_low` and `_high`, and for every
+    BatchNorm mode `<split>_accuracy_<mode>` and `constant_<mode>`.
     """
     primary = splits[split]
     row: dict[str, Any] = {"run": run, "x": x, "constant": primary["constant"]}
@@ -100,7 +100,7 @@ def _read_predictions(run: str) -> pd.DataFrame:
 
 
 def _chance(run: str, split: str) -> float:
-    """Return the share of the largest class."""
+    """Return the share of the most frequent class in a split."""
     predictions = _read_predictions(run)
     return float(predictions["actual"][predictions["split"] == split].value_counts(normalize=True).max())
 

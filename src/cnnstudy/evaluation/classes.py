@@ -17,7 +17,7 @@ def per_class(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.nda
 
 
 def scored_classes(labels: np.ndarray, classes: int) -> list[int]:
-    """Return the classes with a defined ROC: present and not alone; in a binary task the positive class only."""
+    """Return the classes with a ROC curve: those with some but not all images; if binary, only the positive one."""
     present = [c for c in range(classes) if 0 < (labels == c).sum() < len(labels)]
     return present[1:] if classes == 2 else present
 

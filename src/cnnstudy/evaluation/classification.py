@@ -8,7 +8,7 @@ from cnnstudy.evaluation.metrics import Metrics
 from cnnstudy.evaluation.predictions import Predictions
 
 COLUMNS = ("precision", "recall", "f1-score", "support")
-# Labels of the metrics below the table, by the metrics' names.
+# Labels of the metrics printed below the table, by metric name.
 BELOW = {
     "kappa": "Cohen's kappa",
     "alpha": "Krippendorff's alpha",
@@ -20,7 +20,7 @@ BELOW = {
 def report_table(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return a classification report with the means over seeds.
 
-    The table has the columns `COLUMNS` and one row per class, which is the index, then `accuracy`, `macro avg` and
+    The table has the columns `COLUMNS` and one row per class (the index), then `accuracy`, `macro avg` and
     `weighted avg`. The scores of a class without images are NaN, and the averages are over the other classes. The
     accuracy is in the column f1-score, as scikit-learn prints it.
     """
@@ -58,12 +58,12 @@ def report_text(table: pd.DataFrame, title: str, metrics: Metrics) -> str:
                  negative: f"specificity (recall of {negative})"}  # fmt: skip
         lines += [f"{words}: {table['recall'][name]:.4f}" for name, words in names.items() if table["support"][name]]
     if metrics["constant"]:
-        lines += ["", f"{one_class(metrics)}: accuracy there is the share of that class.".capitalize()]
+        lines += ["", f"{one_class(metrics)}: accuracy is then the share of that class.".capitalize()]
     return "\n".join(lines) + "\n"
 
 
 def one_class(metrics: Metrics) -> str:
-    """Return the text that one class is predicted for every image, and in how many of several seeds."""
+    """Return a note that one class is predicted for every image, with the number of such seeds if there are several."""
     seeds = metrics.get("accuracy_seeds", [0])
     assert isinstance(seeds, list)
     part = f" in {metrics['constant_seeds']} of {len(seeds)} seeds" if len(seeds) > 1 else ""
@@ -81,7 +81,7 @@ def confusion(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> 
 def examples(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> np.ndarray:
     """Return the id of one image for each cell of the confusion matrix, int64 [actual, predicted]; -1 for empty cells.
 
-    The image is the one with the highest predicted probability of any seed; of equal ones it is the first.
+    The image is the one predicted with the highest probability by any seed; the first one in a tie.
     """
     chosen = np.full((len(classes), len(classes)), -1, np.int64)
     probabilities = np.concatenate([seed.probabilities[mode] for seed in seeds])

@@ -1,7 +1,7 @@
 """95 % intervals of accuracies, and of differences between runs on the same images.
 
-An accuracy is uncertain for two reasons: the sample of images, and the initial weights and order of a training. The two
-parts are added as squares around the mean (Zou and Donner 2008); with one seed only the first part is known.
+An accuracy is uncertain for two reasons: the sample of images, and the initial weights and order of a training. The
+squared half-widths of both parts are added (Zou and Donner 2008); with one seed only the first part is known.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Difference:
 
 
 def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
-    """Return the bounds of the mean accuracy over seeds on `n` images: Wilson's (1927), and Student's over seeds.
+    """Return the bounds of the mean accuracy on `n` images: Wilson's interval (1927), with Student's over seeds added.
 
     Images of one group are not independent: for these `n` is the effective number from `independent_images`.
     """
@@ -82,7 +82,7 @@ def _bounds(difference: float, resampled: np.ndarray, seeds: list[list[float]], 
 
 
 def _sign_test(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> float:
-    """Return the p-value of the exact sign test on groups, by the mean over seeds, among the groups that differ."""
+    """Return the p-value of the exact sign test on the groups in which the trainings' means over seeds differ."""
     _, group = np.unique(groups, return_inverse=True)
     sums = np.bincount(group, first.mean(axis=0)) - np.bincount(group, second.mean(axis=0))
     better, differing = int((sums > 1e-12).sum()), int((np.abs(sums) > 1e-12).sum())
@@ -92,7 +92,7 @@ def _sign_test(first: np.ndarray, second: np.ndarray, groups: np.ndarray) -> flo
 
 
 def _bootstrap(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Return means [k, DRAWS] of the rows of `values` [k, n] over resampled groups, which all rows share."""
+    """Return means [k, DRAWS] of the rows of `values` [k, n] over resampled groups, the same for all rows."""
     _, group = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group)
     sums = np.array([np.bincount(group, row) for row in values])  # [k, groups]
@@ -107,7 +107,7 @@ def _bootstrap(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _seed_half(accuracies: list[float], level: float) -> float:
-    """Return half of Student's interval of the mean over seeds; 0 for one seed, whose variance is unknown."""
+    """Return the half-width of Student's interval of the mean over seeds; 0 for one seed, of unknown variance."""
     k = len(accuracies)
     if k == 1:
         return 0.0
@@ -115,7 +115,7 @@ def _seed_half(accuracies: list[float], level: float) -> float:
 
 
 def _welch_half(first: list[float], second: list[float], level: float) -> float:
-    """Return half of Welch's interval of the difference of two means over seeds; 0 if one of them has one seed."""
+    """Return the half-width of Welch's interval of the difference of two means over seeds; 0 if either has one seed."""
     if min(len(first), len(second)) == 1:
         return 0.0
     shares = [np.var(values, ddof=1) / len(values) for values in (first, second)]

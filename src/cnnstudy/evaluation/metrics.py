@@ -14,7 +14,7 @@ from cnnstudy.evaluation.predictions import Predictions
 Metrics = dict[str, float | int | bool | list[float]]
 Score = Callable[[np.ndarray, np.ndarray], float | None]
 
-# The scores by name, in the order of their file.
+# The scores by name, in the order of their definition.
 SCORES: dict[str, Score] = {
     name: function
     for name, function in vars(scores).items()
@@ -41,8 +41,8 @@ def split_metrics(seeds: list[Predictions], mode: str, groups: np.ndarray) -> Me
 
     `mode` is the primary BatchNorm mode; if there are predictions in other modes, `accuracy_<mode>` and
     `constant_<mode>` are added. `accuracy_low` and `accuracy_high` bound the 95 % interval of
-    cnnstudy.evaluation.intervals; `groups`, int [n], has the same number for images that belong together (of one
-    patient). `constant` is true if it is true for any seed, and `constant_seeds` is the number of such seeds.
+    cnnstudy.evaluation.intervals; `groups`, int [n], has the same number for images that belong together (such as
+    a patient's). `constant` is true if it is true for any seed, and `constant_seeds` is the number of such seeds.
     """
     result = _mean_metrics([metrics(seed.labels, seed.probabilities[mode]) for seed in seeds])
     accuracies = [_accuracy(seed, mode) for seed in seeds]

@@ -26,13 +26,13 @@ class Predictions:
 
 
 def require_classes(splits: dict[str, Predictions], classes: tuple[str, ...], labels: np.ndarray, study: str) -> None:
-    """Check that the classes of `study` are in the order that its predictions were made with.
+    """Check that the classes of `study` are in the same order as when its nets were trained.
 
     `labels`, [N], are the class names of all samples. DVC ignores the order of a mapping, so that the meaning of a
     class number could change after training.
 
     Raises:
-        UserError: the classes are in another order than in training.
+        UserError: the order of the classes differs from the order in training.
     """
     for predictions in splits.values():
         trained = dict(zip(predictions.labels.tolist(), labels[predictions.ids].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The results that the report page shows: metrics, tables and images, read by the names in params.yaml."""
+"""The results that the page shows: metrics, tables and images, read by the names in params.yaml."""
 
 import base64
 import io
@@ -16,17 +16,17 @@ from cnnstudy.workspace import paths
 
 LARGE = 60_000
 PHOTO_WIDTH = 1400
-# WebP's method 2 of 6 takes less than half the time of the usual 4, and 5 % more bytes.
+# WebP's method 2 (of 0 to 6) takes less than half the time of the default 4, for 5 % more bytes.
 PHOTO_QUALITY, PHOTO_METHOD = 78, 2
 
 RunMetrics = dict[str, dict[str, dict[str, Any]]]
-# Which statistics of BatchNorm a net answers with.
+# Words for the BatchNorm statistics that predictions use.
 WORDS = {"recalibrated": "re-estimated", "moving": "moving"}
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The accuracy that counts of a run, with its 95 % interval, and that with other BatchNorm statistics, by name."""
+    """A run's headline accuracy with its 95 % interval, and its accuracies with other BatchNorm statistics, by name."""
 
     phase: str
     split: str

@@ -11,8 +11,8 @@ from cnnstudy.evaluation.predictions import Predictions
 def split_curves(seeds: list[Predictions], mode: str, classes: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Return the ROC curves of a split by name: each class against the rest, then `micro` and `macro`.
 
-    Each curve is the mean over seeds. A binary task has one curve, of the positive (second) class. A class that is
-    absent, or alone, has no curve.
+    Each curve is the mean over seeds. A binary task has one curve, of the positive (second) class. A class
+    without images, or with all of them, has no curve.
     """
     by_seed = [_curves(seed.labels, seed.probabilities[mode], classes) for seed in seeds]
     return {name: mean_curve([curves[name] for curves in by_seed]) for name in by_seed[0]}

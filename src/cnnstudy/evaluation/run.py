@@ -112,19 +112,19 @@ def evaluate_run(params: Params, run: str) -> None:
 
 
 def write_saliency(params: Params, run: str, classes: tuple[str, ...], images: np.ndarray, folder: Path) -> None:
-    """Draw the saliency of a run's last phase and first seed as gradcam.png and mistakes.png in `folder`."""
+    """Draw saliency maps of a run's last phase and first seed as gradcam.png and mistakes.png in `folder`."""
     arrays = _read_maps(params, run)
     where = f"{run}, {params.phases(run)[-1]}, {params.study_of(run).primary_split}"
-    right = f"{where}: the surest right predictions and their saliency"
+    right = f"{where}: most confident correct predictions, with saliency"
     gradcam.draw_correct(images, classes, arrays, right, folder / "gradcam.png")
-    wrong = f"{where}: the surest wrong predictions and their saliency"
+    wrong = f"{where}: most confident wrong predictions, with saliency"
     gradcam.draw_mistakes(images, classes, arrays, wrong, folder / "mistakes.png")
 
 
 def write_attention(params: Params, run: str, table: pd.DataFrame, images: np.ndarray, folder: Path) -> None:
-    """Write attention.csv, how much of the maps lies on the evidence by class, and draw gallery.png into `folder`.
+    """Write attention.csv, the overlap of the maps with the evidence by class, and draw gallery.png, in `folder`.
 
-    Only of synthetic images, where it is known what lies where.
+    Only for synthetic images, where the place of the evidence is known.
     """
     settings, study = params.all_runs[run], params.study_of(run)
     generator = generator_of(study)
@@ -137,7 +137,7 @@ def write_attention(params: Params, run: str, table: pd.DataFrame, images: np.nd
     attention.to_csv(folder / "attention.csv", index=False, float_format="%.6g")
     maps = dict(zip(arrays["correct/id"].tolist(), arrays["correct/map"], strict=True))
     surest = shares(arrays["correct/id"], arrays["correct/map"], specifications, generator)
-    # Of each class as many, from the surest down.
+    # The same number of images per class, the most confident predictions first.
     order = surest.set_index("id").reindex([i for i in maps if i in set(surest["id"])])
     each = max(1, gradcam.GALLERY // max(1, len(attention)))
     chosen = order.groupby(order.index.map(names), sort=False).head(each)[: gradcam.GALLERY]
@@ -229,7 +229,7 @@ def roc_table(curves: dict[str, np.ndarray]) -> pd.DataFrame:
 
 
 def write_roc(folder: Path, part: Part, curves: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Write the ROC curves of a part as figure and table; return the table with the column part."""
+    """Write the ROC curves of a part as figure and table; return the table with a column `part`."""
     thinned = {name: (thin(curve), area(curve)) for name, curve in curves.items()}
     figures.draw_roc(thinned, part.title, folder / f"{part.stem}-roc.png")
     table = roc_table(curves)

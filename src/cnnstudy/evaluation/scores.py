@@ -18,14 +18,14 @@ def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean cross-entropy in nats, of probabilities normalised and clipped at 1e-7 as Keras does."""
+    """Return the mean cross-entropy in nats, with probabilities normalised and clipped at 1e-7 as in Keras."""
     probabilities = probabilities.astype(np.float64)
     chosen = probabilities[np.arange(len(labels)), labels] / probabilities.sum(axis=1)
     return float(-np.log(np.clip(chosen, 1e-7, 1 - 1e-7)).mean())
 
 
 def macro_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean precision over the classes; a precision without predictions counts as 0."""
+    """Return the mean precision over the classes; that of a class never predicted counts as 0."""
     return _macro("precision", labels, probabilities)
 
 
@@ -40,7 +40,7 @@ def macro_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def weighted_f1(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the mean F1 over the classes, weighted by their images."""
+    """Return the mean F1 over the classes, weighted by their number of images."""
     table = per_class(labels, probabilities)
     present = table["support"] > 0
     return float(table["f1"][present] @ (table["support"][present] / len(labels)))
@@ -67,7 +67,7 @@ def alpha(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
 
 
 def auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
-    """Return the area under the ROC curve, the mean over each class against the rest; binary: of the positive class."""
+    """Return the area under the ROC curve: the mean of each class against the rest; if binary, the positive class's."""
     scored = scored_classes(labels, probabilities.shape[1])
     return _mean(roc_auc_score(labels == c, probabilities[:, c]) for c in scored)
 

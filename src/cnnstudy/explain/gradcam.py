@@ -1,4 +1,4 @@
-"""Saliency: Grad-CAM (Selvaraju et al. 2017) for a net's surest predictions and its worst mistakes.
+"""Saliency: Grad-CAM (Selvaraju et al. 2017) for a net's most confident correct and wrong predictions.
 
 A map is the sum of one layer's channels, each weighted by the mean gradient of the predicted class's score with respect
 to that channel, without its negative part. The score is the logit before the softmax; for a single sigmoid output it is
@@ -17,7 +17,7 @@ from cnnstudy.training import batchnorm
 from cnnstudy.training.pipeline import inference_batch_size, scaled
 
 # The last maps of these nets are 2 x 2 at 64 px, so that a cell is a quarter of the image. The layer is therefore the
-# last whose map has this side: late enough to tell classes apart, fine enough to tell an eye from a mouth.
+# last whose map has at least this side: late enough to tell classes apart, fine enough to tell an eye from a mouth.
 SIDE = 8
 SHOWN, MISTAKES = 6, 24
 ACTIVATIONS = (keras.layers.Activation, keras.layers.ReLU)
@@ -38,10 +38,11 @@ def explain(
         predictions: the split's ids and labels, int64 [n], and the probabilities that `model` gives, [n, classes].
 
     Returns:
-        The arrays of gradcam.npz. `correct/<name>` are the `SHOWN` surest right predictions of each class, class after
-        class, and `mistakes/<name>` the `MISTAKES` surest wrong predictions, each from the surest down: `id`, `label`
-        and `predicted`, int64 [k]; `probability` of the predicted class, float32 [k]; and `map`, uint8 [k, h, w], with
-        255 at its maximum. `measured/id` and `measured/map` are those of `MEASURED` images at most, evenly spaced.
+        The arrays of gradcam.npz. `correct/<name>` are the `SHOWN` most confident correct predictions of each
+        class, class after class, and `mistakes/<name>` the `MISTAKES` most confident wrong predictions, in descending
+        order of confidence: `id`, `label` and `predicted`, int64 [k]; `probability` of the predicted class,
+        float32 [k]; and `map`, uint8 [k, h, w], with 255 at its maximum. `measured/id` and `measured/map` are those of
+        `MEASURED` images at most, evenly spaced.
     """
     ids, labels, probabilities = predictions
     predicted, surest = probabilities.argmax(axis=1), probabilities.max(axis=1)
@@ -82,7 +83,7 @@ def maps(model: keras.Model, images: np.ndarray, ids: np.ndarray, classes: np.nd
 
 
 def feature_step(net: Graph) -> int:
-    """Return the index of the last activation whose map is at least `SIDE` a side, or else of the largest map.
+    """Return the index of the last activation whose map has sides of at least `SIDE`, or else of the largest map.
 
     If a net has no activation layers with maps, all steps with maps are candidates.
     """
@@ -101,7 +102,7 @@ def _weighted(net: Graph, index: int, images: tf.Tensor, classes: tf.Tensor) -> 
     features = values[step.output]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(features)
-        # The score of an image depends on its own features alone, so that the sum's gradient has that of each score.
+        # The score of an image depends only on its own features, so the gradient of the sum holds that of each score.
         score = tf.gather(_logits(net.steps[index + 1 :], values), classes, axis=1, batch_dims=1)
     weights = tf.reduce_mean(tape.gradient(score, features), axis=(1, 2), keepdims=True)
     return tf.nn.relu(tf.reduce_sum(weights * features, axis=-1))

@@ -19,8 +19,8 @@ def overlap(arrays: dict[str, np.ndarray], specifications: Path, generator: Modu
     """Return the overlap of the saliency maps with the evidence; {} if no image shows evidence.
 
     `arrays` are those of gradcam.npz. The result is the mean share of a map that falls on the evidence for the class,
-    `attention_share`; the mean share of the image that this takes, `attention_area`; and the first over the second,
-    `attention_ratio`: 1 for a net that looks anywhere.
+    `attention_share`; the mean share of the image that the evidence covers, `attention_area`; and the ratio of the two,
+    `attention_ratio`: 1 for maps that are unrelated to the evidence.
     """
     found = shares(arrays["measured/id"], arrays["measured/map"], specifications, generator)
     if found.empty:
@@ -30,14 +30,14 @@ def overlap(arrays: dict[str, np.ndarray], specifications: Path, generator: Modu
 
 
 def shares(ids: np.ndarray, maps: np.ndarray, specifications: Path, generator: ModuleType) -> pd.DataFrame:
-    """Return of some images `id`, the `share` of its map on the evidence, and the `area` that the evidence takes.
+    """Return for each image its `id`, the `share` of its map on the evidence, and the `area` that the evidence covers.
 
-    A map that is zero everywhere, and an image without evidence, are left out.
+    Images without evidence, or with a map that is zero everywhere, are left out.
     """
     by_id, side = dict(zip(ids.tolist(), maps, strict=True)), maps.shape[1]
     rows = []
     for i, area in read_areas(specifications, generator, by_id, side * POINTS):
-        # What share of a cell of the map is covered.
+        # The share of each of the map's cells that the evidence covers.
         cover = area.reshape(side, POINTS, side, POINTS).mean(axis=(1, 3))
         if cover.any() and by_id[i].any():
             rows.append((i, (cover * by_id[i]).sum() / by_id[i].sum(dtype=np.float64), cover.mean()))
@@ -45,7 +45,7 @@ def shares(ids: np.ndarray, maps: np.ndarray, specifications: Path, generator: M
 
 
 def by_class(found: pd.DataFrame, names: Mapping[int, str]) -> pd.DataFrame:
-    """Return the overlap of each class, from that of images (see `shares`) and the names of their classes by id.
+    """Return the overlap of each class, from the rows of `shares` and the class name of each image id.
 
     Columns class, images, ratio (mean share over mean area), and its 95 % interval, low and high.
     """

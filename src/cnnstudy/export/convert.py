@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
 
 
-# The smallest range of a channel, for those that are always 0, and the largest factor of a channel.
+# The smallest range of a channel, used for channels that are always 0, and the largest factor of a channel.
 TINY, LARGEST_FACTOR = 1e-6, 8.0
 
 
@@ -111,7 +111,7 @@ def _convert(frozen: Any, precision: str, images: np.ndarray) -> bytes:
         converter.inference_input_type = converter.inference_output_type = tf.uint8
         converter.representative_dataset = lambda: _one_by_one(images)
     with silenced(), warnings.catch_warnings():
-        # The ranges that the warning misses are measured by the conversion.
+        # The conversion itself measures the ranges that this warning calls missing.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected", UserWarning)
         content: bytes = converter.convert()
     return content

@@ -14,14 +14,14 @@ from cnnstudy.errors import UserError
 from cnnstudy.export.litert import PRECISIONS, Net, open_net
 from cnnstudy.workspace import files, paths
 
-# The numbers of images before the measurement and in the measurement.
+# The numbers of images predicted before the measurement and during it.
 WARM_UP, TIMED = 50, 500
 
 
 def write_latency(params: Params) -> dict[str, Any]:
     """Measure every LiteRT file, and write metrics/export/latency.json, which git tracks.
 
-    The file is no output of DVC, since latencies depend on the machine and differ from one measurement to the next.
+    The file is not a DVC output, since latencies depend on the machine and differ from one measurement to the next.
 
     Returns:
         The file's content: `machine`, and by run `side` (of the input, in pixels) and by precision `median_ms` and

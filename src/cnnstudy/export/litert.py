@@ -10,7 +10,7 @@ from cnnstudy.errors import UserError
 from cnnstudy.workspace.stage import silenced
 
 # float32 stores and computes all numbers in float32. float16 stores weights in float16 and computes in float32 or in
-# what the device supports. int8 stores and computes weights and activations as integers of 8 bits.
+# a type that the device supports. int8 stores and computes weights and activations as integers of 8 bits.
 PRECISIONS = ("float32", "float16", "int8")
 
 
@@ -31,7 +31,7 @@ class Net:
             self.interpreter.set_tensor(source["index"], image[None].astype(source["dtype"]))
             self.interpreter.invoke()
             output[:] = self.interpreter.get_tensor(target["index"])[0]
-        scale, zero = target["quantization"]  # 0 if the output is no integer
+        scale, zero = target["quantization"]  # 0 if the output is not an integer
         return np.float32(scale) * (outputs.astype(np.float32) - zero) if scale else outputs
 
 
@@ -39,7 +39,7 @@ def open_net(path: Path, threads: int = 1) -> Net:
     """Open a LiteRT file of the stage `export`.
 
     Raises:
-        UserError: there is no such file, or it is no LiteRT file.
+        UserError: there is no such file, or it is not a LiteRT file.
     """
     from ai_edge_litert.interpreter import Interpreter
 
@@ -50,7 +50,7 @@ def open_net(path: Path, threads: int = 1) -> Net:
             interpreter = Interpreter(str(path), num_threads=threads)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: no LiteRT file: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not a LiteRT file: {' '.join(str(error).split())}") from None
     assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer input is a pixel
     side, classes = interpreter.get_input_details()[0]["shape"][1], interpreter.get_output_details()[0]["shape"][1]
     return Net(interpreter, int(side), int(classes))

@@ -15,9 +15,9 @@ from cnnstudy.models import graph, layers
 from cnnstudy.models.graph import Step
 from cnnstudy.workspace import paths
 
-# A policy beside those of Keras: mixed_bfloat16 for convolutions, float32 for all other layers.
+# A policy besides those of Keras: mixed_bfloat16 for convolutions, float32 for all other layers.
 CONVOLUTIONS = "convolutions_bfloat16"
-# Keras's layers with a faster class of the same weights and names.
+# Keras's layers, and faster classes with the same weights and names.
 FASTER: dict[type, Any] = {
     keras.layers.BatchNormalization: layers.BatchNormalization,
     keras.layers.Conv2D: layers.Conv2D,
@@ -81,7 +81,7 @@ def build(design: Design, seed: int, policy: str = "float32", frozen: int | str 
     `policy` see `faster`.
 
     Raises:
-        UserError: as `build_plain`, or there is no layer of the name `frozen`.
+        UserError: as `build_plain`, or `frozen` names no layer.
     """
     plain = _build(design)
     keras.utils.set_random_seed(seed)  # `faster` initialises the weights
@@ -133,7 +133,7 @@ def freeze(model: keras.Model, frozen: int | str) -> None:
 
 
 def set_float32(model: keras.Model) -> None:
-    """Make a model compute in float32 from now on, as a model does that is built to load its weights."""
+    """Make a model compute in float32 from now on, like the model that is later built to load its weights."""
     for layer in model.layers:
         layer.dtype_policy = "float32"
 
@@ -171,7 +171,7 @@ def _unsupported(model: keras.Model, classes: int) -> str:
         return f"{len(model.inputs)} inputs and {len(model.outputs)} outputs found; allowed: one of each"
     nested = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
     if nested:
-        return f"the model {nested[0]} inside of the net found; allowed: layers alone"
+        return f"the nested model {nested[0]} found; allowed: layers only"
     several = [layer.name for layer in model.operations if not isinstance(layer.output, keras.KerasTensor)]
     if several:
         return f"several outputs of the layer {several[0]} found; allowed: one"
@@ -193,7 +193,7 @@ def _unsupported(model: keras.Model, classes: int) -> str:
 
 
 def _shown(operation: Any) -> str:
-    """Return the text of an operation: its class, with its units and its activation if there are any."""
+    """Return a description of an operation: its class, with units and activation if it has any."""
     units, activation = getattr(operation, "units", None), getattr(operation, "activation", None)
     name = getattr(activation, "__name__", None)
     arguments = [str(units)] * bool(units) + [repr(name)] * bool(name)
@@ -208,7 +208,7 @@ def _cloned(model: keras.Model, noise: tuple[float, float], make: Make) -> keras
 
     def clone(operation: Any) -> Any:
         if not isinstance(operation, keras.Layer):
-            return operation  # an operation that is no layer has no weights
+            return operation  # an operation that is not a layer has no weights
         config = operation.get_config()
         if isinstance(operation, DROPOUTS):
             config["rate"] *= dropout
@@ -237,7 +237,7 @@ def _policy_of(layer: keras.Layer, policy: str) -> str:
 
 
 def _features(model: keras.Model) -> tuple[Step, ...]:
-    """Return the steps before the last that turns maps into a vector, or, if there is no such step, before the last."""
+    """Return the steps before the last one that turns maps into a vector, or all steps but the last if none does."""
     steps = graph.trace(model).steps
     dimensions = {step.output: len(step.shape) for step in steps}
     vectors = [

@@ -1,4 +1,4 @@
-"""A net as a list of steps, of which some can be run alone or replaced."""
+"""A net as a list of steps, some of which can be run alone or replaced."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -68,7 +68,7 @@ def trace(model: keras.Model) -> Graph:
     """
     steps: list[Step] = []
     numbers: dict[int, int] = {}
-    held: list[Any] = []  # references to all tensors, so that no id is used again
+    held: list[Any] = []  # references to all tensors, so that no id is reused
 
     def number(tensor: Any) -> int:
         if id(tensor) not in numbers:

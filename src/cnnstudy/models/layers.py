@@ -56,9 +56,9 @@ class Conv2D(keras.layers.Conv2D):
     """Keras's Conv2D, but 1 x 1 convolutions are trained as matrix products.
 
     oneDNN's convolutions reorder the weights in memory, forward and back, which is most of the work of a 1 x 1
-    convolution. Without it the gradient of a net of such takes three quarters of the time in bfloat16, and nine tenths
-    in float32. With strides and fewer than 16 channels oneDNN's gradient also writes past its memory and crashes the
-    process (uxlfoundation/oneDNN, issue 6035).
+    convolution. Without reordering, the gradient of a net of 1 x 1 convolutions takes three quarters of the time in
+    bfloat16, and nine tenths in float32. With strides and fewer than 16 channels oneDNN's gradient also writes past its
+    memory and crashes the process (uxlfoundation/oneDNN, issue 6035).
     """
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

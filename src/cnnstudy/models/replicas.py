@@ -6,10 +6,10 @@ import tensorflow as tf
 
 
 def reduced(kind: tf.distribute.ReduceOp, values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Return the sums or means of values over the replicas, within a replica; the values themselves if it is alone.
+    """Return, within a replica, sums or means of values over all replicas; the values themselves if there is only one.
 
-    TensorFlow's own `all_reduce` has a gradient, which is not needed here, and for its sake never frees the step's
-    graph, the net and the moments of any training of the process.
+    TensorFlow's own `all_reduce` has a gradient, which is not needed here but keeps the step's graph, the net and the
+    moments of every training in the process in memory.
     """
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:

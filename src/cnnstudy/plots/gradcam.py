@@ -1,4 +1,4 @@
-"""Sheets of saliency maps (see cnnstudy.explain.gradcam): the surest right and the surest wrong predictions."""
+"""Sheets of saliency maps (see cnnstudy.explain.gradcam): the most confident correct and wrong predictions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ CELL, CAPTION, LEFT, HEAD = 0.95, 0.17, 0.95, 0.36
 COLUMNS, PAIRS = 6, 4
 # The number of letters that fit under a pair of images.
 FITTING = 31
-# How many images a gallery shows, how many beside each other; its cells in inches; points a side of an outline.
+# A gallery's number of images and of columns; its cell sizes in inches; the grid points per side of an outline.
 GALLERY, ABREAST = 8, 4
 FRAME, WORDS = 1.5, 0.24
 OUTLINE = 160
@@ -22,9 +22,9 @@ OUTLINE = 160
 
 @dataclass(frozen=True)
 class Shown:
-    """An image, uint8 [H, W, 3], its map, uint8 [h, w], where the evidence lies, bool [s, s], and its class.
+    """An image, uint8 [H, W, 3], its map, uint8 [h, w], the mask of the evidence, bool [s, s], and its class.
 
-    `ratio` is how many times as much of the map lies on the evidence as chance would put there.
+    `ratio` is the share of the map on the evidence, divided by the evidence's share of the image.
     """
 
     image: np.ndarray
@@ -37,7 +37,7 @@ class Shown:
 def draw_correct(
     images: np.ndarray, classes: tuple[str, ...], arrays: dict[str, np.ndarray], title: str, path: Path
 ) -> None:
-    """Draw one row per class: images with their saliency maps over them, and the probability of the class below."""
+    """Draw one row per class: images overlaid with their saliency maps, and below each the probability of the class."""
     labels = arrays["correct/label"]
     left = max(LEFT, 0.15 + LETTER * max(map(len, classes)))
     figure = _figure(COLUMNS, len(classes), title, left)
@@ -45,12 +45,12 @@ def draw_correct(
         _text(figure, (left - 0.08, HEAD + row * (CELL + CAPTION) + CELL / 2), name, ha="right", va="center", size=9)
         chosen = np.flatnonzero(labels == row)
         if not len(chosen):
-            _text(figure, (left, HEAD + row * (CELL + CAPTION) + CELL / 2), "none right", va="center", size=8)
+            _text(figure, (left, HEAD + row * (CELL + CAPTION) + CELL / 2), "none correct", va="center", size=8)
         for column, i in enumerate(chosen):
             image, saliency = images[arrays["correct/id"][i]], arrays["correct/map"][i]
             text = f"{arrays['correct/probability'][i]:.2f}"
             _draw_image(figure, overlaid(image, saliency), (column, row), text, left)
-    # With a palette the photographs take most of its colours, and the red of the maps turns dull.
+    # The photographs would take up most of a palette, and the red of the maps would turn dull.
     save(figure, path, colours=0)
 
 
@@ -59,7 +59,7 @@ def draw_mistakes(
 ) -> None:
     """Draw each wrong prediction as a pair of images, the second with the saliency map of the predicted class.
 
-    The text below names the actual and the predicted class and the latter's probability.
+    The text below a pair gives the actual class, the predicted class and the latter's probability.
     """
     names = [
         (classes[label], classes[predicted], probability)
@@ -69,7 +69,7 @@ def draw_mistakes(
     ]
     figure = _figure(2 * PAIRS, max(1, -(-len(names) // PAIRS)), title, left=0.1)
     if not names:
-        _text(figure, (0.1, HEAD + CELL / 2), "no mistake", va="center", size=9)
+        _text(figure, (0.1, HEAD + CELL / 2), "no mistakes", va="center", size=9)
     for i, (actual, predicted, probability) in enumerate(names):
         image, saliency = images[arrays["mistakes/id"][i]], arrays["mistakes/map"][i]
         row, column = divmod(i, PAIRS)
@@ -83,9 +83,9 @@ def draw_mistakes(
 
 
 def draw_gallery(shown: list[Shown], path: Path) -> None:
-    """Draw images with their maps, the evidence outlined, from the most of a map on it to the least.
+    """Draw images with their maps and the evidence outlined, in descending order of `ratio`.
 
-    Below stand the class and the ratio, in red where it is less than chance.
+    Captions give the class and the ratio, in red if it is below 1, which is chance.
     """
     columns, rows = min(ABREAST, max(2, len(shown))), max(1, -(-len(shown) // ABREAST))
     width, height = columns * FRAME, rows * (FRAME + WORDS)
@@ -94,7 +94,7 @@ def draw_gallery(shown: list[Shown], path: Path) -> None:
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     if not shown:
-        _text(figure, (0.1, 0.1), "no right prediction with evidence", size=9)
+        _text(figure, (0.1, 0.1), "no correct prediction with evidence", size=9)
     for i, its in enumerate(sorted(shown, key=lambda each: -each.ratio)):
         row, column = divmod(i, ABREAST)
         x, y, side = column * FRAME + 0.03, row * (FRAME + WORDS) + 0.03, FRAME - 0.06
@@ -111,7 +111,7 @@ def draw_gallery(shown: list[Shown], path: Path) -> None:
 
 
 def overlaid(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Return an image, uint8 [H, W, 3], in grey with its saliency map, uint8 [h, w], over it in yellow to red."""
+    """Return an image, uint8 [H, W, 3], in grey, overlaid with its saliency map, uint8 [h, w], in yellow to red."""
     size = image.shape[1::-1]
     heat = cv2.resize(saliency.astype(np.float32) / 255, size, interpolation=cv2.INTER_LINEAR)[..., None]
     grey = image.astype(np.float32).mean(axis=2, keepdims=True)
@@ -123,7 +123,7 @@ def overlaid(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
 def _figure(columns: int, rows: int, title: str, left: float) -> Figure:
     width, height = left + columns * CELL + 0.1, HEAD + rows * (CELL + CAPTION)
     figure = Figure(figsize=(width, height), dpi=DPI)
-    # All images share one pair of axes, in inches: separate axes would take most of the time.
+    # All images share one Axes, in inches: one Axes per image would take most of the drawing time.
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")

@@ -28,7 +28,7 @@ from cnnstudy.plots.style import (
 
 # Side of an image in a sheet of examples, in pixels.
 EXAMPLE = 84
-# The loss axis ends at this multiple of the highest training loss, since with moving statistics a loss on val can reach
+# The loss axis ends at this multiple of the highest training loss, since with moving statistics the val loss can reach
 # hundreds.
 LOSSES = 2.0
 MEAN_STYLES = {"micro": ":", "macro": "--"}

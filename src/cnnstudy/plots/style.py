@@ -16,7 +16,7 @@ from PIL import Image
 
 DPI = 120
 COLOURS = 192
-# PNG's compression level, of 9: level 4 takes half to two thirds of the time of the usual 6, and 1 to 9 % more bytes.
+# PNG's compression level (0 to 9): 4 takes half to two thirds of the default 6's time, for 1 to 9 % more bytes.
 COMPRESSION = 4
 # The width of a letter of a label, and the height of a title's second line, in inches.
 LETTER, LINE = 0.075, 0.17
@@ -30,7 +30,7 @@ STEPS = LinearSegmentedColormap.from_list("steps", ["#e7b800", "#2a9d8f", "#2646
 
 @dataclass(frozen=True)
 class Title:
-    """The title of a figure, and in `alarm` a problem of the net, shown in red."""
+    """The title of a figure; `alarm` names a problem of the net, and turns the title red."""
 
     text: str
     alarm: str = ""
@@ -42,7 +42,7 @@ def step_colour(step: int, steps: int) -> str:
 
 
 def head(figure: Figure, title: Title, left: float = 0.1) -> None:
-    """Write a title above a figure, `left` inches from its edge, with a second line for the alarm."""
+    """Write a title above a figure, `left` inches from its left edge, with a second line for the alarm."""
     width, height = figure.get_size_inches()
     lines = [title.text, title.alarm] if title.alarm else [title.text]
     size = min(10, 10 * (width - left) / (LETTER * 1.15 * max(map(len, lines))))
@@ -51,7 +51,7 @@ def head(figure: Figure, title: Title, left: float = 0.1) -> None:
 
 
 def dress(axes: Axes, x: str, y: str) -> None:
-    """Set the labels of axes, and draw a grid and no frame."""
+    """Set the axis labels, draw a grid, and hide the top and right spines."""
     axes.set_xlabel(x, fontsize=9, color=INK)
     axes.set_ylabel(y, fontsize=9, color=INK)
     axes.grid(color="#e3e8ec", linewidth=0.8)
@@ -62,7 +62,7 @@ def dress(axes: Axes, x: str, y: str) -> None:
 
 
 def marker(points: Sized) -> str:
-    """Return the marker of a line, which one of one or two points needs to be visible."""
+    """Return the marker of a line: a dot if the line has too few points to be visible, else none."""
     return "o" if len(points) < 3 else ""
 
 
@@ -78,7 +78,7 @@ def save(figure: Figure, path: Path, colours: int = COLOURS) -> None:
 def _with_palette(image: Image.Image, colours: int) -> Image.Image:
     """Return an image with a palette, chosen by the quickest method and with the background's white restored.
 
-    That method alone leaves the background a little grey.
+    The quickest method alone leaves the background slightly grey.
     """
     quantised = image.quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette, ground = quantised.getpalette() or [], 3 * int(np.asarray(quantised)[0, 0])

@@ -24,7 +24,7 @@ def entries(params: Params, contents: pd.DataFrame) -> list[Entry]:
 
 
 def figure_id(run: str, phase: str, kind: str) -> str:
-    """Return the id of a run's curves, roc, confusion or report of a phase, or of its layers (no phase)."""
+    """Return the id of a run's curves, roc, confusion or report in a phase, or of its layers (phase '')."""
     return "-".join(filter(None, (run, phase, kind)))
 
 

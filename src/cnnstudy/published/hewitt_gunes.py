@@ -24,9 +24,9 @@ from cnnstudy.published.verdicts import (
     untuned,
 )
 
-# Fewer wrong predictions than this say nothing of what is confused with what.
+# With fewer wrong predictions than this, a claim about confusions is not judged.
 FEWEST = 10
-# The share of its highest training accuracy at which a net counts as converged, and by how many epochs sooner or later.
+# The share of a net's highest training accuracy that counts as converged, and the least difference in epochs to judge.
 CONVERGED, EPOCHS_APART = 0.9, 2
 
 
@@ -40,7 +40,7 @@ def claims(findings: Findings) -> list[Claim]:
             findings, "alexnet", True, "under figure 7", "Tuning makes most ROC curves of AlexNet better."
         ),
         _happy_is_best(findings),
-        _confused(findings, "surprise", "fear", "under figure 8", "Surprise is taken for fear."),
+        _confused(findings, "surprise", "fear", "under figure 8", "Surprise is mistaken for fear."),
         _vggnet_overfits(findings),
         _tuning_moves_roc(
             findings, "vggnet", False, "under figure 12", "Tuning makes VGGNet's ROC worse: it overfits."
@@ -98,9 +98,9 @@ def _weak_classes(findings: Findings) -> Claim:
 
 
 def _apart(findings: Findings, phase: str, classes: list[str], is_higher: bool) -> tuple[Verdict, str]:
-    """Return whether these classes are the ones with alexnet's highest, or lowest, recall in validation.
+    """Return whether these classes have alexnet's highest, or lowest, recall in validation.
 
-    The one of them that is nearest to the others is compared with the nearest of these.
+    The least extreme of these classes is compared with the most extreme of the other classes.
     """
     matrix = results.read_confusion("alexnet", phase, "val")
     if not set(classes) < set(matrix.index):
@@ -113,7 +113,7 @@ def _apart(findings: Findings, phase: str, classes: list[str], is_higher: bool) 
     near, other = inside.index[-1], outside.index[0]
     images = min(n[near], n[other]) / len(findings.params.seeds)
     better, worse = (near, other) if is_higher else (other, near)
-    # They were looked for among all pairs.
+    # Corrected for all pairs of an inside and an outside class, from which this pair was selected.
     verdict = is_larger(recall[better], recall[worse], images, len(inside) * len(outside))
     ours = f"recall: {near} {recall[near]:.3f}, {other} {recall[other]:.3f}"
     return learnt(findings, verdict, ours, ["alexnet" if phase == "base" else f"alexnet, {phase}"], "val")
@@ -145,11 +145,11 @@ def _tuning_moves_roc(findings: Findings, run: str, rises: bool, where: str, say
         )
         if before.empty:
             verdict, ours = "cannot tell", "validation has images of one class only"
-    return Claim(where, says, "drawn, without areas", ours, verdict)
+    return Claim(where, says, "plotted, without areas", ours, verdict)
 
 
 def _are_most(count: int, others: int) -> bool:
-    """Return whether more than half are so beyond chance, by a one-sided sign test at 5 %."""
+    """Return whether `count` is significantly larger than `others`, by a one-sided sign test at 5 %."""
     return count > others and binomtest(count, count + others, alternative="greater").pvalue < 0.05
 
 
@@ -167,20 +167,21 @@ def _confused(findings: Findings, actual: str, predicted: str, where: str, says:
     verdict, ours = untuned(findings, "alexnet")
     if findings.is_tuned("alexnet"):
         matrix = results.read_confusion("alexnet", "tuned", "val")
-        verdict, ours = "cannot tell", f"{actual} is no class here"
+        verdict, ours = "cannot tell", f"{actual} is not a class here"
         if {actual, predicted} <= set(matrix.index):
             wrong = matrix.loc[actual].drop(actual).sort_values(ascending=False, kind="stable")
             counts = ", ".join(f"{name} {count}" for name, count in wrong.head(3).items())
-            ours = f"of {wrong.sum()} wrong answers to {actual} after tuning: {counts}"
+            ours = f"of {wrong.sum()} wrong predictions for {actual} after tuning: {counts}"
             share = _more_than_its_share(wrong[predicted], wrong.sum(), len(wrong), len(findings.params.seeds))
             verdict, ours = learnt(findings, share, ours, ["alexnet, tuned"], "val")
-    return Claim(where, says, "drawn, not printed", ours, verdict)
+    return Claim(where, says, "only in a figure", ours, verdict)
 
 
 def _more_than_its_share(count: int, n: int, classes: int, seeds: int) -> Verdict:
-    """Return whether one of these classes has significantly more of n errors than its share; seeds share their images.
+    """Return whether one of `classes` classes has significantly more of `n` errors than an equal share.
 
-    By Clopper and Pearson's (1934) interval, and of `FEWEST` answers or more.
+    By Clopper and Pearson's interval (1934) on the mean counts per seed, since seeds share their images. With fewer
+    than `FEWEST` errors the verdict is `cannot tell`.
     """
     images = round(n / seeds)
     if images < FEWEST:
@@ -202,17 +203,17 @@ def _vggnet_beats_alexnet(findings: Findings) -> Claim:
 def _sad_and_angry(findings: Findings) -> Claim:
     verdict, ours = absent(findings, "alexnet", "vggnet")
     if findings.has("alexnet", "vggnet"):
-        verdict, ours = "cannot tell", "anger or sad is no class here"
+        verdict, ours = "cannot tell", "anger or sad is not a class here"
         matrices = {run: results.read_confusion(run, "base", "val") for run in ("alexnet", "vggnet")}
         if {"anger", "sad"} <= set(matrices["alexnet"].index):
             pairs = {run: m.loc["anger", "sad"] + m.loc["sad", "anger"] for run, m in matrices.items()}
             n = int(matrices["alexnet"].loc[["anger", "sad"]].to_numpy().sum())
             shares = {run: count / max(1, n) for run, count in pairs.items()}
-            ours = f"taken for the other: alexnet {pairs['alexnet']}, vggnet {pairs['vggnet']} of {n}"
+            ours = f"mistaken for the other: alexnet {pairs['alexnet']}, vggnet {pairs['vggnet']} of {n}"
             larger = is_larger(shares["alexnet"], shares["vggnet"], n / len(findings.params.seeds))
             verdict, ours = learnt(findings, larger, ours, ["alexnet", "vggnet"], "val")
     says = "VGGNet tells sad from angry better than AlexNet."
-    return Claim("end of 2-1", says, "drawn, not printed", ours, verdict)
+    return Claim("end of 2-1", says, "only in a figure", ours, verdict)
 
 
 def _gaussian_dropout(findings: Findings) -> Claim:
@@ -223,7 +224,7 @@ def _gaussian_dropout(findings: Findings) -> Claim:
         for name, types in counts.items()
     ]
     says = "VGGNet generalises better for its Gaussian dropout, where AlexNet has ordinary dropout."
-    ours = "both nets have both, at the same places, so they can't show a difference"
+    ours = "both nets have both kinds, in the same places, so they can't show a difference"
     return Claim("end of 2-1", says, "; ".join(words), ours, "cannot tell")
 
 
@@ -245,7 +246,7 @@ def _mobilenet_converges(findings: Findings) -> Claim:
     verdict, ours = absent(findings, *nets)
     if findings.has(*nets):
         seen = {run: _converged(findings, run) for run in nets}
-        ours = f"images until the training accuracy first passes {CONVERGED:.0%} of its highest: " + ", ".join(
+        ours = f"images until the training accuracy first reaches {CONVERGED:.0%} of its maximum: " + ", ".join(
             f"{run} {images:,}" for run, images in seen.items()
         )
         fastest = min(seen["alexnet"], seen["vggnet"])
@@ -253,7 +254,7 @@ def _mobilenet_converges(findings: Findings) -> Claim:
         is_fast = seen["mobilenet"] <= min(fastest / 2, fastest - apart)
         verdict = "holds" if is_fast else "does not hold" if seen["mobilenet"] >= fastest + apart else "cannot tell"
     return Claim(
-        "under figure 15", "MobileNet converges much faster than the two others.", "drawn, not printed", ours, verdict
+        "under figure 15", "MobileNet converges much faster than the two others.", "only in a figure", ours, verdict
     )
 
 
@@ -279,7 +280,7 @@ def _mobilenet_is_comparable(findings: Findings) -> Claim:
 
 
 def _converged(findings: Findings, run: str) -> int:
-    """Return the images seen when the mean training accuracy first passes the share `CONVERGED` of its maximum."""
+    """Return the images seen when the mean training accuracy first reaches the share `CONVERGED` of its maximum."""
     curve = results.read_curves(run)
     train = curve[curve["series"] == "train"]
     first = train[train["accuracy"] >= CONVERGED * train["accuracy"].max()]["epoch"].iloc[0]
@@ -315,8 +316,8 @@ PAPER = Paper(
     files=("report_faces.csv", "hewitt_gunes_2018.csv"),
     classes=("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
     split="val",
-    note="Accuracy on the validation part of TRAIN, as in the report. In the phase tuned the net goes on training on "
-    "the tune split, so that split is training data there. Hewitt and Gunes measured on AffectNet's own validation "
+    note="Accuracy on the validation part of TRAIN, as in the report. In the phase tuned, training continues on "
+    "the tune split, which is then training data. Hewitt and Gunes measured on AffectNet's own validation "
     "set.",
     doubtful=("log under figure 15",),
     claims=claims,

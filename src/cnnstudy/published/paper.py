@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 class Paper:
     """A paper, and the part of the course report that rebuilds it, if any.
 
-    `source` is the paper's name in the tables `files` of data/reference, `classes` those of its data, and `split` that
-    of ours which compares with its numbers. `doubtful` are tables of the report that it contradicts itself. `metrics`
-    are those that the paper prints of each net: a label, our name and its name. `ablations` says in which table the
-    report prints the accuracies of an ablation, by the position on the axis, and `beside_ablations` of which ablations
-    the paper prints accuracies too. `contents` maps kinds of data/reference/report_contents.csv to parts of the page.
+    `source` is the paper's name in the tables `files` of data/reference, `classes` are the classes of its data, and
+    `split` is our split that its numbers are compared with. `doubtful` lists tables of the report that the report
+    itself contradicts. `metrics` maps a label for each metric that the paper prints per net to our name and the
+    paper's. `ablations` gives the report's table for each position on an ablation's axis; `beside_ablations` lists the
+    ablations for which the paper prints accuracies too. `contents` maps kinds of data/reference/report_contents.csv to
+    parts of the page.
     """
 
     title: str

@@ -11,7 +11,7 @@ COLUMNS = ("study", "table", "run", "phase", "split", "class", "metric", "value"
 
 @dataclass(frozen=True)
 class Published:
-    """A number, and the table or log it stands in."""
+    """A number, and the table or log that contains it."""
 
     value: float
     table: str

@@ -39,13 +39,13 @@ def claims(findings: Findings) -> list[Claim]:
 def _augmentation_raises(findings: Findings) -> Claim:
     values = [findings.published(f"xray-aug{level}", "test", table=str(8 + level)) for level in range(1, 5)]
     published = (
-        f"{series(values, 2)} at levels 1 to 4; but at levels 1 to 3 every X-ray got the same answer, "
+        f"{series(values, 2)} at levels 1 to 4; but at levels 1 to 3 every X-ray got the same prediction, "
         f"and at level 4 training gives {findings.published('xray-aug4', 'train_augmented', table='12'):.2f}"
     )
     verdict, ours = direction(findings, "xray-aug4", "xray-aug1")
     if findings.has(*LEVELS):
         ours = f"{_both_modes(findings, LEVELS)}. {ours}"
-        # Where level 1 is above 0.50, that came from something else than too few images.
+        # If level 1 is above 0.50 here, too few images cannot explain the report's 0.50.
         first, last = (findings.split(run, "base", "test") for run in ("xray-aug1", "xray-aug4"))
         if first["accuracy_low"] > values[0] or last["accuracy_high"] < values[-1]:
             verdict, ours = learnt(findings, "does not hold", ours, ["xray-aug1", "xray-aug4"])
@@ -61,12 +61,12 @@ def _every_level_helps(findings: Findings) -> Claim:
         whole = find_pair(findings, LEVELS[-1], LEVELS[0])
         rises = all(pair and pair.difference >= 0 for pair in steps)
         ours = "; ".join(in_words(pair) for pair in [whole, *steps] if pair)
-        ours += ". It holds if no step falls and the last level is significantly above the first."
+        ours += ". The claim holds if no step falls and the last level is significantly above the first."
         holds = bool(rises and whole and whole.significant and whole.difference > 0)
         verdict = "does not hold" if falls else "holds" if holds else "cannot tell"
         verdict, ours = learnt(findings, verdict, ours, list(LEVELS))
     says = "The more augmentation, the better the net generalises."
-    return Claim("under figure 16", says, "0.50, 0.50, 0.50, 0.95: one step", ours, verdict)
+    return Claim("under figure 16", says, "0.50, 0.50, 0.50, 0.95: a single rise", ours, verdict)
 
 
 def _paper_augmentation(findings: Findings) -> Claim:
@@ -91,7 +91,7 @@ def _main_model(findings: Findings) -> Claim:
     ]
     verdict, ours = absent(findings, "xray-aug4")
     if counts:
-        verdict, ours = "does not hold", f"parameters: {', '.join(counts)}; the main model's are those of five layers"
+        verdict, ours = "does not hold", f"parameters: {', '.join(counts)}; the main model matches the five-layer net"
     return Claim("3-5", "The main model has six layers.", published, ours, verdict)
 
 

@@ -1,6 +1,6 @@
 """Verdicts on the claims of the course report and the papers.
 
-A claim holds, or does not, where our figures show it beyond chance; else they cannot tell.
+A claim holds, or does not, where our numbers show so beyond chance; otherwise the verdict is `cannot tell`.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from cnnstudy.published import reference
 
 Verdict = Literal["holds", "does not hold", "cannot tell"]
 
-# Differences in accuracy below this count as none.
+# Differences in accuracy below this count as no difference.
 MARGIN = 0.05
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim: its place, its words, the published numbers, ours, and the verdict."""
+    """A claim: where it is made, what it says, the published numbers, ours, and the verdict."""
 
     where: str
     says: str
@@ -36,8 +36,8 @@ class Claim:
 class Findings:
     """The results that claims are judged by.
 
-    `numbers` and `layers` are the published ones (see cnnstudy.published.reference), `differences` those of every
-    ablation, by the names of the two trainings.
+    `numbers` and `layers` are published (see cnnstudy.published.reference); `differences` are ours from every ablation,
+    by the names of the two trainings.
     """
 
     params: Params
@@ -56,7 +56,7 @@ class Findings:
         return all(run in self.metrics for run in runs)
 
     def is_tuned(self, run: str) -> bool:
-        """Return whether the experiment has the run, fine-tuned."""
+        """Return whether the experiment has the run, with fine-tuning."""
         return "tuned" in self.metrics.get(run, {})
 
     def split(self, run: str, phase: str, split: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Findings:
 def learnt(findings: Findings, verdict: Verdict, ours: str, trainings: list[str], *splits: str) -> tuple[Verdict, str]:
     """Return a verdict, or `cannot tell` if one of the nets predicts one class for every image.
 
-    `trainings` are named as those of a difference are, `splits` where they answer; what counts of their study if none.
+    `trainings` are named as in a difference; `splits` are those checked, by default the primary split of their study.
     """
     stuck = []
     for name in trainings:
@@ -138,7 +138,7 @@ def in_words(pair: Difference) -> str:
 
 
 def significance(is_significant: bool, low: float, high: float) -> str:
-    """Return whether a difference is significant, and why not where its own interval excludes 0."""
+    """Return in words whether a difference is significant, or only before correction (its interval excludes 0)."""
     excludes = low > 0 or high < 0
     return "significant" if is_significant else f"not significant{' after correction' if excludes else ''}"
 
@@ -151,7 +151,7 @@ def half_width(metrics: dict[str, Any]) -> float:
 def is_larger(first: float, second: float, n: float, among: int = 1) -> Verdict:
     """Return whether a share is significantly larger than another, by Fisher's exact test (1935).
 
-    At 0.05, shared by the pairs that these two were found `among` (Bonferroni).
+    The level is 0.05, divided by `among`, the number of pairs that this one was selected from (Bonferroni).
     """
     images = round(n)
     table = [[round(share * images), images - round(share * images)] for share in (first, second)]
@@ -166,7 +166,7 @@ def standard_error(first: float, second: float, n: float) -> float:
 
 
 def series(values: list[float], digits: int) -> str:
-    """Return numbers with so many decimals, in a row."""
+    """Return numbers with `digits` decimals, separated by commas."""
     return ", ".join(f"{value:.{digits}f}" for value in values)
 
 

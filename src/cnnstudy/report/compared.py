@@ -10,18 +10,18 @@ from cnnstudy.published.paper import Paper
 from cnnstudy.published.reference import find
 from cnnstudy.report.tables import NONE, Cell, Table, number
 
-# Of a classification report: our column, the published metric, its heading.
+# Columns of a classification report: our name, the published metric's name, and the heading.
 COLUMNS = (("precision", "precision", "precision"), ("recall", "recall", "recall"), ("f1-score", "f1", "F1"))
 
 
-# What the logs print.
+# The metrics that the logs print.
 LOGGED = ("accuracy", "loss")
 
 RunSplits = dict[str, dict[str, Any]]
 
 
 def paper_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], numbers: pd.DataFrame) -> Table | None:
-    """Return every metric that a paper prints of each net, after the base phase; None where it prints none."""
+    """Return our value and the paper's of each metric it prints per net, for the base phase; None if it prints none."""
     if not runs or not paper.metrics or numbers[numbers["source"] == paper.source].empty:
         return None
     rows = []
@@ -35,7 +35,7 @@ def paper_table(paper: Paper, runs: list[str], metrics: dict[str, RunMetrics], n
 
 
 def published_parts(run: str, phase: str, splits: RunSplits, numbers: pd.DataFrame) -> list[tuple[str, Table]]:
-    """Return tables of our numbers beside the course report's for a phase: (place, table) of each report and log."""
+    """Return (place, table) for each report and log of a phase, with our numbers beside the course report's."""
     mine = numbers[(numbers["source"] == "report") & (numbers["run"] == run) & (numbers["phase"] == phase)]
     found = []
     for split in splits:
@@ -80,7 +80,7 @@ def _report(ours: pd.DataFrame, theirs: pd.DataFrame) -> Table:
 
 
 def _over(ours: float | None, theirs: float | None) -> Cell:
-    """Return ours, with the report's and the difference below."""
+    """Return a cell with our number, and the report's and the difference below it."""
     first, published, difference = _beside(ours, theirs)
     if theirs is None:
         return Cell(first.text)

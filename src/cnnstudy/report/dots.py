@@ -1,4 +1,4 @@
-"""Dot plots of the page: accuracies from 0 to 1, one row per training, drawn by page.css to fit a phone."""
+"""Dot plots of the page: accuracies from 0 to 1, one row per training, laid out by page.css to fit a phone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cnnstudy.published.verdicts import Findings
 from cnnstudy.report.tables import Cell, as_printed, gain_in_words, interval, named
 
 OURS, REPORT, PAPER, MOVING, BATCH, TRAIN = "ours", "report", "paper", "moving", "batch", "train"
-# What `label` says of a net that predicts one class for every image.
+# The legend of the ring around a net that predicts one class for every image.
 ONE_CLASS = "one class for every image"
 
 
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows under a title, and the accuracy that a net without skill has, or None."""
+    """Rows under a title, and the accuracy of a net without skill, or None."""
 
     title: str
     rows: list[Row]
@@ -88,7 +88,7 @@ def statistics(its: Findings, trainings: list[tuple[str, str]]) -> Plot:
 
 
 def ablation(its: Findings, name: str, table: pd.DataFrame, paper: Paper | None, chance: float | None) -> Plot:
-    """Return the accuracies along an axis, with those in training and under BatchNorm's other statistics."""
+    """Return the accuracies along an axis, with those on train and those with BatchNorm's moving averages."""
     settings = its.params.ablations[name]
     study = its.params.studies[settings.study]
     tables = paper.ablations.get(name) if paper else None
@@ -129,7 +129,7 @@ def printed(its: Findings, papers: dict[str, Paper]) -> Plot:
 
 
 def recipes(found: list[dict[str, Any]]) -> Plot:
-    """Return where recipes end, by net, of what `cnnstudy recipes` wrote."""
+    """Return the final accuracies of recipes by net, from the results of `cnnstudy recipes`."""
     groups = []
     for each in found:
         rows = []
@@ -150,7 +150,7 @@ def recipes(found: list[dict[str, Any]]) -> Plot:
 def _compared(
     its: Findings, run: str, phase: str, paper: Paper | None, tables: Mapping[int, str] | None = None, x: Any = None
 ) -> Row:
-    """Return a training beside the published numbers; of the report's only that in `tables[x]`, where given."""
+    """Return a training beside the published numbers; with `tables`, only the report's number in table `tables[x]`."""
     split = its.split(run, phase, its.params.study_of(run).primary_split)
     dots = [Dot(OURS, split["accuracy"], split["accuracy_low"], split["accuracy_high"], bool(split["constant"]))]
     others = []
@@ -175,7 +175,7 @@ def _words(name: str, found: list[Published], paper: Paper) -> list[Cell]:
 
 
 def _present(groups: list[Group], names: dict[str, str]) -> dict[str, str]:
-    """Return the legend of the kinds that a plot has."""
+    """Return the legend entries for what a plot contains."""
     dots = [dot for group in groups for row in group.rows for dot in row.dots]
     found = {kind: text for kind, text in names.items() if kind in {dot.kind for dot in dots}}
     found |= {"one-class": ONE_CLASS} if any(dot.is_constant for dot in dots) else {}

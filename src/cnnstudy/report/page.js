@@ -1,4 +1,4 @@
-// Marks in the contents where one is, and opens what a link leads into.
+// Mark the current section in the contents, and open the folded parts around a link's target.
 const links = [...document.querySelectorAll("nav a")];
 const mark = () => {
   const passed = links.filter(a => document.querySelector(a.hash).getBoundingClientRect().top < innerHeight / 4);

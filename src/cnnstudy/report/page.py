@@ -26,18 +26,18 @@ from cnnstudy.workspace import files, locked, paths
 CONFUSIONS = 5
 COPIES = ("rotated by 90°", "rotated by 180°", "rotated by 270°", "flipped left to right")
 CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion matrix in images"}
-# What the numbers and figures depend on most.
+# The packages that the numbers and figures depend on most.
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pandas", "opencv-python-headless", "pillow",
             "matplotlib", "dvc", "mlflow")  # fmt: skip
-# Contradictions inside a paper, where it has some.
+# The folder of the templates that list a paper's contradictions.
 PUBLISHED = Path(__file__).parent.parent / "published"
 
 
 def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], folder: Path, lock: Path) -> str:
     """Return the page as HTML.
 
-    `settings` are the overrides for `dvc exp run -S` that give it, `folder` holds the published numbers (see
-    cnnstudy.published.reference), `lock` the versions.
+    `settings` are the `dvc exp run -S` overrides that reproduce it, `folder` holds the published numbers (see
+    cnnstudy.published.reference), and `lock` is the lock file of the package versions.
     """
     papers = {name: paper for name, study in params.studies.items() if (paper := paper_of(study))}
     audits = {study: _audit(study) for study in params.studies}
@@ -82,7 +82,7 @@ def _chapters(
     its: Findings, papers: dict[str, Paper], foreign: dict[str, str], published: pd.DataFrame,
     audits: dict[str, dict[str, Any]],
 ) -> list[Chapter]:  # fmt: skip
-    """Return the findings in the order of the page."""
+    """Return the chapters in the order of the page."""
     params = its.params
     chances = _chances(its, {study: audit["baselines"] for study, audit in audits.items()})
     judged = {study: paper.claims(its) for study, paper in papers.items() if study not in foreign}
@@ -115,7 +115,7 @@ def _chances(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) -
 
 
 def _timing(its: Findings) -> str:
-    """Return what the files' times were measured on."""
+    """Return the image size and machine of the exported files' times, in words."""
     exported = {its.params.exported[run].study for run in its.metrics if run in its.params.exported}
     sides = {f"{side}×{side}" for study in sorted(exported) for side in [its.params.studies[study].image_size]}
     machine = export.read_machine().get("cpu", "")
@@ -123,8 +123,8 @@ def _timing(its: Findings) -> str:
     if not machine:
         return f"{size}; `cnnstudy latency` adds how long an image takes."
     return (
-        f"{size}. Times are the median per image on one thread of {machine}, not on a phone; a dash is a net that was "
-        "not timed with images of this size."
+        f"{size}. Times are the median per image on one thread of {machine}, not on a phone; a dash means that "
+        "the net was not timed with images of this size."
     )
 
 
@@ -133,7 +133,7 @@ def _read_template(name: str) -> str:
 
 
 def _environment() -> Environment:
-    """Return where templates are found: beside this file, and those of the papers."""
+    """Return the Jinja environment, with the templates in this folder and those of the papers."""
     return Environment(
         loader=FileSystemLoader([Path(__file__).parent, PUBLISHED]), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -141,21 +141,21 @@ def _environment() -> Environment:
 
 
 def in_words(policy: Policy, share: float = 1) -> str:
-    """Return an augmentation policy in words, with a share of its ranges, as a recipe may take."""
+    """Return an augmentation policy in words; `share` is the recipe's `augmentation`, which scales the ranges."""
     angle, way = policy.rotation * share, 100 * policy.shift * share
     copies = [f"exact copies {', '.join(COPIES[: policy.level])}"] if policy.level else []
     rotation = [f"rotation up to {angle:g}°"] if angle else []
     shift = [f"shift up to {way:g} % of the side"] if way else []
     flip = ["flip left to right"] if policy.flip else []
-    others = ("crop", "brightness", "contrast", "cutout", "mixing")
-    more = [f"{name} {getattr(policy, name):g}" for name in others if getattr(policy, name)]
+    scaled = {name: getattr(policy, name) * share for name in ("crop", "brightness", "contrast", "cutout")}
+    more = [f"{name} {value:g}" for name, value in {**scaled, "mixing": policy.mixing}.items() if value]
     changes = rotation + shift + flip + more
     random = [f"anew in every epoch: {', '.join(changes)}"] if changes else []
     return "; ".join(["the originals", *copies, *random])
 
 
 def _not_comparable(audit: dict[str, Any], paper: Paper) -> str:
-    """Return why the published numbers say nothing about this data; '' where they compare with ours."""
+    """Return why the published numbers cannot be compared with those on this data; '' if they can."""
     balance = audit["balance"]
     present = sorted({name for counts in balance.values() for name, count in counts.items() if count})
     if set(present) == set(paper.classes):
@@ -165,7 +165,7 @@ def _not_comparable(audit: dict[str, Any], paper: Paper) -> str:
 
 
 def _recipes(params: Params, study: str) -> dict[str, Any]:
-    """Return what `cnnstudy recipes` wrote about data of this kind and size for the nets of this page, or {}."""
+    """Return the results of `cnnstudy recipes` for this study's data, profile and nets, or {}."""
     name = f"{study}-{params.studies[study].data or params.studies[study].source.format}"
     if not paths.recipes(name).exists():
         return {}
@@ -191,7 +191,7 @@ def _severe(audit: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _to_show(audit: dict[str, Any]) -> dict[str, Any]:
-    """Return what an audit found but what stands elsewhere, and what there is nothing to do about."""
+    """Return an audit without the parts shown elsewhere and without findings that need no action."""
     rest = {key: its for key, its in audit.items() if key not in ("baselines", "files", "findings")}
     findings = {
         name: [each for each in found if each["severity"] != "info"] for name, found in audit["findings"].items()
@@ -209,7 +209,7 @@ def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any])
     used = audit["findings"]["used"]
     sheets = {path.stem: path for path in sorted(paths.audit_plots(name).glob("*.png"))}
     samples = sheets.pop("samples", None)
-    chosen = "; below each, what its generator chose for it" if generator else ""
+    chosen = "; below each, the properties its generator chose" if generator else ""
     text = f"{study.title}: some images of each class{chosen}."
     shown = Figure(text, image=Image(f"samples-{name}", text, results.data_uri(samples))) if samples else None
     return {
@@ -294,7 +294,7 @@ def _charts(run: str, phase: str, split: str, end: str = "") -> list[Image]:
 
 def _saliency(run: str, phase: str) -> list[Image]:
     figures = paths.run_plots(run) / "figures"
-    texts = {"gradcam": "What speaks for the surest right predictions", "mistakes": "The surest wrong predictions"}
+    texts = {"gradcam": "Saliency, most confident correct predictions", "mistakes": "Most confident wrong predictions"}
     return [
         Image(contents.figure_id(run, "", kind), f"{text} of {run}, {phase}", results.data_uri(figures / f"{kind}.png"))
         for kind, text in texts.items()

@@ -50,9 +50,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A finding: `name` stands in the contents, `headline` is what it claims, `sentences` say what that rests on.
+    """A finding: `name` is its entry in the contents, `headline` its claim, `sentences` the support for the claim.
 
-    `points` are a list below the figures, `file` is a template with such a list.
+    `points` are listed below the figures; `files` are templates with more such points.
     """
 
     id: str
@@ -66,12 +66,12 @@ class Chapter:
     more: list[More] = field(default_factory=list)
 
 
-# BatchNorm's statistics by the parameter that chooses them.
+# Words for BatchNorm's statistics, by the value of the parameter `batchnorm`.
 WORDS = {"moving": "the moving averages", "recalibrated": "the re-estimated statistics"}
 
 
 def batchnorm(its: Findings) -> Chapter | None:
-    """Return the chapter about nets whose moving averages hide what they learnt; None where there is none."""
+    """Return the chapter about nets whose moving averages hide what they learnt; None if there are none."""
     found = summary.hidden(its)
     if not found:
         return None
@@ -127,7 +127,7 @@ COMPARED = (
 
 
 def _compared(its: Findings, rows: pd.DataFrame, axis: str, split: str, has_words: bool) -> tuple[str, list[str]]:
-    """Return what an ablation comes to: a headline and two sentences."""
+    """Return the result of an ablation: a headline and one or two sentences."""
     best = rows.loc[rows[f"{split}_accuracy"].idxmax()]
     places = {row["run"]: row["x"] for row in rows.to_dict("records")}
     pairs = {run: find_pair(its, best["run"], run) for run in places if run != best["run"]}
@@ -154,7 +154,7 @@ def _compared(its: Findings, rows: pd.DataFrame, axis: str, split: str, has_word
 
 
 def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axis: str, column: str) -> str:
-    """Return which way accuracy goes along an axis of numbers."""
+    """Return a headline on how accuracy changes along a numeric axis."""
     lower, upper = [x for x in below if x < best["x"]], [x for x in below if x > best["x"]]
     worst = rows[rows["x"].isin(below)].sort_values(column, kind="stable").iloc[0]
     change = f"{worst[column]:.3f} at {worst['x']}, {best[column]:.3f} at {best['x']}"
@@ -168,7 +168,7 @@ def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axi
 
 
 def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
-    """Return the chapter about what the course report and the papers say in words."""
+    """Return the chapter about the claims of the course report and the papers."""
     sources = "the course report and the papers" if its.has_report else "the papers"
     found = [claim for each in judged.values() for claim in each]
     if not found:
@@ -186,7 +186,7 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
         f"here.{seeds}",
     ]
     tally = {"holds": counts["holds"], "fails": counts["does not hold"], "open": counts["cannot tell"]}
-    figure = Figure(f"The claims of {sources}, and what becomes of them on this data.", tally=tally)
+    figure = Figure(f"The claims of {sources}, and the verdicts on this data.", tally=tally)
     decided = [claim for claim in found if claim.verdict != "cannot tell"]
     undecided = [claim for claim in found if claim.verdict == "cannot tell"]
     shown = [tables.claims_table(decided)] if decided else []
@@ -196,7 +196,7 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
 
 
 def contradictions(its: Findings, papers: dict[str, Paper], files: dict[str, str], count: int) -> Chapter | None:
-    """Return the chapter about what the report says against itself, in `files` by study."""
+    """Return the chapter about the contradictions inside the report, listed in `files` by study."""
     if not files:
         return None
     sentences = [
@@ -222,7 +222,7 @@ def gallery(its: Findings) -> Chapter:
         run, folder = found[0], paths.run_plots(found[0]) / "figures"
         name = named(run, list(its.metrics[run])[-1])
         if not (folder / "gallery.png").exists():
-            text = f"{name}: the surest right predictions of each class, and in red what speaks for them."
+            text = f"{name}: the most confident correct predictions of each class, with their saliency in red."
             figures.append(Figure(text, image=_image(folder / "gradcam.png", f"gallery-{study}", text)))
             sentences.append(f"For the images of {settings.title}, the place of the evidence is not known.")
             continue
@@ -232,9 +232,9 @@ def gallery(its: Findings) -> Chapter:
         ratios = _ratios(its, study)
         sentences.append(_looks(name, ratios.get(name), attention))
         text = (
-            f"{name}: surest right predictions. Red is what speaks for the prediction (Grad-CAM), the outline holds "
-            "the evidence for the class, and × says how many times as much of this image’s map lies inside as chance "
-            "would put there."
+            f"{name}: most confident correct predictions. Red marks what supports the prediction (Grad-CAM), the "
+            "outline encloses the evidence for the class, and × is how many times as much of this image’s map lies "
+            "inside as expected by chance."
         )
         figures.append(Figure(text, image=_image(folder / "gallery.png", f"gallery-{study}", text)))
         shown = [tables.classes_table(attention), tables.attention_table(ratios)]
@@ -243,12 +243,12 @@ def gallery(its: Findings) -> Chapter:
     if wrong:
         headline = f"Right for the wrong reason: {'; '.join(wrong)}"
     elif not more:
-        headline = "What speaks for the surest predictions"
+        headline = "What supports the most confident predictions"
     return Chapter("looks", "What the nets look at", headline, sentences, figures, more=more)
 
 
 def _ratios(its: Findings, study: str) -> dict[str, float]:
-    """Return how much more of the maps lies on the evidence than chance would put there, by training."""
+    """Return the share of the maps on the evidence relative to chance, by training."""
     split, found = its.params.studies[study].primary_split, {}
     for run in its.params.runs_of(study):
         phase = list(its.metrics[run])[-1]
@@ -259,7 +259,7 @@ def _ratios(its: Findings, study: str) -> dict[str, float]:
 
 def _looks(name: str, ratio: float | None, attention: pd.DataFrame) -> str:
     if ratio is None:
-        return f"{name} answers without a map on any image with evidence."
+        return f"{name} has no saliency on any image with evidence."
     whole = f"{name}: its heat maps cover the evidence {ratio:.1f} times as much as chance would"
     low = [f"{row['ratio']:.2f} times ({row['low']:.2f} to {row['high']:.2f}) for {row['class']}"
            for row in attention[attention["high"] < 1].to_dict("records")]  # fmt: skip
@@ -267,7 +267,7 @@ def _looks(name: str, ratio: float | None, attention: pd.DataFrame) -> str:
 
 
 def exported(numbers: dict[str, dict[str, dict[str, float]]], table: Table, text: str) -> Chapter | None:
-    """Return the chapter about nets as files for phones; None where none is exported."""
+    """Return the chapter about nets exported for phones; None if there are none."""
     if not numbers:
         return None
     first, last = PRECISIONS[0], PRECISIONS[-1]
@@ -286,18 +286,20 @@ def exported(numbers: dict[str, dict[str, dict[str, float]]], table: Table, text
 
 
 def recipes(found: list[dict[str, Any]]) -> Chapter | None:
-    """Return the chapter about two recipes, of what `cnnstudy recipes` wrote; None where it wrote nothing."""
+    """Return the chapter about two recipes, from the results of `cnnstudy recipes`; None without results."""
     if not found:
         return None
     base, ours = found[0]["recipes"][:2]
     gains = [pair for each in found for its in each["runs"].values() for pair in its["differences"]
              if (pair["first"], pair["second"]) == (ours, base)]  # fmt: skip
-    better = [pair for pair in gains if pair["significant"] and pair["difference"] > 0]
-    most = max((pair["difference"] for pair in better), default=0.0)
+    better = [pair["difference"] for pair in gains if pair["significant"] and pair["difference"] > 0]
+    worse = [-pair["difference"] for pair in gains if pair["significant"] and pair["difference"] < 0]
     headline = f"The recipe “{ours}” beats “{base}” for {len(better)} of {len(gains)} nets"
-    reach = f"by up to {most:.3f} of accuracy" if better else "by nothing significant"
+    reach = [f"{len(better)} gain up to {max(better):.3f} of accuracy"] if better else []
+    reach += [f"{len(worse)} lose up to {max(worse):.3f}"] if worse else []
     sentences = [
-        f"Trained on the same images for as many epochs, the same nets differ {reach}.",
+        "Both recipes train the same nets on the same images for the same number of epochs: "
+        f"{' and '.join(reach) or 'no difference is significant'}.",
         "Accuracies are with re-estimated BatchNorm statistics; differences have a paired bootstrap over images and "
         "Welch’s interval over seeds.",
     ]

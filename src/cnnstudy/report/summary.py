@@ -46,7 +46,7 @@ def paragraph(its: Findings, papers: dict[str, Paper], synthetic: list[str], hea
 
 
 def numbers(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) -> list[Number]:
-    """Return the highest accuracy of each study, then what else is large, `NUMBERS` in all at most."""
+    """Return at most `NUMBERS` numbers: the studies' highest accuracies, `_hidden` and `_largest`."""
     found = [number for study in its.params.studies if (number := _best(its, study, baselines.get(study, {})))]
     more = [_hidden(its), _largest(list(its.differences.values()))]
     return [*found[: NUMBERS - 1], *(number for number in more if number), *found[NUMBERS - 1 :]][:NUMBERS]
@@ -60,7 +60,7 @@ def best(its: Findings, study: str) -> tuple[str, str] | None:
 
 
 def hidden(its: Findings) -> list[tuple[str, str]]:
-    """Return the trainings that predict one class with BatchNorm's moving averages, and not once re-estimated."""
+    """Return the trainings that predict one class with moving averages, but not with re-estimated statistics."""
     return [
         (run, phase)
         for run, phases in its.metrics.items()
@@ -71,12 +71,12 @@ def hidden(its: Findings) -> list[tuple[str, str]]:
 
 
 def joined(words: list[str], last: str = "and") -> str:
-    """Return words in a row: a, b and c."""
+    """Return words as an enumeration: a, b and c."""
     return f" {last} ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
 
 
 def severe(study: str, found: list[dict[str, Any]]) -> list[str]:
-    """Return in words what an audit found severe."""
+    """Return an audit's severe findings in words."""
     return [f"{study}, severe: {each['kind']}, {each['count']} images. {each['advice']}" for each in found]
 
 

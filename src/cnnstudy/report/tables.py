@@ -16,7 +16,7 @@ from cnnstudy.published.verdicts import Claim, Findings, significance
 NONE = "–"
 VERDICTS = {"holds": "holds", "does not hold": "fails", "cannot tell": "open"}
 MODES = ("batch", "moving", "recalibrated")
-# Headings of metrics that read otherwise than their names; and metrics that stand elsewhere, or nowhere.
+# Headings that differ from the metrics' names; and metrics that are shown elsewhere, or not at all.
 HEADINGS = {
     "n": "images",
     "auc": "AUC",
@@ -24,17 +24,17 @@ HEADINGS = {
     "attention_ratio": "map on the evidence, times chance",
 }
 APART = {"accuracy", "attention_share", "attention_area", "constant", "constant_seeds"}
-# More columns than a page of one measure holds.
+# The most columns that fit the width of the page's text.
 MOST = 5
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`mark` is the cell's class, `note` stands below its text.
+    """`mark` is the cell's CSS class, `note` a text below its own.
 
-    Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `holds`, `fails`, `open`: what a claim came to;
-    `constant`: one class for every image; `beside`: a net looks beside the evidence; `inside`: the report's number lies
-    in our interval; `doubtful`: the report contradicts this number.
+    Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `holds`, `fails`, `open`: a claim's verdict;
+    `constant`: one class for every image; `beside`: the net looks away from the evidence; `inside`: the report's number
+    lies in our interval; `doubtful`: the report contradicts this number.
     """
 
     text: str
@@ -71,8 +71,8 @@ def study_table(params: Params, study: str, metrics: dict[str, RunMetrics]) -> T
 
 
 def report_table(its: Findings, paper: Paper, runs: list[str]) -> Table | None:
-    """Return the accuracy of every phase beside the report's and the paper's; None where the report's are ablations."""
-    if paper.ablations:  # the report then has several accuracies of a run
+    """Return the accuracy of every phase beside the report's and the paper's; None if the report's are by ablation."""
+    if paper.ablations:  # the report then has several accuracies per run
         return None
     in_report, rows = its.has_report, []
     for run in runs:
@@ -88,7 +88,7 @@ def report_table(its: Findings, paper: Paper, runs: list[str]) -> Table | None:
 
 
 def ablation_table(params: Params, name: str, rows: pd.DataFrame, numbers: pd.DataFrame) -> Table:
-    """Return the accuracies along an axis; beside the report's, and the paper's, where they print these."""
+    """Return the accuracies along an axis, beside those that the report and the paper print, if any."""
     ablation = params.ablations[name]
     study = params.studies[ablation.study]
     split, paper = study.primary_split, paper_of(study)
@@ -118,7 +118,7 @@ def ablation_table(params: Params, name: str, rows: pd.DataFrame, numbers: pd.Da
 
 
 def phase_tables(phase: str, splits: dict[str, dict[str, Any]]) -> list[Table]:
-    """Return every metric of a phase, a column a split."""
+    """Return every metric of a phase, with one column per split."""
     found = dict.fromkeys(name for its in splits.values() for name in its)
     shown = [name for name in found if name not in APART and not name.startswith(("accuracy_", "constant_"))]
     tables = []
@@ -162,7 +162,7 @@ def _share_of_seeds(its: dict[str, Any]) -> str:
 def export_table(
     papers: Iterable[Paper], numbers: dict[str, dict[str, dict[str, float]]], published: pd.DataFrame
 ) -> Table:
-    """Return size, accuracy and time of each run's LiteRT files, a column a precision, beside those of the papers."""
+    """Return size, accuracy and time of each run's LiteRT files, one column per precision, beside the papers'."""
     rows, precisions = [], list(next(iter(numbers.values()), {}))
     for run, its in numbers.items():
         theirs = [words for paper in papers if (words := _on_a_phone(paper, run, published))]
@@ -180,7 +180,7 @@ def _file(its: dict[str, float]) -> Cell:
 
 
 def _on_a_phone(paper: Paper, run: str, published: pd.DataFrame) -> str:
-    """Return what a paper says of the size and the time of a net on a phone; '' where it says nothing."""
+    """Return the size and time on a phone that a paper states for a net; '' if it states none."""
     cells = {"source": paper.source, "split": ""}
     size = find(published, run=run, metric="storage_mb_at_most", **cells)
     time = find(published, run="", metric="milliseconds_an_image", **cells)
@@ -190,7 +190,7 @@ def _on_a_phone(paper: Paper, run: str, published: pd.DataFrame) -> str:
 
 
 def agreement_table(numbers: dict[str, dict[str, dict[str, float]]]) -> Table:
-    """Return how the LiteRT files' predictions differ from Keras's, and how long 95 % of the images take at most."""
+    """Return how the LiteRT files' predictions differ from Keras's, and the 95th percentile of the time per image."""
     rows = [
         [
             Cell(f"{run}, {precision}"), Cell(f"{its['accuracy_change']:+.3f}".replace("-", "−")),
@@ -200,7 +200,7 @@ def agreement_table(numbers: dict[str, dict[str, dict[str, float]]]) -> Table:
         for run, precisions in numbers.items()
         for precision, its in precisions.items()
     ]  # fmt: skip
-    head = ["net", "accuracy minus Keras’s", "same class", "largest difference of a probability", "ms, 95 % within"]
+    head = ["net", "accuracy minus Keras’s", "same class", "largest difference in probability", "ms, 95 % within"]
     return Table(head, rows)
 
 
@@ -228,13 +228,13 @@ def gain_in_words(gain: dict[str, Any]) -> str:
 
 
 def attention_table(runs: dict[str, float]) -> Table:
-    """Return how many times as much of each net's maps lies on the evidence as chance would put there."""
+    """Return the share of each net's maps on the evidence, relative to chance."""
     rows = [[Cell(run), Cell(f"{ratio:.2f}")] for run, ratio in runs.items()]
     return Table(["net", "map on the evidence, times chance"], rows)
 
 
 def classes_table(attention: pd.DataFrame) -> Table:
-    """Return the same of each class of a net, with its interval."""
+    """Return the share of a net's maps on the evidence relative to chance, by class, with intervals."""
     rows = [
         [Cell(str(row.label)), number(int(row.images)), Cell(f"{row.ratio:.2f}", "" if row.high >= 1 else "beside"),
          Cell(f"{row.low:.2f} to {row.high:.2f}")]
@@ -307,11 +307,11 @@ def confusions_table(pairs: pd.DataFrame) -> Table:
         [Cell(row.actual), Cell(row.predicted, "text"), number(int(row.count)), number(row.share)]
         for row in pairs.itertuples(index=False)
     ]
-    return Table(["class", "taken for", "predictions", "share of the class"], rows)
+    return Table(["class", "predicted as", "predictions", "share of the class"], rows)
 
 
 def findings_table(found: list[dict[str, Any]]) -> Table | None:
-    """Return what an audit found amiss, with what to do about it; None where that is nothing."""
+    """Return an audit's findings, with advice on each; None if there are none."""
     rows = [
         [Cell(each["kind"]), Cell(each["severity"], each["severity"]), number(int(each["count"])),
          Cell(each["advice"], "long")]
@@ -345,7 +345,7 @@ def number(value: float | None) -> Cell:
 
 
 def named(run: str, phase: str) -> str:
-    """Return what a training is called, as differences name it."""
+    """Return the name of a training, as in differences."""
     return run if phase == "base" else f"{run}, {phase}"
 
 
@@ -355,7 +355,7 @@ def interval(its: dict[str, Any]) -> str:
 
 
 def _printed(published: Published | None, paper: Paper | None, least: int = 2) -> Cell:
-    """Return a published number with the decimals it has, but at least some."""
+    """Return a cell with a published number, to its own decimals but at least `least`."""
     if published is None:
         return Cell(NONE)
     text = as_printed(published.value, least)
@@ -363,7 +363,7 @@ def _printed(published: Published | None, paper: Paper | None, least: int = 2) -
 
 
 def as_printed(value: float, least: int = 2) -> str:
-    """Return a published number with the decimals it has, but at least some."""
+    """Return a published number to its own decimals, but at least `least`."""
     whole, decimals = f"{value:.4f}".split(".")
     return f"{whole}.{decimals.rstrip('0'):0<{least}}".rstrip(".")
 

@@ -1,4 +1,4 @@
-"""Augmentation of a batch on the GPU that trains: each image is rotated, shifted and flipped by one transform."""
+"""Augmentation of a batch on the training GPU: one transform rotates, shifts and flips each image."""
 
 import keras
 import tensorflow as tf
@@ -8,7 +8,7 @@ class Augmentation(keras.layers.Layer):
     """A layer that scales uint8 images [B, H, W, 3] to float32 in [0, 1], and in training applies their transforms.
 
     The transforms [B, 8] are those of cnnstudy.data.augment. Pixels outside an image take the value of the nearest
-    pixel. XLA has no such operation: where XLA compiles, the four neighbours of each point are gathered instead.
+    pixel. XLA lacks this operation: if XLA compiles, the four neighbours of each point are gathered instead.
     """
 
     def __init__(self, is_augmenting: bool, is_compiled: bool) -> None:
@@ -37,7 +37,7 @@ def transformed(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
 
 
 def transformed_by_gathering(images: tf.Tensor, transforms: tf.Tensor) -> tf.Tensor:
-    """Return what `transformed` returns, for affine transforms alone, by operations that XLA compiles."""
+    """Return the result of `transformed`, for affine transforms only, by operations that XLA can compile."""
     height, width, channels = images.shape[1:]
     y, x = tf.meshgrid(tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32), indexing="ij")
     rows = transforms[:, :, None, None]

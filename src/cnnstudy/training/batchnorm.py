@@ -21,7 +21,7 @@ CACHED_BYTES = 320 << 20
 def recalibrate(net: Graph, batches: Sequence[Callable[[], np.ndarray]]) -> np.ndarray:
     """Set every BatchNorm's mean and variance, in place, to those of the training images; weights do not change.
 
-    `batches` are functions that load a batch of training images, float32 [B, H, W, 3]. The layers follow one another
+    `batches` are functions that load a batch of training images, float32 [B, H, W, 3]. Layers are processed in order
     from the input up, since the statistics of a layer depend on the corrected layers before it. Dropout is off, and
     sums are streamed in float64. Frozen layers keep their statistics, since the later layers were trained with these.
 
@@ -71,7 +71,7 @@ def forward_with_batch_statistics(net: Graph, inputs: tf.Tensor) -> tf.Tensor:
 def in_graph(function: Callable[..., tf.Tensor], *inputs: tf.TensorSpec) -> Callable[..., tf.Tensor]:
     """Return a function as one TensorFlow graph, traced once for every batch size.
 
-    In a graph TensorFlow fuses a convolution, its bias, BatchNorm and ReLU, which are separate operations outside one.
+    In a graph TensorFlow fuses a convolution, its bias, BatchNorm and ReLU; otherwise these are separate operations.
     """
     # AutoGraph has nothing to rewrite here, and needs space on the disk for the code that it writes.
     traced: Callable[..., tf.Tensor] = tf.function(function, input_signature=inputs, autograph=False)
@@ -79,16 +79,16 @@ def in_graph(function: Callable[..., tf.Tensor], *inputs: tf.TensorSpec) -> Call
 
 
 def _takes_batch_statistics(step: Step) -> bool:
-    """Return whether a step is a BatchNorm that uses batch statistics in training, which a frozen one does not."""
+    """Return whether a step is a BatchNorm that uses batch statistics in training: one that is not frozen."""
     return isinstance(step.operation, keras.layers.BatchNormalization) and step.operation.trainable
 
 
 class _Activations:
-    """The activations of all batches before a step, of which `CACHED_BYTES` are kept to compute later ones from."""
+    """The activations of all batches before a step; up to `CACHED_BYTES` are cached to compute later ones from."""
 
     def __init__(self, net: Graph, batches: Sequence[Callable[[], np.ndarray]]) -> None:
         self.net, self.batches = net, batches
-        self.kept: dict[int, tuple[int, Values]] = {}  # the step and the values before it, by the number of the batch
+        self.kept: dict[int, tuple[int, Values]] = {}  # by batch number: a step, and the values before it
         self.bytes = 0
 
     def before(self, index: int) -> Iterator[Values]:
@@ -128,7 +128,7 @@ class _Moments:
 
 
 def _mean(values: tf.Tensor) -> tf.Tensor:
-    """Return the mean over all axes but the last, in float64; that along the short rows of images in float32."""
+    """Return the mean over all axes but the last, in float64, except along the short rows of images (float32)."""
     if len(values.shape) > 2:
         values = tf.reduce_mean(values, axis=-2)
     values = tf.cast(values, tf.float64)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one that was killed is resumed from its checkpoint and gives the same bytes."""
+"""Checkpoints: a training that was killed is resumed from its checkpoint and gives the same bytes."""
 
 import hashlib
 import json
@@ -25,10 +25,10 @@ from cnnstudy.workspace import files
 from cnnstudy.workspace.terminal import say
 
 LIBRARY = Path(__file__).parents[1]
-# The code and packages that a training's result depends on, beside its parameters and data.
+# The code and packages that a training's result depends on, besides its parameters and data.
 CODE = ("models", "training", "explain/gradcam.py", "data/augment.py", "data/samples.py")
 PACKAGES = ("tensorflow", "keras", "numpy")
-# A function that is given the history's row of an epoch that has ended.
+# A function that is called with the history's row of every completed epoch.
 Report = Callable[[dict[str, float]], None]
 
 
@@ -92,7 +92,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.batches = batches
 
     def set_best(self, best: Score, weights: list[np.ndarray]) -> None:
-        """Set the best score so far, of the epoch that is about to end, and its weights if they will be restored."""
+        """Make the current epoch's score the best so far, with its weights if they will be restored."""
         self.progress, self.best_weights = replace(self.progress, best=best), weights
 
     def end_epoch(self, row: dict[str, float]) -> None:
@@ -143,7 +143,7 @@ def key(settings: dict[str, Any], data: Iterable[Path]) -> str:
 
 
 def _array(variable: Any) -> np.ndarray:
-    """Return a variable's values in TensorFlow's own memory: the largest nets leave no room for a copy."""
+    """Return a view of a variable's values in TensorFlow's memory: the largest nets leave no room for a copy."""
     return np.asarray(memoryview(tf.convert_to_tensor(variable)))
 
 
@@ -176,7 +176,7 @@ def working_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def _read_progress(file: Path) -> tuple[Progress, list[np.ndarray]]:
-    """Return the progress in a checkpoint, and the best epoch's weights; no progress if there is no such file."""
+    """Return the progress in a checkpoint, and the best epoch's weights; empty if there is no such file."""
     if not file.exists():
         return Progress(), []
     with np.load(file) as stored:

@@ -23,9 +23,9 @@ def compiles(setting: Jit, design: Design) -> bool:
     """Return whether XLA compiles a net's training steps.
 
     `auto` compiles nothing on a CPU, where a compiled step takes 4 to 7 times as long. On a GPU it compiles nets
-    without max pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: for a net with
-    these a step of 100 images of 128 px took an H200 13 ms in float32 (rounded to TF32) and in bfloat16, and compiled
-    61 and 44 ms.
+    without max pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: with these, a
+    step of 100 images of 128 px on an H200 took 13 ms in float32 (rounded to TF32) and in bfloat16, but 61 and 44 ms
+    when compiled.
 
     Raises:
         UserError: the setting is `on`, for a net with max pooling on a GPU, or for any net on several GPUs.
@@ -43,7 +43,7 @@ def compiles(setting: Jit, design: Design) -> bool:
     if setting == "on" and pools:
         raise UserError(
             "params.yaml: compute.jit: on found; allowed: auto or off on a GPU for a net with max pooling, "
-            "of which XLA has no deterministic gradient"
+            "whose gradient is not deterministic in XLA"
         )
     if setting != "auto":
         return setting == "on"

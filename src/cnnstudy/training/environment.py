@@ -1,4 +1,4 @@
-"""TensorFlow's settings, made before its import so that a machine gives the same bits again; facts of the machine."""
+"""TensorFlow's settings, made before its import so that a machine reproduces its bits; facts about the machine."""
 
 import json
 import os
@@ -24,7 +24,7 @@ CPU_FEATURES = ("avx", "avx2", "fma", "avx512", "amx", "neon", "asimd", "sve")
 def configure(threads: int) -> None:
     """Fix the number of threads and oneDNN, make TensorFlow's operations deterministic, and turn off TF32.
 
-    Another number of threads sums in another order and gives other bits; so do other CPU features.
+    The bits depend on the number of threads, which changes the order of sums, and on the CPU's features.
     """
     os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
     os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
@@ -57,7 +57,7 @@ def import_tensorflow() -> None:
 
 
 def _is_no_retracing(record: LogRecord) -> bool:
-    """Return whether a log record is no warning of retracing: every training has its own steps to trace."""
+    """Return whether a log record is not a retracing warning: every training has to trace its own steps."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 
@@ -75,7 +75,7 @@ def _without(package: str) -> Iterator[None]:
 
 
 def allow_nondeterminism() -> None:
-    """Allow operations that are not deterministic, for a net with one that has no deterministic kind on this device."""
+    """Allow non-deterministic operations, for a net with one that has no deterministic version on this device."""
     from tensorflow.python.framework import config  # TensorFlow's public API can't turn determinism off
 
     config.disable_op_determinism()
@@ -89,7 +89,7 @@ def is_deterministic() -> bool:
 
 
 def facts(threads: int) -> dict[str, Any]:
-    """Return what the bits of a training depend on beside its data, parameters and code. Needs TensorFlow.
+    """Return what a training's bits depend on besides its data, parameters and code. Needs TensorFlow.
 
     The CPU's features are left out: they choose kernels too, but they differ among machines that give the same bits,
     and git would show a change on each machine.
@@ -122,15 +122,15 @@ def _gpu_packages() -> Iterator[tuple[str, str]]:
 
 
 def cpu_features() -> list[str]:
-    """Return the features of this CPU that kernels are chosen by; none if the system is not Linux."""
+    """Return the CPU features by which kernels are chosen; none if the system is not Linux."""
     return sorted(name for name in _cpu("flags").split() if name.startswith(CPU_FEATURES))
 
 
 def write_facts(threads: int) -> None:
-    """Write environment.json, which git tracks beside dvc.lock; DVC does not, since it describes the machine alone."""
+    """Write environment.json, which git tracks but DVC does not, since it describes only the machine."""
     content = json.dumps(facts(threads), indent=2) + "\n"
     if not paths.ENVIRONMENT.exists() or paths.ENVIRONMENT.read_text(encoding="utf-8") != content:
-        with suppress(FileNotFoundError):  # another training that ends at this moment has written the same
+        with suppress(FileNotFoundError):  # another training that ends at the same time writes the same facts
             files.write_text(paths.ENVIRONMENT, content)
 
 

@@ -30,7 +30,7 @@ from cnnstudy.workspace import edits, files, paths
 from cnnstudy.workspace.terminal import say
 
 Result = TypeVar("Result")
-# A file in a phase's checkpoint folder: a seed was trained without deterministic operations.
+# A file in a phase's checkpoint folder that marks a seed as trained without deterministic operations.
 NONDETERMINISTIC = "differs"
 
 
@@ -89,7 +89,7 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
                     train = partial(_train_seed, params, run, phase, seed, folder, partial(report, seed))
                     train_deterministically(train)
                 if not environment.is_deterministic():
-                    (folder / NONDETERMINISTIC).touch()  # for another process, which may find all seeds done
+                    (folder / NONDETERMINISTIC).touch()  # for a later process that finds all seeds trained
         facts = _machine_facts(params, run) | {"deterministic": not (folder / NONDETERMINISTIC).exists()}
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
         _write_layers(params, run, folder / "done" / paths.LAYERS)
@@ -108,10 +108,10 @@ def _write_layers(params: Params, run: str, file: Path) -> None:
 
 
 def train_deterministically(train: Callable[[], Result]) -> Result:
-    """Train with deterministic operations, or without if this device has no deterministic kind of one of them.
+    """Train with deterministic operations, or without if one of them has no deterministic version on this device.
 
     Raises:
-        UserError: there are several devices; their replicas lose one another after such an operation has failed.
+        UserError: there are several devices; after such an operation fails, sums over their replicas no longer work.
     """
     try:
         return train()
@@ -122,13 +122,13 @@ def train_deterministically(train: Callable[[], Result]) -> Result:
         if devices.strategy().num_replicas_in_sync > 1:
             allowed = "one GPU, such as by CUDA_VISIBLE_DEVICES=0"
             raise UserError(f"several GPUs: {cause.rstrip('.')}; allowed: {allowed}") from None
-        say(f"warning: {cause} Training without determinism: another training may give other bits.", sys.stderr)
+        say(f"warning: {cause} Training without determinism: the next training may give different bits.", sys.stderr)
         environment.allow_nondeterminism()
         return train()
 
 
 def _machine_facts(params: Params, run: str) -> dict[str, str | bool | int]:
-    """Return the settings that this machine chooses for a training and that the training's bits depend on."""
+    """Return the settings that depend on this machine and that a training's bits depend on."""
     policy = precision.policy(params.compute.precision)
     return {
         "precision": policy,
@@ -167,7 +167,7 @@ def schedule(params: Params, run: str, phase: Phase, seed: int) -> Schedule:
 
 @contextmanager
 def user_errors(phase: Phase) -> Iterator[None]:
-    """Turn a loss that is not a number into a UserError, and TensorFlow's lack of memory into a MemoryError.
+    """Turn a loss that is not a number into a UserError, and TensorFlow's out-of-memory error into a MemoryError.
 
     The UserError names the parameter of the learning rate, the MemoryError the allocation that failed.
     """
@@ -207,7 +207,7 @@ def fit_seed(
     dataset = samples.load(params.all_runs[run].study, study.classes)
     data = training_data(params, run, phase, dataset)
     design, plan = assemble.design_of(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
-    keras.backend.clear_session()  # the weights' file has the layers' names, which Keras numbers within a session
+    keras.backend.clear_session()  # the weights file has the layers' names, which Keras numbers within a session
     start = params.pretrained.get(run) if phase.name == "base" else None
     source = assemble.build_plain(design) if start else None
     keras.backend.clear_session()
@@ -247,7 +247,7 @@ def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path,
 
 
 def refuse_nan(predictions: dict[str, np.ndarray], mode: BatchNormMode) -> None:
-    """Refuse predictions, in the primary mode, that are not numbers, as of weights whose products overflow.
+    """Refuse predictions in the primary mode that are not numbers, such as after products of weights overflow.
 
     Raises:
         FloatingPointError: some predictions are not numbers; the message names the split.

@@ -31,7 +31,7 @@ class Schedule:
 
     `policy` is the dtype policy that the model was built under (see cnnstudy.models.assemble), `batchnorm` the mode
     that it will predict in; `is_compiled` says whether XLA compiles the steps, and `augments_on_device` whether the
-    device that trains also transforms the images.
+    training device also transforms the images.
     """
 
     batch_size: int
@@ -121,9 +121,9 @@ def fit(
         # This is checked before a checkpoint is saved, which would make the epoch count as completed.
         if not np.isfinite(row["loss"]):
             raise FloatingPointError(f"the loss is {row['loss']} after epoch {epoch + 1}")
-        # The loss was computed before the last update and with batch statistics, so that it can miss such weights.
+        # The loss was computed before the last update and with batch statistics, so it may not show a bad weight.
         if not _is_finite(model):
-            raise FloatingPointError(f"a weight is no number after epoch {epoch + 1}")
+            raise FloatingPointError(f"a weight is not a number after epoch {epoch + 1}")
         checkpoint.end_epoch(row)
     # If the training was stopped after its last epoch, no epoch has restored the checkpoint.
     checkpoint.set_model(twin)
@@ -154,8 +154,8 @@ def _augmented(model: keras.Model, data: TrainingSet, schedule: Schedule) -> ker
 class Compiled(keras.Model):
     """A model whose training steps XLA compiles.
 
-    Keras turns XLA off when operations must be deterministic, since not all operations can be; in the nets that
-    `devices.compiles` chooses all can.
+    Keras turns XLA off when operations must be deterministic, since some can't be; `devices.compiles` chooses nets
+    without such operations.
     """
 
     @tf.function(jit_compile=True, reduce_retracing=True)
@@ -189,7 +189,7 @@ def _compiled(
 
 
 def _loss(model: keras.Model, smoothing: float, is_mixed: bool) -> str | Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
-    """Return the cross-entropy that training minimises; labels are [B, 1], and Keras smooths no sparse labels."""
+    """Return the cross-entropy that training minimises; labels are [B, 1], and Keras can't smooth sparse ones."""
     classes = model.output_shape[-1]
     if is_mixed and classes > 1:
         return keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)

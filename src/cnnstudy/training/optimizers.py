@@ -25,7 +25,7 @@ class Adam(keras.optimizers.Adam):
         """Update all variables.
 
         Within a replica Keras sums the gradients by TensorFlow's `all_reduce`, which never frees the step's graph, the
-        net and the moments of any training of the process. A single replica has nothing to sum.
+        net and the moments of any training in the process. A single replica has nothing to sum.
         """
         replica = tf.distribute.get_replica_context()
         if replica is None or replica.num_replicas_in_sync > 1:
@@ -56,10 +56,10 @@ class Muon(Adam):
     """Muon (Jordan 2024) for the kernels of dense layers and convolutions, and Adam for all other variables.
 
     A kernel's momentum, as a matrix [inputs, outputs], is replaced by the nearest orthogonal matrix, so that a step is
-    equally long in each direction of the gradients. A wide matrix is replaced in blocks of its outputs, as where a
-    matrix is spread over devices (Khaled et al. 2025), which takes a fraction of the time. The step's length is the
+    equally long in each direction of the gradients. A wide matrix is replaced in blocks of its outputs, as for
+    matrices spread over devices (Khaled et al. 2025), which takes a fraction of the time. The step's length is the
     kernel's norm times `relative_update` times the learning rate. Filters of depthwise convolutions are updated by
-    Adam. Keras's Muon supports no convolutions.
+    Adam. Keras's Muon does not support convolutions.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Muon(Adam):
         if not is_matrix(variable.shape):
             super().update_step(gradient, variable, learning_rate)
             return
-        # The time of the largest kernels depends on the number of passes over memory.
+        # Few passes over memory are made here, since they decide the time for the largest kernels.
         momentum = self._momentums[self._get_variable_index(variable)]
         momentum.assign((momentum + gradient) * MOMENTUM)
         ahead = gradient + momentum  # Nesterov momentum
@@ -94,7 +94,7 @@ class Muon(Adam):
 
 
 def is_matrix(shape: tuple[int, ...]) -> bool:
-    """Return whether a variable with joined first axes is a matrix [inputs, outputs]; a depthwise kernel is none."""
+    """Return whether a variable with joined first axes is a matrix [inputs, outputs]; a depthwise kernel is not."""
     return len(shape) > 1 and shape[-1] > 1
 
 
@@ -114,7 +114,7 @@ def orthogonal(matrix: tf.Tensor, dtype: str) -> tf.Tensor:
 
 
 def _orthogonal(matrices: tf.Tensor, dtype: str) -> tf.Tensor:
-    """Return what `orthogonal` returns for each of n matrices, [n, rows, columns], without division into blocks."""
+    """Return the result of `orthogonal` for each of n matrices, [n, rows, columns], without division into blocks."""
     _, rows, columns = matrices.shape
     # Squares of singular values need the precision of float32.
     is_long = max(rows, columns) > LONG * min(rows, columns)
@@ -132,7 +132,7 @@ def _directly(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
 
 
 def _by_squares(matrix: tf.Tensor, is_tall: bool) -> tf.Tensor:
-    """Return what `_directly` returns, from the small matrix of squares.
+    """Return the result of `_directly`, by iteration on the square of the matrix, which is smaller.
 
     The result is `matrix` times a polynomial of its square, which is computed first.
     """

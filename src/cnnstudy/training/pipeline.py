@@ -163,7 +163,7 @@ def transform_images(images: np.ndarray, transforms: np.ndarray) -> None:
 def labelled_batches(dataset: Dataset, split: str, batch_size: int, shares: int = 1) -> tf.data.Dataset:
     """Return the images of a split in order, in batches like those of `training_batches` but without augmentation.
 
-    With more than one of `shares`, labels are one-hot over that many classes.
+    If `shares` is more than 1, labels are one-hot over that many classes.
     """
     ids = dataset.ids(split)
 
@@ -184,7 +184,7 @@ def inference_batch_size(model: keras.Model) -> int:
 
 
 def images_at_a_time(shapes: Iterable[tuple[int, ...]]) -> int:
-    """Return the batch size in prediction of a net whose layers have these output shapes in float32, without batch."""
+    """Return the prediction batch size of a net with these layer output shapes (float32, without the batch axis)."""
     return max(1, min(BATCH, LAYER_BYTES // (4 * max(map(prod, shapes)))))
 
 

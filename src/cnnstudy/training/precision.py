@@ -41,7 +41,7 @@ def product_dtype(policy: str) -> str:
     """Return the dtype of Muon's products of kernels under a policy: bfloat16 if that is faster, otherwise float32.
 
     On a CPU only AMX makes them faster: with AVX-512's BF16 alone, and convolutions in bfloat16, a step with Muon takes
-    346 ms for a net of one convolution and 121 ms for one of five, and with products in float32 207 and 104 ms.
+    346 ms for a net of one convolution and 121 ms for one of five, but 207 and 104 ms with products in float32.
     """
     is_faster = tf.config.list_physical_devices("GPU") or "amx_bf16" in cpu_features()
     return "bfloat16" if "bfloat16" in policy and is_faster else "float32"

@@ -15,7 +15,7 @@ from cnnstudy.training.loop import Schedule
 from cnnstudy.training.pipeline import TrainingSet, exact_batches, inference_batch_size, sample_rows, scaled, steps_of
 
 # The largest number of training images over which BatchNorm's statistics are re-estimated (PreciseBN: Wu and Johnson
-# 2021). With 2048 instead of 6,000 images probabilities change by 0.0007 to 0.004 in the mean, and accuracies by 0.0015
+# 2021). With 2048 instead of 6,000 images probabilities change by 0.0007 to 0.004 on average, and accuracies by 0.0015
 # at most (LOG.md).
 SAMPLE = 2048
 

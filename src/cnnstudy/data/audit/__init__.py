@@ -1,1 +1,1 @@
-"""The audit: findings that make results on a data set worthless."""
+"""The audit: a search for problems that make results on a data set worthless."""

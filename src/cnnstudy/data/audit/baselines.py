@@ -9,12 +9,12 @@ from sklearn.preprocessing import StandardScaler
 from cnnstudy.data.samples import Dataset
 
 THUMBNAIL = 16
-# The most training images for a linear model: more take much time and change so few coefficients little.
+# The most training images for a linear model: more take long and hardly change so few coefficients.
 LARGEST_FIT = 20_000
 # The number of images processed at once, which bounds the memory.
 AT_ONCE = 1_000
-# How close to its optimum the linear model is fitted. Where the fit is coarse, the last bits of a sum, which differ
-# from CPU to CPU, move it by enough to change the answer of an image.
+# How close to its optimum the linear model is fitted. After a coarse fit, the last bits of sums, which differ between
+# CPUs, would change the predictions for some images.
 TOLERANCE = 1e-6
 
 Features = Callable[[np.ndarray], np.ndarray]
@@ -40,7 +40,7 @@ def baselines(dataset: Dataset, shown: np.ndarray | None) -> dict[str, dict[str,
 
 
 def thumbnails(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """Return images [N, H, W, 3] averaged to 16 x 16 pixels: float64 [len(ids), 768], with equal bits on every CPU."""
+    """Return images [N, H, W, 3] averaged to 16 x 16 pixels: float64 [len(ids), 768], bit-identical on every CPU."""
     down, across = _shares(images.shape[1]), _shares(images.shape[2])
     small = np.empty((len(ids), THUMBNAIL, 3, THUMBNAIL))
     for row, i in enumerate(ids):
@@ -51,7 +51,7 @@ def thumbnails(images: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def _shares(side: int) -> np.ndarray:
-    """Return each pixel's overlap with 16 equal stretches of a side, in 16ths: integers [16, side]."""
+    """Return each pixel's overlap with 16 equal parts of a side, in 16ths of a pixel: whole numbers [16, side]."""
     begins, ends = np.arange(THUMBNAIL)[:, None] * side, np.arange(1, THUMBNAIL + 1)[:, None] * side
     pixels = np.arange(side) * THUMBNAIL
     inside = np.minimum(ends, pixels + THUMBNAIL) - np.maximum(begins, pixels)

@@ -21,9 +21,9 @@ Check = Literal["balance", "conflict", "leak", "copies", "shortcut", "drift", "f
 TRAINING = ("train", "tune", "")
 # A class with less than this share of the largest one's images is called rare.
 RARE = 0.5
-# Files are suspected masks where this share of a folder's files, and this many, have namesakes in a sister folder.
+# A folder's files are suspected masks if over this share and at least this many have namesakes in a sister folder.
 ALIKE, FEWEST = 0.5, 3
-# An image is black and white where this share of its pixels is at most so many grey levels from black or white.
+# An image is black and white if this share of its pixels is within this many grey levels of black or white.
 BLACK_AND_WHITE, LEVELS = 0.97, 6
 # Words in a class's name that mean the absence of a finding.
 NEGATIVE = re.compile(r"(^|[^a-z])(normal|healthy|negative|control|none|no|non|benign|without)([^a-z]|$)")
@@ -77,7 +77,7 @@ def audit(
 
     `table` has the columns of samples.csv, splits.csv and families.csv; `classes` is the study's parameter. There are
     findings for the raw data set, with the splits of its source, and for the data set as used. `are_independent` says
-    that each image without a group is known to show a person of its own.
+    that each image without a group is known to show a different person.
     """
     spoken = {loosened(name) for own, aliases in classes.items() for name in (own, *aliases)}
     spoken |= {name for aliases in ALIASES.values() for name in aliases}
@@ -166,7 +166,7 @@ def _imbalance(table: pd.DataFrame, classes: tuple[str, ...]) -> list[Finding]:
     if rare.empty:
         return [Finding("balance", "classes are balanced", "info", 0, "Nothing to do.")]
     names = ", ".join(f"{name} ({count})" for name, count in rare.items())
-    advice = f"Rare: {names}. Read macro F1 and kappa beside accuracy, set class_weight, or bring more images of them."
+    advice = f"Rare: {names}. Read macro F1 and kappa beside accuracy, set class_weight, or add images of them."
     return [Finding("balance", "rare classes", "warning", int(rare.sum()), advice)]
 
 
@@ -210,12 +210,12 @@ def _unknown_persons(table: pd.DataFrame) -> list[Finding]:
     unknown = int((table["group"] == "").sum())
     if not unknown:
         return []
-    of_which = "" if unknown == len(table) else "of some images "
+    of_which = "" if unknown == len(table) else " for some images"
     advice = (
-        "One person may be in two splits, and intervals take each of these images for another person's: name persons "
+        "One person may be in two splits, and intervals count each of these images as another person's: name persons "
         "by the source's parameter group (a pattern over the path, the folder below the class, or a column)."
     )
-    return [Finding("groups", f"{of_which}no person or patient is known", "warning", unknown, advice)]
+    return [Finding("groups", f"no person or patient is known{of_which}", "warning", unknown, advice)]
 
 
 def _masks(table: pd.DataFrame, images: np.ndarray) -> list[Finding]:
@@ -277,7 +277,7 @@ def _positive(classes: tuple[str, ...]) -> list[Finding]:
 def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | None]]:
     """Return how well the features predict the class, the class in the training splits, and the split, for each view.
 
-    The class may be tied to the features in the training splits alone. Equal questions of two views are scored once.
+    The class may be tied to the features in the training splits alone. A score that two views share is computed once.
     """
     known: dict[tuple[str, ...], shortcuts.Score | None] = {}
     scores: dict[str, dict[str, shortcuts.Score | None]] = {}
@@ -297,7 +297,7 @@ def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | Non
 def _shown(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", "drift"], count: int) -> list[Finding]:
     """Return findings where features predict the class (shortcut) or the split (drift) better than chance."""
     if check == "shortcut" and not any(scores):
-        advice = "Fewer than two classes have two images that are no copies: bring more."
+        advice = "Fewer than two classes have two images that are not copies: add more."
         return [Finding("shortcut", "too few images for a test", "warning", count, advice)]
     above = [score for score in scores if score is not None and score.low > score.chance]
     if not above:
@@ -307,7 +307,7 @@ def _shown(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", 
     if check == "drift":
         advice = "The splits are not samples of one source: read the result as one on other data."
         return [Finding("drift", f"{score.carrier} predicts the split: {figures}", "warning", count, advice)]
-    advice = f"A net can predict by {score.carrier} alone: make it the same for every class, or bring another source."
+    advice = f"A net can predict by {score.carrier} alone: make it the same for every class, or use another source."
     severity: Literal["warning", "severe"] = "severe" if _gap(score) > SEVERE else "warning"
     return [Finding("shortcut", f"{score.carrier} predicts the class: {figures}", severity, count, advice)]
 
@@ -329,5 +329,5 @@ def _rejected(rejects: pd.DataFrame) -> list[Finding]:
 
 
 def _dropped(dropped: pd.Series) -> list[Finding]:
-    advice = "families.csv names the images; split.leaks and split.conflicts decide."
+    advice = "families.csv names the images; split.leaks and split.conflicts control what is dropped."
     return [Finding("files", f"dropped: {reason}", "warning", int(count), advice) for reason, count in dropped.items()]

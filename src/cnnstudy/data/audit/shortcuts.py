@@ -1,4 +1,4 @@
-"""Shortcuts: features beside an image's content from which a model predicts the class better than chance.
+"""Shortcuts: features other than an image's content from which a model predicts the class better than chance.
 
 The features are properties of the file (type, size, colour mode, bytes, folder), the edge of the image and its mean
 brightness. The same model shows whether splits differ in the features: drift.
@@ -22,10 +22,10 @@ from cnnstudy.data.names import split_of
 # Enough images for a confidence interval of at most 0.03 to either side.
 LARGEST_SAMPLE = 2_000
 FOLDS = 5
-# An audit makes several tests of a data set; at 95 % a false finding would be frequent.
+# An audit makes several tests of a data set; at 95 % false findings would be frequent.
 CONFIDENCE = 0.99
 STRETCHES = 4
-# The end of the path of an image whose pixels are a row of a table; it is no part of the file type.
+# The row number at the end of the path of an image in a table of pixels; not part of the file type.
 ROW = re.compile(r":\d+$")
 # Settings of every decision tree.
 LIMITS: dict[str, int] = {"max_depth": 8, "min_samples_leaf": 2, "random_state": 0}
@@ -37,7 +37,7 @@ Features = dict[str, np.ndarray]
 class Score:
     """Cross-validated accuracy with its 99 % interval (Wilson), the largest class's share, and the best single feature.
 
-    `alone` has the accuracy of each feature by itself.
+    `alone` has the accuracy of each feature on its own.
     """
 
     accuracy: float
@@ -70,7 +70,7 @@ def features(samples: pd.DataFrame, images: np.ndarray, spoken: set[str]) -> Fea
 def score(features: Features, targets: np.ndarray, families: np.ndarray) -> Score | None:
     """Return how well the features predict the targets [n] (classes or splits), with no family on two sides of a fold.
 
-    Targets with one family only, which no fold could learn and test, are left out; None where fewer than two are left.
+    Targets with only one family, which can't be both learned and tested, are left out; None if fewer than two remain.
     """
     chosen = np.arange(len(targets))
     if len(chosen) > LARGEST_SAMPLE:
@@ -85,7 +85,7 @@ def score(features: Features, targets: np.ndarray, families: np.ndarray) -> Scor
     folds = list(splitter.split(chosen, targets, families))
 
     def right(columns: np.ndarray) -> np.ndarray:
-        # For a single column all trees of a forest are much the same.
+        # On a single column all trees of a forest are much the same, so one is enough.
         trees = ExtraTreesClassifier(50, **LIMITS) if columns.shape[1] > 1 else DecisionTreeClassifier(**LIMITS)
         return cross_val_predict(trees, columns[chosen], targets, cv=folds) == targets
 
@@ -112,7 +112,7 @@ def _pixels(images: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray
     border = np.empty((len(ids), 4 * STRETCHES))
     brightness = np.empty((len(ids), 1))
     for row, i in enumerate(ids):
-        # Whole numbers, whose sums are the same in any order, and so on any CPU.
+        # Sums of whole numbers are the same in any order, and so on any CPU.
         summed = images[i].sum(axis=2, dtype=np.int64)
         edges = (summed[0], summed[-1], summed[:, 0], summed[:, -1])
         border[row] = [part.sum() / (3 * len(part)) for edge in edges for part in np.array_split(edge, STRETCHES)]

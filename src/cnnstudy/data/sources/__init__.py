@@ -31,8 +31,8 @@ from cnnstudy.data import synth
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, paths
 
-# Other labels of a format, with blanks for `_` and `-`, and the names that replace them where the parameters have only
-# those names. Radiography: the copies of March to June 2020, and COVID-QU-Ex of the same authors, have folders COVID-19
+# Alternative labels of a format, with blanks for `_` and `-`, and the names that replace them if the parameters have
+# only those. Radiography: the copies of March to June 2020, and COVID-QU-Ex of the same authors, have folders COVID-19
 # and NORMAL, later copies COVID and Normal. ieee8023: Actualmed's `No finding`, and COVIDx's `normal`.
 ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
     "radiography": {"covid 19": ("covid",), "covid": ("covid-19",)},
@@ -43,14 +43,14 @@ log = logging.getLogger(__name__)
 
 Box = tuple[float, float, float, float]
 
-# The most characters of a table's cell, which may hold the pixels of an image: more than 1000 x 1000 need.
+# The most characters of a table's cell, which may hold the pixels of an image: enough for 1000 x 1000.
 LARGEST_CELL = 1 << 23
 # The most characters of a line of a table; csv reads a whole line at once.
 LARGEST_LINE = 1 << 25
 # The number of bytes from which a table's encoding is detected.
 HEAD = 1 << 16
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-# Types that are neither file nor folder, and may be read without end.
+# Types that are neither file nor folder; reading one may never end.
 SPECIAL = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 # A label that is a number.
 NUMBER = re.compile(r"([0-9]{1,6})(\.0*)?")
@@ -64,7 +64,7 @@ class Candidate:
 
     `reason` says why an image is rejected before it is read, and `note` is a remark on an image that is used. `box`
     (left, top, right, bottom, in pixels) is the part to crop; None stands for the whole image. `grey` holds the pixels,
-    row by row, of a square grey image that is no file of its own. `source` is the folder of a source in a mixed one.
+    row by row, of a square grey image without a file of its own. `source` is the source's folder in a mixed source.
     `row` is the image's row in a table.
     """
 
@@ -97,7 +97,7 @@ def files(root: Path) -> list[Path]:
 
 
 def file_problem(root: Path, path: Path) -> str:
-    """Return why `path` is no file of the source in `root`; '' where it is one. Only its last part may be a link."""
+    """Return why `path` is not a usable file below `root`; '' if it is one. Only its last part may be a link."""
     place = os.fspath(path)
     name = place[len(os.fspath(root)) :]
     if (not name.isascii() or "\r" in name) and written(name) != name:
@@ -182,7 +182,7 @@ class Listing:
         self._folded: dict[str, list[str]] | None = None
 
     def named(self, name: str) -> tuple[str, str]:
-        """Return the file that a table calls `name`, or `name` where there is none, and why a name is ambiguous."""
+        """Return the file that a table calls `name`, or `name` if there is none, and why it is ambiguous, or ''."""
         if name in self.known:
             return name, ""
         if self._folded is None:
@@ -215,7 +215,7 @@ def below(root: Path, folder: Path) -> list[str]:
 
 
 def relative(root: Path, path: Path) -> str:
-    """Return a path relative to `root`, with slashes: as `Path.relative_to`, which is slow for many paths."""
+    """Return a path relative to `root`, with slashes: like `Path.relative_to`, which is slow for many paths."""
     above, place = os.path.join(root, ""), os.fspath(path)
     return place[len(above) :].replace(os.sep, "/") if place.startswith(above) else path.relative_to(root).as_posix()
 
@@ -224,7 +224,7 @@ def encoding_of(path: Path) -> str:
     """Return the encoding of a text file: UTF-8, UTF-16 (Excel's 'Unicode text'), or else Windows's code page 1252.
 
     Raises:
-        UserError: the file is no text.
+        UserError: the file is not text.
     """
     with path.open("rb") as file:
         head = file.read(HEAD)
@@ -234,7 +234,7 @@ def encoding_of(path: Path) -> str:
         zeros = [head[start::2].count(0) for start in (0, 1)]
         if sum(zeros) > len(head) / 5:
             if min(zeros) > len(head) / 20:
-                raise UserError(f"{path}: not a text; allowed: a table, as UTF-8 or UTF-16")
+                raise UserError(f"{path}: not a text file; allowed: a table, as UTF-8 or UTF-16")
             return "utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"
         file.seek(0)
         return "utf-8-sig" if _is_utf8(file) else "cp1252"
@@ -266,7 +266,7 @@ def rows(path: Path, needed: tuple[str, ...], header: tuple[str, ...] = ()) -> I
     none of the columns `needed`, the file has no header line.
 
     Raises:
-        UserError: the file is missing, no CSV file, or without one of the columns `needed`.
+        UserError: the file is missing, not a CSV file, or lacks one of the columns `needed`.
     """
     allowed = f"a table with the columns {', '.join(needed)}" if needed else "a table"
     field_size_limit(LARGEST_CELL)
@@ -368,9 +368,9 @@ def _numbered(found: list[Candidate], root: Path, names: frozenset[str], meaning
         seen = ", ".join(sorted(numbers, key=lambda label: numbers[label])[:20])
         what = "labels" if any(each.row or each.grey for each in found) else "class folders"
         raise UserError(
-            f"{root}: {what} {seen} are numbers, whose order differs between data sets; allowed: with "
-            "studies.<study>.source.numbers=[anger,disgust,...] what 0, 1, ... mean, in order, or the numbers among "
-            "the labels of studies.<study>.classes"
+            f"{root}: {what} {seen} are numbers, whose order differs between data sets; allowed: "
+            "studies.<study>.source.numbers=[anger,disgust,...], the meanings of 0, 1, ... in order, or the numbers "
+            "among the labels of studies.<study>.classes"
         )
     told = {label: meanings[number] for label, number in numbers.items() if number < len(meanings)}
     log.info("labels: %s", ", ".join(f"{label} is {meaning}" for label, meaning in sorted(told.items())))
@@ -378,7 +378,7 @@ def _numbered(found: list[Candidate], root: Path, names: frozenset[str], meaning
 
 
 def _grouped(found: list[Candidate], source: Source) -> list[Candidate]:
-    """Return the candidates with persons by the parameter `group`, or by a known scheme of naming files."""
+    """Return the candidates with persons identified by the parameter `group`, or by a known scheme of file names."""
     group = source.group
     chosen = [name for name in ("pattern", "folder", "column") if getattr(group, name)]
     if len(chosen) > 1:
@@ -397,8 +397,8 @@ def _grouped(found: list[Candidate], source: Source) -> list[Candidate]:
             "column": f"a column of the table: {', '.join(usable[0].row) or 'this format has none'}",
         }
         raise UserError(
-            f"{paths.PARAMS}: studies.<study>.source.group.{how}: {getattr(group, how)!r} names the person of no "
-            f"image, such as {usable[0].path}; allowed: {allowed[how]}"
+            f"{paths.PARAMS}: studies.<study>.source.group.{how}: {getattr(group, how)!r} gives no person for "
+            f"any image, such as {usable[0].path}; allowed: {allowed[how]}"
         )
     grouped = [replace(each, group=_within(each, told.get(id(each), ""))) for each in found]
     _say_groups(grouped, f"studies.<study>.source.group.{how}")
@@ -422,7 +422,7 @@ def _within(candidate: Candidate, group: str) -> str:
 
 
 def below_class(path: str, label: str) -> str:
-    """Return the first folder below a class's, without folders of splits or of images in general; '' for none."""
+    """Return the first folder below a class's that is not a split's or a container such as `images`; '' for none."""
     folders = path.split("/")[:-1]
     at = next((i for i, folder in enumerate(folders) if folder == label), -1)
     return next(
@@ -431,7 +431,7 @@ def below_class(path: str, label: str) -> str:
 
 
 def _recognised(found: list[Candidate]) -> list[Candidate]:
-    """Return the candidates with patients by a known scheme of naming files, in sources without any known group."""
+    """Return the candidates with persons identified by a known scheme of file names, in sources without any group."""
     by_source: dict[str, list[Candidate]] = defaultdict(list)
     for each in found:
         if not each.reason:
@@ -459,7 +459,7 @@ def _say_groups(found: list[Candidate], how: str) -> None:
     usable = [each for each in found if not each.reason]
     known = Counter(each.group for each in usable if each.group)
     rest = len(usable) - known.total()
-    log.info("%d persons or patients by %s%s", len(known), how, f"; of {rest} images none is known" if rest else "")
+    log.info("%d persons or patients by %s%s", len(known), how, f"; none is known for {rest} images" if rest else "")
 
 
 def check_sources(params: Params) -> None:
@@ -484,7 +484,7 @@ def require_sources(params: Params) -> None:
 
 
 def refuse_special_files(params: Params) -> None:
-    """Refuse a source with a pipe, a socket or a device in it: DVC would hash it without end.
+    """Refuse a source with a pipe, a socket or a device in it: DVC would never finish hashing it.
 
     Raises:
         UserError: a source holds such a file; the message names the first.
@@ -513,7 +513,7 @@ def require_source(name: str, study: Study) -> None:
         return
     is_tracked = any(Path(f"{each}.dvc").is_file() for each in (path, *path.parents))
     allowed = "an existing folder; `dvc pull` brings this one" if is_tracked else "an existing folder"
-    _refuse(f"studies.{name}.source.path", f"{str(path)!r} is no folder", allowed)
+    _refuse(f"studies.{name}.source.path", f"{str(path)!r} is not a folder", allowed)
 
 
 def _check_source(name: str, study: Study) -> None:
@@ -535,7 +535,7 @@ def _check_source(name: str, study: Study) -> None:
         for key, value in study.synthetic.options.items():
             low, high = generator.OPTIONS.get(key, (0, 0))
             if key not in generator.OPTIONS:
-                allowed = f"no such option, but {', '.join(generator.OPTIONS) or 'none'}"
+                allowed = f"only the options {', '.join(generator.OPTIONS)}" if generator.OPTIONS else "no options"
                 _refuse(f"{section}.synthetic.options.{key}", f"{shown(value)} found", allowed)
             if isinstance(value, str | bool) or not low <= value <= high:
                 _refuse(f"{section}.synthetic.options.{key}", f"{shown(value)} found", f"{low:g} to {high:g}")

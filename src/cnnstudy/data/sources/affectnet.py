@@ -12,13 +12,13 @@ from cnnstudy.errors import UserError
 
 ABOUT = (
     "AffectNet (Mollahosseini, Hasani and Mahoor 2017): faces from web searches, annotated by hand. For research, "
-    "on request to its authors; not to be passed on."
+    "on request from its authors; not to be redistributed."
 )
 
 # The expression ids of both releases.
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt",
                "none", "uncertain", "no-face")  # fmt: skip
-# `find` translates the ids; any other number is a label like any other.
+# `find` translates the ids; other numbers are ordinary labels.
 KNOWS_NUMBERS = True
 LISTS, IMAGES = "Manually_Annotated_file_lists", "Manually_Annotated_Images"
 COLUMNS = ("subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks", "expression",
@@ -84,7 +84,7 @@ def _box(row: dict[str, str]) -> Box | None:
 def _newer_release(root: Path, parts: list[str]) -> list[Candidate]:
     splits = splits_of(parts)
     if unknown := [name for name in parts if name not in splits]:
-        raise UserError(f"{root}: {', '.join(unknown)} is no split's folder; allowed: train_set, val_set, test_set")
+        raise UserError(f"{root}: {', '.join(unknown)} is not a split's folder; allowed: train_set, val_set, test_set")
     return [_annotated(root, path, splits[name]) for name in parts for path in files(root / name / "images")]
 
 
@@ -99,12 +99,12 @@ def _annotated(root: Path, path: Path, source_split: str) -> Candidate:
             label = _expression(_annotation(annotation))
         # A damaged header makes NumPy raise almost any error, such as MemoryError for the shape.
         except Exception:
-            reason = f"annotation {annotation.name}: not one value of NumPy's"
+            reason = f"annotation {annotation.name}: not a single NumPy value"
     return Candidate(written(path.relative_to(root).as_posix()), label, source_split=source_split, reason=reason)
 
 
 def _annotation(path: Path) -> str:
-    """Return the single value of an .npy file; other formats that `numpy.load` takes are not read."""
+    """Return the single value of an .npy file; other formats that `numpy.load` accepts are refused."""
     with path.open("rb") as file:
         content = file.read(LARGEST_ANNOTATION)
     text = str(np.lib.format.read_array(BytesIO(content), allow_pickle=False).item())

@@ -1,6 +1,6 @@
-"""chest_xray (Kermany et al. 2018): {train,val,test}/{NORMAL,PNEUMONIA}, at times nested in itself.
+"""chest_xray (Kermany et al. 2018): {train,val,test}/{NORMAL,PNEUMONIA}, in some copies below a second chest_xray/.
 
-Kaggle's copy and the second one on Mendeley Data have the same folders and other file names.
+Kaggle's copy and the second one on Mendeley Data have the same folders but different file names.
 """
 
 import re

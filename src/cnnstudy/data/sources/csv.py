@@ -13,11 +13,11 @@ from cnnstudy.data import names as naming
 from cnnstudy.data.sources import Candidate, Listing, below, named_problem, rows, written
 from cnnstudy.errors import UserError
 
-ABOUT = "A table that you brought. Its licence and consent are for you to know."
+ABOUT = "A table of your own. You are responsible for its licence and consent."
 
 log = logging.getLogger(__name__)
 
-# Usual names of columns, without case, blanks and signs; the first one present is used.
+# Usual names of columns, in lower case without blanks and signs; the first one present is used.
 USUAL = {
     "file": ("file", "filename", "filepath", "imagepath", "imagefile", "imagefilename", "imagename", "image", "path",
              "pth", "img", "imgname", "imgpath", "imageindex", "imageid", "id", "name"),
@@ -54,8 +54,8 @@ class _Said:
 def find(root: Path, names: Collection[str], source: Source) -> list[Candidate]:
     """Return every file that a table names, and every other file below `root`, which is rejected.
 
-    A name in a table is a path from the table's folder or from a folder in it. Of a path from elsewhere, the end that
-    only one file has counts. Several tables must be named after their splits.
+    A name in a table is a path from the table's folder or from a folder in it. A path from elsewhere is
+    matched by its end, which only one file may have. Several tables must be named after their splits.
 
     Raises:
         UserError: there is no table, or a table lacks a column of files or labels, or has an unknown split.
@@ -85,7 +85,7 @@ def _unnamed(name: str, names: Collection[str]) -> str:
 def _split_tables(root: Path, tables: list[Path], source: Source) -> dict[str, str]:
     """Return the split of each table by its file name; {} for a single table."""
     if not tables:
-        raise UserError(f"{root}: no CSV file; allowed: one, or one a split: train.csv, test.csv")
+        raise UserError(f"{root}: no CSV file; allowed: one, or one for each split: train.csv, test.csv")
     if len(tables) == 1:
         return {}
     splits = naming.splits_of([table.stem for table in tables], source.splits)
@@ -142,7 +142,7 @@ def _columns(table: Path, found: list[str], source: Source) -> _Columns:
 
 
 def _ends(names: list[str]) -> dict[str, list[str]]:
-    """Return the files that end with a folded path, for every end of every file's path."""
+    """Return a map from every end of a file's folded path to all files with this end."""
     ends: dict[str, list[str]] = defaultdict(list)
     for name in names:
         parts = folded(name).split("/")
@@ -152,7 +152,7 @@ def _ends(names: list[str]) -> dict[str, list[str]]:
 
 
 def _file(listing: Listing, ends: dict[str, list[str]], cell: str) -> tuple[str, str]:
-    """Return the file that a cell names, or the cell where there is none, with the problem."""
+    """Return the file that a cell names, or the cell if there is none, and the problem, or ''."""
     name, problem = listing.named(cell)
     if name in listing.known or problem:
         return name, problem

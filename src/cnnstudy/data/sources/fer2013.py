@@ -1,6 +1,6 @@
 """FER2013 and CK+ as one CSV file of pixels (emotion, pixels, Usage), 48 x 48 grey.
 
-FER2013's file says what its seven numbers mean; of CK+ there are several files, whose numbers mean different things.
+The seven numbers of FER2013 have known meanings; CK+ comes in several files, whose numbers mean different things.
 """
 
 import math
@@ -19,9 +19,9 @@ ABOUT = (
 )
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-# `find` translates the numbers; any other number is a label like any other.
+# `find` translates the numbers; other numbers are ordinary labels.
 KNOWS_NUMBERS = True
-# FER2013's file on Kaggle, and that of the competition (ICML 2013).
+# Names of FER2013's file on Kaggle and in the competition (ICML 2013).
 NAMED = re.compile(r"(?i)fer[-_ ]?2013|icml_face_data")
 
 
@@ -30,7 +30,7 @@ def find(root: Path, names: Collection[str], source: Source) -> list[Candidate]:
 
     Raises:
         UserError: there is not exactly one CSV file, or it lacks the columns emotion and pixels, or has a Usage that is
-            no split, or numbers whose meaning differs between tables.
+            not a split, or numbers whose meaning differs between tables.
     """
     tables = sorted(root.glob("*.csv"))
     if len(tables) != 1:
@@ -50,22 +50,22 @@ def _splits(table: Path, usages: set[str], source: Source) -> dict[str, str]:
     splits = splits_of(usages, source.splits)
     if unknown := sorted(usages - set(splits) - {""}):
         raise UserError(
-            f"{table}: Usage {unknown[0]!r} found, which is no split; allowed: Training, PublicTest, PrivateTest, or "
-            f"`-S '+studies.<study>.source.splits={{{unknown[0]}: test}}'` (train, val, tune, test, none)"
+            f"{table}: Usage {unknown[0]!r} found, which is not a split; allowed: Training, PublicTest, PrivateTest, "
+            f"or `-S '+studies.<study>.source.splits={{{unknown[0]}: test}}'` (train, val, tune, test, none)"
         )
     return {usage: split for usage, split in splits.items() if split != "none"}
 
 
 def _meanings(table: Path, labels: set[str], names: Collection[str]) -> dict[str, str]:
-    """Return the meanings of the numbers that no class names."""
+    """Return the meanings of the numbers that are not labels of a class."""
     numbers = {label: int(number[1]) for label in labels - set(names) if (number := NUMBER.fullmatch(label))}
     if NAMED.search(table.stem) or not numbers:
         return {label: EMOTIONS[number] for label, number in numbers.items() if number < len(EMOTIONS)}
     raise UserError(
         f"{table}: emotions {', '.join(sorted(numbers))} are numbers, which tables order differently (6 is neutral in "
         "FER2013 and in CK+ with contempt as 7, contempt in CK+ without neutral, and CK+ itself begins with 0 neutral, "
-        "1 anger, 2 contempt); allowed: with "
-        "studies.<study>.source.numbers=[anger,disgust,fear,happy,sad,surprise,neutral] what 0, 1, ... mean, in order"
+        "1 anger, 2 contempt); allowed: "
+        "studies.<study>.source.numbers=[anger,disgust,fear,happy,sad,surprise,neutral], the meanings in order"
     )
 
 

@@ -12,7 +12,7 @@ from cnnstudy.data import names as naming
 from cnnstudy.data.sources import Candidate, file_problem, files, relative, written
 from cnnstudy.errors import UserError
 
-ABOUT = "Class folders that you brought. Their licence and consent are for you to know."
+ABOUT = "Class folders of your own. You are responsible for their licence and consent."
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class _Place:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The names of folders: `names` of classes, and `splits` of folders, "none" where the parameters say so.
+    """The meanings of folders: `names` are those of classes, `splits` maps folders to splits, or to "none" if so given.
 
     `around` are folders that hold the folders of splits.
     """
@@ -87,7 +87,7 @@ class _Layout:
         return [name for name in folders if self.splits.get(name, "none") != "none" and not self.is_class(name)]
 
     def read(self, folders: list[str], whole: list[str]) -> _Place:
-        """Return the label and split of files in `folders`, the end of the `whole` path.
+        """Return the label and split of files in `folders`, the last folders of the `whole` path.
 
         The class is the first folder that is neither a split's nor around the folders of splits.
         """
@@ -133,7 +133,7 @@ def _refuse(root: Path, name: str, layout: _Layout, folders: list[str]) -> None:
 
 
 def _depth(paths: list[list[str]], names: frozenset[str], given: Mapping[str, str]) -> int:
-    """Return the number of outer folders around all images, each the only one and named after no class or split.
+    """Return the number of outer folders around all images, each alone at its depth, and not one of a class or split.
 
     `paths` are the folders that have files in them, as lists of names.
     """

@@ -11,7 +11,7 @@ from cnnstudy.config.labels import folded
 from cnnstudy.data.sources import Candidate, Listing, below, named_problem, rows, written
 
 ABOUT = (
-    "COVID-19 image data collection (Cohen et al. 2020): X-rays out of publications; each image has its own "
+    "COVID-19 image data collection (Cohen et al. 2020): X-rays from publications; each image has its own "
     "licence, in the column license of metadata.csv."
 )
 
@@ -90,7 +90,7 @@ def _is_frontal(view: str) -> bool:
 
 
 def _finding(written: str, names: Collection[str]) -> str:
-    """Return a finding as written, or the known one of `COVID-19, ARDS`, or the narrowest known part of `A/B/C`."""
+    """Return a finding as written, the only known one in `COVID-19, ARDS`, or the narrowest known part of `A/B/C`."""
     if folded(written) in names:
         return written
     parts = [part.strip() for part in re.split(r"[,;|]", written)]

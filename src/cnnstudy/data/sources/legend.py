@@ -1,4 +1,4 @@
-"""legend.csv (user.id, image, emotion) beside images/, as muxspace/facial_expressions has it."""
+"""legend.csv (user.id, image, emotion) beside images/, as in muxspace/facial_expressions."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -17,8 +17,8 @@ ABOUT = (
 def find(root: Path, names: Collection[str]) -> list[Candidate]:
     """Return every image in legend.csv or in the folder images/.
 
-    user.id is the person who labelled the image, not the person on it, and so no group. An image named twice counts
-    once, unless its labels differ.
+    user.id is the person who labelled the image, not the person in it, so it is not a group. An image named twice
+    counts once, or is rejected if its labels differ.
 
     Raises:
         UserError: legend.csv is missing or lacks the column image or emotion, or images/ is a link out of the folder.

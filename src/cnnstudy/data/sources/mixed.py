@@ -9,7 +9,7 @@ from cnnstudy.data.sources import Candidate, written
 from cnnstudy.errors import UserError
 
 ABOUT = (
-    "Several sources under one roof; each one's licence applies to its part. A source that has one class only is a "
+    "Several sources in one data set; the licence of each applies to its part. A source with only one class is a "
     "shortcut."
 )
 
@@ -20,7 +20,7 @@ def find(root: Path, names: frozenset[str], source: Source) -> list[Candidate]:
     Groups are qualified by their source: patient 7 of one source is not patient 7 of another.
 
     Raises:
-        UserError: a folder is named after no format, there is no folder, or a source is not in its format.
+        UserError: a folder is not named after a format, there is no folder, or a source is not in its format.
     """
     inside = sorted(root.iterdir())
     folders = [path for path in inside if path.is_dir() and not path.is_symlink()]

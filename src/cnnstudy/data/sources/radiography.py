@@ -8,8 +8,8 @@ from cnnstudy.config.schema import Source
 from cnnstudy.data.sources import Candidate, folders
 
 ABOUT = (
-    "COVID-19 Radiography Database (Chowdhury et al. 2020, Rahman et al. 2021): X-rays of several hospitals and "
-    "collections; a class can be a source."
+    "COVID-19 Radiography Database (Chowdhury et al. 2020, Rahman et al. 2021): X-rays from several hospitals and "
+    "collections; a class can coincide with a source."
 )
 
 

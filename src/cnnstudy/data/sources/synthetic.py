@@ -1,4 +1,4 @@
-"""Synthetic images, with candidates whose path is split/class/number."""
+"""Synthetic images; the path of a candidate is split/class/number."""
 
 import hashlib
 import json

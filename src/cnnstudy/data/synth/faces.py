@@ -19,8 +19,8 @@ from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 OPTIONS: dict[str, tuple[float, float]] = {}
 LIMITS = (
-    "Eight prototypes from facial action units, with chance variation: nothing of age, occlusion, or of how people "
-    "really look."
+    "Eight prototypes from facial action units, with random variation; age, occlusion and real appearance are not "
+    "modelled."
 )
 
 Colour = np.ndarray | tuple[float, float, float]
@@ -46,7 +46,7 @@ OPTIONAL: dict[str, dict[int, float]] = {
     "sad": {1: 0.85, 6: 0.5, 11: 0.26, 17: 0.67},
     "surprise": {5: 0.66},
 }
-# The classes with which people confuse each class; a blend mixes two of them.
+# The classes with which people confuse each class; a blend mixes a class with one of them.
 CONFUSED_WITH: dict[str, tuple[str, ...]] = {
     "anger": ("disgust",),
     "contempt": ("neutral", "happy"),
@@ -66,7 +66,7 @@ EXAGGERATION = 1.5
 # The most characters of a line of a caption; longer lines would run into the next image's caption.
 LONGEST = 16
 TRACE = 0.2  # no unit of a neutral face is stronger
-# Units that act on one side only, where a face has a side.
+# Units that act on one side only if a face's `side` is not 0.
 ONE_SIDED = (12, 14)
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 20, 23, 24, 25, 26)
 
@@ -215,7 +215,7 @@ def _view(rng: np.random.Generator) -> View:
     return View(
         roll=_normal(rng, 0, 9, 12),
         yaw=_normal(rng, 0, 7.5, 12),
-        # A linear model needs pixels that always show the same feature: place and size vary too much for that.
+        # Position and size vary so much that no pixel always shows the same feature, which a linear model would need.
         scale=_normal(rng, 0.283, 0.017),
         shift=(_normal(rng, 0, 0.058), _normal(rng, 0.005, 0.034)),
         light=_triple(light),
@@ -338,7 +338,7 @@ def render(face: Face, size: int) -> np.ndarray:
 
 
 def group(face: Face) -> str:
-    """Return '': every face is a person of its own."""
+    """Return '': every face is a different person."""
     return ""
 
 
@@ -362,7 +362,7 @@ def in_words(specification: Mapping[str, Any]) -> str:
 def area(face: Face, side: int) -> np.ndarray:
     """Return the area of the action units, bool [side, side]: a band from forehead lines to lower lids, and the mouth.
 
-    The mouth has its corners, folds and chin. The parts are the same for every class.
+    The mouth includes corners, folds and chin. The parts are the same for every class.
     """
     sheet = _sheet(face.view, np.empty((3, side, side), np.float32))
     shapes = [_rounded(*part) for part in (_UPPER_PART, _LOWER_PART)]
@@ -639,7 +639,7 @@ def _eyes(sheet: _Sheet, face: Face, pull: _Pull) -> None:
 def _brows(sheet: _Sheet, face: Face, pull: _Pull) -> None:
     who = face.identity
     inner, outer, frown = 0.2 * pull(1), 0.2 * pull(2), pull(4)
-    # 1 + 2 + 4 is not the sum: the brows rise less than in 1 + 2 and draw together less than in 4.
+    # Units 1 + 2 + 4 don't just add up: the brows rise less than in 1 + 2 and draw together less than in 4.
     inner, outer = inner * (1 - 0.2 * frown), outer * (1 - 0.25 * frown)
     together = 0.09 * frown * (1 - 0.4 * max(pull(1), pull(2)))
     inner_down = 0.16 * frown * (1 - 0.9 * pull(1)) + 0.06 * pull(9)

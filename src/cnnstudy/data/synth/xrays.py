@@ -22,7 +22,7 @@ OPTIONS: dict[str, tuple[float, float]] = {
     "site_label_correlation": (-1.0, 1.0),
     "test_site_label_correlation": (-1.0, 1.0),
 }
-LIMITS = "A schematic chest with patches for COVID-19: nothing of real anatomy, other diseases or devices."
+LIMITS = "A schematic chest with patches for COVID-19; real anatomy, other diseases and devices are not modelled."
 SITES = ("A", "B")
 VIEWS = ("PA", "AP")
 NEAR_NORMAL_SHARE = 0.17
@@ -66,7 +66,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Veil:
-    """A broad, smooth shadow of soft tissue over one side, as of a fold of skin or a rotated patient."""
+    """A broad, smooth shadow of soft tissue over one side, as from a skin fold or a rotated patient."""
 
     density: float
     out: float
@@ -137,7 +137,7 @@ def specify(label: str, split: str, index: int, seed: int, options: Mapping[str,
 
 
 def _first_image(label: str, split: str, index: int, seed: int) -> int:
-    """Return the number of the first X-ray of the patient whom X-ray `index` shows."""
+    """Return the number of the first X-ray of the patient shown on X-ray `index`."""
     block = index // 6
     sizes = _BLOCKS[stream(seed, "films", split, label, block, "patients").integers(len(_BLOCKS))]
     starts = 6 * block + np.cumsum((0, *sizes))
@@ -178,13 +178,13 @@ def _acquisition(rng: np.random.Generator) -> Acquisition:
         blur=round(float(rng.uniform(0, 0.004)), 4),
         veils=(_veil(rng), _veil(rng)),
         texture=int(rng.integers(2**31)),
-        # Exposure is set by the mean: without a falloff, darker surroundings would give away a lung with patches.
+        # Exposure is set by the mean: with no random falloff, darker surroundings would give away a lung with patches.
         falloff=_normal(rng, 0, 0.2),
     )
 
 
 def _veil(rng: np.random.Generator) -> Veil:
-    """Return a veil about as bright as a patch, so that the mean over a part of the lung says little of the class."""
+    """Return a veil about as bright as a patch, so the mean over a part of the lung says little about the class."""
     ranges = ((0, 0.3), (0.18, 0.3), (0.45, 0.75), (0.12, 0.3))
     return Veil(*(round(float(rng.uniform(low, high)), 4) for low, high in ranges))
 
@@ -254,7 +254,7 @@ class _Chest:
         return np.stack([side * x, np.minimum(y, self.dome(side, x))], axis=1)
 
     def inside(self, side: int, out: float, down: float) -> tuple[float, float]:
-        """Return the point of a lung at shares of its width and height."""
+        """Return the point of a lung at share `out` of its width and `down` of its height."""
         top, bottom = self.anatomy.height + 0.04, float(self.dome(side, np.array(0.45 * self.anatomy.chest)))
         wide = (self.anatomy.chest - 0.05) * (0.6 + 0.4 * min(1.0, down * 1.3))
         return side * (0.05 + out * wide), top + down * (bottom - top)
@@ -406,7 +406,7 @@ def _along(start: tuple[float, float], side: int, angle: float, length: float) -
 
 
 def _opacities(chest: _Chest, patches: tuple[Patch, ...]) -> np.ndarray:
-    """Return the thickness of the patches, computed on a coarse grid: soft discs eaten away by noise."""
+    """Return the thickness of the patches, computed on a coarse grid: soft discs eroded by noise."""
     cells = 96
     rng = np.random.default_rng(chest.anatomy.texture + 1)
     noise = np.clip(0.75 + 0.5 * fractal(rng, cells, 4, base=6, persistence=0.6), 0, 1.6)
