@@ -17,7 +17,7 @@ def main(study: str) -> None:
     """
     params = read_params()
     check_params(params)
-    require_source(study, params.studies[study])
+    require_source(params.section(study), params.studies[study])
     files.write_text(
         paths.check_ok(study), f"params.yaml is valid\nclasses: {', '.join(params.studies[study].classes)}\n"
     )

@@ -12,8 +12,10 @@ from cnnstudy.workspace.terminal import say
 
 
 def main(study: str) -> None:
-    """Write a study's images, its samples, the specifications of synthetic images, and the table of rejected files."""
+    """Write the images of a study or an external test set, its samples, specifications and table of rejected files."""
     params = read_params()
+    if study in params.external:
+        params = params.of_external(study)
     _print_log(study)
     found = ingest.find(params, study)
     size = params.studies[study].image_size
@@ -27,7 +29,7 @@ def main(study: str) -> None:
     say(f"{study}: {len(found.candidates)} found, {len(tables.samples)} taken, {len(tables.rejects)} rejected")
     for note, count in sorted(tables.notes.items()):
         say(f"{study}: {count} images: {note}")
-    for line in ingest.describe(found, tables.rejects, study):
+    for line in ingest.describe(found, tables.rejects, params.owner(study)):
         say(f"{study}: {line}")
 
 

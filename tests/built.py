@@ -106,6 +106,13 @@ PARAMS: dict[str, Any] = {
         "augmentation": {"study": "xray", "axis": "augmentation level", "runs": LEVELS},
         "depth": {"study": "xray", "axis": "convolution layers", "runs": DEPTHS},
     },
+    "external": {
+        "faces-elsewhere": {
+            "study": "faces",
+            "source": {"format": "synthetic", "path": "src/cnnstudy/data/synth"},
+            "synthetic": {"generator": "faces", "images": 2, "options": {"site_shift": 0.5}},
+        }
+    },
 }
 
 

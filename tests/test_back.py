@@ -72,7 +72,7 @@ def test_everything_is_as_in_the_last_commit(capsys: pytest.CaptureFixture[str])
     assert not Path("out/c").exists()
     assert not dvc.plan([]).needs
     said = capsys.readouterr().out
-    assert said.startswith("As in the last commit again: dvc.lock, metrics/summary.json, params.yaml; before, ")
+    assert said.startswith("Restored from the last commit: dvc.lock, metrics/summary.json, params.yaml; their ")
     kept = said.strip().rstrip("`").rpartition(" ")[2]
     assert run("git", "show", f"{kept}:params.yaml").startswith("value: 2")
 

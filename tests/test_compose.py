@@ -64,6 +64,7 @@ def test_a_model_has_the_stages_of_its_study_alone(
     expected = {f"{stage}@{own}" for stage in ("check", "ingest", "split", "audit", "augment")}
     expected |= {f"{stage}@{run}" for stage in ("train", "evaluate") for run in content["runs"]} | {"report"}
     expected |= {f"finetune@{run}" for run in content["finetuned"]} | {f"export@{run}" for run in content["exported"]}
+    expected |= {f"{stage}@{own}-elsewhere" for stage in ("ingest-external", "external")}
     assert set(stages) == expected | {f"ablate@{name}" for name in content["ablations"]}
     assert not [stage for stage in stages if re.search(rf"\b({'|'.join(other)})", stage)]
 
@@ -138,7 +139,7 @@ def test_a_recipe_that_one_study_lacks_is_said_and_its_default_used(
         for study in composition([]).studies.values():
             Path(study.source.path).mkdir(parents=True, exist_ok=True)
         call(monkeypatch, "check")
-    assert capsys.readouterr().out == "faces: no recipe own there; its default settings are used\n"
+    assert capsys.readouterr().out == "faces: no recipe own; its default settings are used\n"
     params = Params.model_validate(yaml.safe_load(paths.PARAMS.read_text()))
     assert params.studies["faces"].training == usual["faces"].training
     xray = params.studies["xray"].training

@@ -234,7 +234,7 @@ def test_a_file_that_is_there_stays(new: New) -> None:
         write_images(Path("ab", label), 4)
     target = Path("conf/model/ab.yaml")
     target.write_text("mine")
-    assert "there already" in new.refused("ab", "--data", "ab")
+    assert "exists already" in new.refused("ab", "--data", "ab")
     assert target.read_text() == "mine"
     new("ab", "--data", "ab", "--force")
     assert study("ab")["classes"] == {"a": ["a"], "b": ["b"]}

@@ -276,6 +276,8 @@ def test_a_value_out_of_range_is_refused(key: str, value: Any, tmp_path: Path) -
         ("studies.xray.positive", "pneumonia", "normal, covid"),
         ("studies.faces.positive", "fear", "null, since there are more than two classes"),
         ("ablations.depth.runs", {"alexnet": 1}, "runs of the study xray"),
+        ("external.faces-elsewhere.study", "cats", "a key of studies: faces, xray"),
+        ("external.faces-elsewhere.source.path", "models/x", "a folder apart from models, "),
         ("studies.xray.classes.covid", ["Normal"], "under one class"),
         ("studies.xray.classes.covid", ["covid", "sars", "SARS"], "under one class"),
         ("studies.faces.classes.disgust", ["contempt"], "under one class"),
@@ -321,7 +323,7 @@ def test_an_absent_file_is_named(tmp_path: Path) -> None:
 def test_a_source_must_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content = changed(("studies", "xray", "source"), {"format": "folders", "path": "data/raw/xray"})
-    del content["studies"]["faces"]
+    del content["studies"]["faces"], content["external"]["faces-elsewhere"]
     params = Params.model_validate(content)
     line = r"params.yaml: studies.xray.source.path: 'data/raw/xray' is not a folder; allowed: "
     with pytest.raises(UserError, match=line):
@@ -345,7 +347,11 @@ def test_params_cannot_be_changed() -> None:
         ("source.format", "tar", "studies.faces.source.format: 'tar' found; allowed: affectnet, "),
         ("synthetic", None, "studies.faces.synthetic: None found; allowed: a section, since "),
         ("synthetic.generator", "cats", "studies.faces.synthetic.generator: 'cats' found; allowed: faces, xrays"),
-        ("synthetic.options.site", 0.5, "studies.faces.synthetic.options.site: 0.5 found; allowed: no options"),
+        (
+            "synthetic.options.site",
+            0.5,
+            "studies.faces.synthetic.options.site: 0.5 found; allowed: only the options site_shift",
+        ),
         (
             "classes.boredom",
             ["bored"],

@@ -51,6 +51,7 @@ def test_a_second_repro_does_nothing(rebuilt: Workspace) -> None:
 def test_done_again_each_stage_gives_the_same_bytes(rebuilt: Workspace) -> None:
     lock = (rebuilt.path / "dvc.lock").read_bytes()
     stages = ["ingest@faces", "audit@faces", "augment@faces", "ablate@nets"]
+    stages += ["ingest-external@faces-elsewhere", "external@faces-elsewhere"]
     stages += [f"{stage}@alexnet" for stage in ("train", "finetune", "evaluate", "export")] + ["report"]
     said = rebuilt.run("dvc", "repro", "--force", "--single-item", *stages)
     assert all(f"Running stage '{stage}'" in said for stage in stages)
@@ -93,6 +94,20 @@ def test_the_summary_is_the_one_metric(rebuilt: Workspace) -> None:
     }
     shown = json.loads(rebuilt.run("dvc", "metrics", "show", "--json"))
     assert shown[""]["data"] == {str(paths.SUMMARY): {"data": summary}}
+
+
+def test_nets_are_tested_on_images_from_elsewhere(rebuilt: Workspace) -> None:
+    logged = store(rebuilt, "select key, value from latest_metrics where key like 'external/%' order by value")
+    found = []
+    for study, runs in {"faces": {"alexnet"}, "xray": {"xray-aug0", "xray-depth6"}}.items():
+        name = f"{study}-elsewhere"
+        content = json.loads((rebuilt.path / paths.external_metrics(name)).read_text())
+        assert content["runs"].keys() == runs
+        assert content["copies"] == content["without_class"] == 0
+        assert sum(content["by_class"].values()) == content["images"] > 0
+        found += [(f"external/{name}/accuracy", list(its.values())[-1]["accuracy"]) for its in content["runs"].values()]
+        assert name in (rebuilt.path / paths.REPORT).read_text()
+    assert sorted(logged) == sorted(found)
 
 
 def test_an_augmentation_policy_of_level_4_has_five_copies_of_each_training_image(rebuilt: Workspace) -> None:

@@ -17,8 +17,8 @@ def test_a_download_without_git_is_told_how_to_become_a_repository(workspace: Wo
     shutil.rmtree(workspace.path / ".git")
     (line,) = workspace.run("cnnstudy", "repro", "check@faces", code=2).splitlines()
     assert line == (
-        f"error: {workspace.path}: no git repository, as after a download without git's history; "
-        "`git init && git add --all && git commit --message=start` makes one"
+        f"error: {workspace.path}: not a git repository, as after a download without git's history; "
+        "`git init && git add --all && git commit --message=start` makes it one"
     )
     assert f"fix   git: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
     assert f"warning: {line.removeprefix('error: ')}; without it only " in workspace.run("cnnstudy", "track")
@@ -32,7 +32,7 @@ def test_a_folder_of_another_user_is_told_what_git_wants(workspace: Workspace) -
     workspace.environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
     (line,) = workspace.run("cnnstudy", "repro", "check@faces", code=2).splitlines()
     remedy = f"`git config --global --add safe.directory '{workspace.path}'` lets git read it"
-    assert line == f"error: {workspace.path}: of another user; {remedy}"
+    assert line == f"error: {workspace.path}: owned by another user; {remedy}"
 
 
 @pytest.mark.slow

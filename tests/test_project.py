@@ -177,9 +177,10 @@ def test_git_ignores_exactly_what_dvc_caches() -> None:
 @pytest.mark.parametrize("folder", ["data", "metrics", "plots"])
 def test_a_folder_s_readme_names_what_stages_write_there(folder: str) -> None:
     written = {Path(out.fs_path).relative_to(ROOT).parts for out in outputs()}
-    studies = settings("params.yaml")["studies"]
+    params = settings("params.yaml")
     expected = {parts[1] for parts in written if parts[0] == folder and len(parts) > 2}
-    expected = {"<study>" if name in studies else name for name in expected}
+    expected = {"<study>" if name in params["studies"] else name for name in expected}
+    expected = {"<set>" if name in params["external"] else name for name in expected}
     named = {re.split(r"[/`]", line)[1] for line in text(f"{folder}/README.md").splitlines() if line.startswith("| `")}
     assert expected <= named
     kept = {Path(name).parts[1] for name in tracked() if name.startswith(f"{folder}/")}

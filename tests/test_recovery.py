@@ -52,7 +52,7 @@ def test_a_torn_lock_is_put_back_as_it_was_kept(torn: str) -> None:
     recovery.keep_lock()
     LOCK.write_text(torn)
     (said,) = recovery.mend()
-    assert said.startswith("dvc.lock: torn by a killed dvc; put back as it was when the last stage had ended")
+    assert said.startswith("dvc.lock: torn by a killed dvc; restored as it was after the last finished stage")
     assert LOCK.read_text() == ENTRY
 
 
@@ -156,7 +156,7 @@ def test_a_lock_that_git_has_is_put_back(workspace: Workspace) -> None:
     workspace.run("git", "add", str(LOCK))
     workspace.run("git", "commit", "--quiet", "--message=lock")
     (workspace.path / LOCK).write_bytes(whole[:-9])
-    assert "put back as git has it" in workspace.run("cnnstudy", "check")
+    assert "restored from git" in workspace.run("cnnstudy", "check")
     assert (workspace.path / LOCK).read_bytes() == whole
 
 

@@ -59,7 +59,7 @@ def test_imported_data_stays_at_its_commit_until_it_is_updated(tmp_path: Path) -
     workspace.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     alone = Workspace(tmp_path / "clone", workspace.environment)
     said = alone.run("cnnstudy", "compare", "HEAD~1", "HEAD")
-    assert "  xray: data/xray/samples.csv: not in DVC's cache; `dvc fetch --all-commits` brings what" in said
+    assert "  xray: data/xray/samples.csv: not in DVC's cache; `dvc fetch --all-commits` fetches it" in said
     said = alone.run("cnnstudy", "repro", "split@xray", code=2)
     assert said.endswith("is not a folder; allowed: an existing folder; `dvc pull` brings this one\n")
     alone.run("dvc", "pull", FOLDER)

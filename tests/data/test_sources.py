@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnstudy.data import sources
+from cnnstudy.data import sources, synth
 from cnnstudy.data.sources import Candidate
 from cnnstudy.errors import UserError
 
@@ -313,7 +313,8 @@ def test_what_a_generator_does_not_have_is_refused_in_one_line(changes: dict[str
     assert "\n" not in str(refused.value)
 
 
-def test_a_generator_without_options_says_so() -> None:
+def test_a_generator_without_options_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synth.generator("faces"), "OPTIONS", {})
     with pytest.raises(UserError, match=r"synthetic\.options\.age: 3 found; allowed: no options$"):
         sources.check_sources(built.params(studies__faces__synthetic__options={"age": 3}))
 

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp
 
 from cnnstudy.data.groups import independent_images
-from cnnstudy.evaluation.intervals import accuracy_interval, differences
+from cnnstudy.evaluation.intervals import accuracy_interval, differences, gap_interval
 
 
 @pytest.mark.parametrize(("correct", "n"), [(38, 40), (0, 20), (20, 20), (131, 400)])
@@ -139,3 +139,17 @@ def test_few_images_that_differ_are_no_difference_however_one_sided() -> None:
     assert not differences({"first": first, "second": second}, np.arange(200), pairs)[0].significant
     second[0, :12] = False
     assert differences({"first": first, "second": second}, np.arange(200), pairs)[0].significant
+
+
+def test_the_interval_of_a_gap_covers_it() -> None:
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(1000):
+        both = []
+        for accuracy, n in ((0.9, 200), (0.8, 100)):
+            mean = float(rng.binomial(n, accuracy)) / n
+            low, high = accuracy_interval([mean], n)
+            both.append({"accuracy": mean, "accuracy_low": low, "accuracy_high": high})
+        low, high = gap_interval(both[0], both[1])
+        assert low < both[0]["accuracy"] - both[1]["accuracy"] < high
+        covered += low <= 0.1 <= high
+    assert 930 <= covered <= 970

@@ -90,6 +90,6 @@ def test_a_batch_that_the_run_sets_itself_can_not_be_searched(tmp_path: Path) ->
     run = PARAMS.runs["alexnet"].model_copy(update={"training": {"batch_size": 250}})
     params = PARAMS.model_copy(update={"runs": {"alexnet": run}})
     with pytest.raises(
-        UserError, match=r"batch_size: \[8, 16\] found; .* runs\.alexnet\.training\.batch_size stands over it$"
+        UserError, match=r"batch_size: \[8, 16\] found; .* runs\.alexnet\.training\.batch_size overrides it$"
     ):
         read(tmp_path, "batch_size: [8, 16]", params=params)

@@ -185,7 +185,7 @@ def test_one_process_makes_a_search() -> None:
     search = make()
     lock = paths.stage_lock(f"search@{search.name}")
     lock.parent.mkdir(parents=True)
-    with FileLock(lock), pytest.raises(UserError, match="another process makes this search"):
+    with FileLock(lock), pytest.raises(UserError, match="another process runs this search"):
         trials.run(search, 1, quick, unrecorded)
 
 

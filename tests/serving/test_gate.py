@@ -97,19 +97,19 @@ def without(path: Path) -> Callable[[Params], None]:
         ),
         (constant, "metrics/runs/alexnet.json: tuned.tune.constant: true found", "more than one class predicted"),
         (severe, "metrics/audit/faces.json: leak: some leak found", "nothing severe"),
-        (trained_again, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
-        (evaluated_by_hand, "metrics/runs/alexnet.json: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
-        (never_rebuilt, "models/alexnet: not what dvc.lock has of evaluate@alexnet", "`cnnstudy repro"),
+        (trained_again, "models/alexnet: not what dvc.lock has for evaluate@alexnet", "`cnnstudy repro"),
+        (evaluated_by_hand, "metrics/runs/alexnet.json: not what dvc.lock has for evaluate@alexnet", "`cnnstudy repro"),
+        (never_rebuilt, "models/alexnet: not what dvc.lock has for evaluate@alexnet", "`cnnstudy repro"),
         (
             other("finetune@alexnet", paths.phase("alexnet", "base")),
             "dvc.lock: models/alexnet/base is not the same for train@alexnet, finetune@alexnet",
             "repro",
         ),
-        (audited_by_hand, "metrics/audit/faces.json: not what dvc.lock has of audit@faces", "repro"),
+        (audited_by_hand, "metrics/audit/faces.json: not what dvc.lock has for audit@faces", "repro"),
         (
             with_other_parameters,
             "params.yaml: batchnorm: recalibrated found",
-            "moving, which evaluate@alexnet was done with, or what `cnnstudy repro evaluate@alexnet",
+            "moving, with which evaluate@alexnet was run, or what `cnnstudy repro evaluate@alexnet",
         ),
         (
             other("audit@faces", paths.splits("faces")),
@@ -199,7 +199,7 @@ def test_a_net_of_another_size_than_the_parameters_is_not_opened(params: Params)
     content = yaml.safe_load(paths.LOCK.read_text())
     content["stages"]["ingest@faces"]["params"] = {"params.yaml": {"studies.faces.image_size": 96, "data_seed": 5}}
     paths.LOCK.write_text(yaml.safe_dump(content))
-    said = "params.yaml: studies.faces.image_size: 32 found; allowed: 96, which ingest@faces was done with; `cnnstudy"
+    said = "params.yaml: studies.faces.image_size: 32 found; allowed: 96, with which ingest@faces was run; `cnnstudy"
     with pytest.raises(UserError, match=f"^{said}"):
         trained.load(params, "alexnet")
 

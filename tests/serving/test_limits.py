@@ -62,7 +62,7 @@ def test_a_limit_that_is_none_is_one_line(value: str) -> None:
         ([b"a" * 1_500_000], 413, "1.4 MiB in one request; allowed: at most 1 MiB (CNNSTUDY_MAX_REQUEST_MB)"),
         ([encoded(200, 51)], 400, "image 0: 10200 pixels; allowed: at most 10000"),
         (["a", ""], 400, "image 0: not base64; image 1: empty file"),
-        ([5, None], 400, "image 0: neither the bytes of a file nor these in base64; image 1: neither"),
+        ([5, None], 400, "image 0: neither a file's bytes nor base64 text; image 1: neither"),
     ],
 )
 def test_what_is_refused_says_what_is_allowed(sent: list[Any], status: int, said: str) -> None:

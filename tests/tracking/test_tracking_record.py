@@ -383,7 +383,7 @@ def test_what_an_earlier_version_recorded_is_replaced_or_named(
     for _ in range(2):
         write.tidy_up()
         (line,) = capsys.readouterr().out.splitlines()
-        assert line.startswith("MLflow also has what an earlier version of cnnstudy recorded")
+        assert line.startswith("MLflow also has runs of an earlier version of cnnstudy")
         assert line.endswith(": of another commit")
         assert [run.info.run_name for run in runs_of(client, "tags.run_key != ''")] == ["of another commit"]
 

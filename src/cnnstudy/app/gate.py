@@ -1,4 +1,4 @@
-"""The middleware before the app: it passes requests of the app's own pages alone, and uploads while there is room."""
+"""The middleware in front of the app: it passes only requests of the app's pages, and uploads while there is room."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The app's page: it takes an image and a run, and shows probabilities and a Grad-CAM map; on this machine alone."""
+"""The app's page: it takes an image and a run, and shows probabilities and a Grad-CAM map; on this machine only."""
 
 import html
 import os
@@ -26,7 +26,7 @@ UPLOAD, UPLOADS = 50_000_000, 500_000_000
 # Nets held in memory at a time.
 OPEN = 4
 ABOUT = """# What does the net see?
-Choose an image: the page shows the net's prediction and the pixels that speak for it (Grad-CAM)."""
+Choose an image: the page shows the net's prediction and the pixels that support it (Grad-CAM)."""
 # The system's own fonts: the page loads none.
 FONT = ("system-ui", "sans-serif")
 STYLE = """

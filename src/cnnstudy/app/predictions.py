@@ -28,8 +28,8 @@ SPLIT = "example"
 class Net:
     """A run's net of the last phase and first seed, for images of `side` x `side` pixels.
 
-    `familiarity` finds images unlike the training images, None where that is unknown; `notices` are lines to be read
-    beside a prediction.
+    `familiarity` finds images unlike the training images, None where that is unknown; `notices` are lines to be shown
+    with a prediction.
     """
 
     model: "keras.Model"
@@ -68,7 +68,7 @@ def predict(net: Net, file: Path) -> Prediction:
     """Return a net's prediction for an image file.
 
     Raises:
-        UnreadableError: the file is no image, or one that can't be used.
+        UnreadableError: the file is not an image, or can't be used.
     """
     import cv2
 

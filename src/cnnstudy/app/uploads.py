@@ -44,7 +44,7 @@ def _remove_left(places: Path) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Return whether this user owns a file or folder that is no link: others may write into the same place."""
+    """Return whether this user owns a file or folder that is not a link: others may write into the same place."""
     try:
         found = path.lstat()
     except OSError:
@@ -53,7 +53,7 @@ def _is_own(path: Path) -> bool:
 
 
 class Room:
-    """The bytes that uploads in a folder may take; files that are there at first stay."""
+    """A limit on the bytes of uploads in a folder; files that are there at the start are kept."""
 
     def __init__(self, folder: Path, most: int) -> None:
         self.folder = folder

@@ -9,15 +9,16 @@ from cnnstudy.workspace import dvc, files, paths, recovery
 from cnnstudy.workspace.git import git
 from cnnstudy.workspace.terminal import say
 
-# What commands and stages write and git holds; what `latency` and `recipes` write is no part of an experiment.
+# Files in git that commands and stages write; those of `latency` and `recipes` are not part of an experiment.
 WRITTEN = (
     *(paths.PARAMS, paths.LOCK, paths.ARTIFACTS, paths.ENVIRONMENT, paths.SUMMARY),
     paths.ablation_metrics("any").parent,
+    paths.external_metrics("any").parent,
 )
 
 
 def back() -> None:
-    """Put back what git and DVC hold of the last commit, and make what is not in DVC's cache; edits of code stay.
+    """Restore what git and DVC have of the last commit, and rebuild what is not in DVC's cache; code is not touched.
 
     Raises:
         UserError: there are edits of code, no commit, or another rebuild is at work here.
@@ -27,13 +28,13 @@ def back() -> None:
         raise UserError(".dvc: no such folder; run cnnstudy in the repository's root")
     with repro.alone():
         put_back()
-    known = set(dvc.outputs().values())  # what HEAD has made before, and no more than that
+    known = set(dvc.outputs().values())  # so that only stages that HEAD has are rebuilt
     if made := [name for name in recovery.stage_names(recovery.read_lock()) if name in known]:
         repro.rebuild(made)
 
 
 def put_back() -> None:
-    """Put back what git and DVC hold of the last commit.
+    """Restore what git and DVC have of the last commit.
 
     Raises:
         UserError: there are edits of code, or no commit.
@@ -49,7 +50,7 @@ def put_back() -> None:
     kept = git("stash", "create").strip() if changed else ""
     try:
         before = dvc.outputs()
-    except UserError:  # params.yaml may be anything
+    except UserError:  # params.yaml may be invalid
         before = {}
     git("reset", "--quiet", "HEAD", "--", *map(str, WRITTEN))
     git("checkout", "--quiet", "HEAD", "--", *tracked)
@@ -61,4 +62,4 @@ def put_back() -> None:
     dvc.checkout()
     if changed:
         names = ", ".join(line[3:] for line in changed)
-        say(f"As in the last commit again: {names}; before, they were those of `git show {kept[:9]}`")
+        say(f"Restored from the last commit: {names}; their previous content is in `git show {kept[:9]}`")

@@ -17,9 +17,9 @@ def check_params(params: Params) -> None:
     check_sources(params)
     models.check_nets(params)
     for study in without_recipe(params):
-        say(f"{study}: no recipe {params.recipe} there; its default settings are used")
+        say(f"{study}: no recipe {params.recipe}; its default settings are used")
 
 
 def check_file() -> None:
-    """Check params.yaml; errors as `check_params`."""
+    """Check params.yaml; errors as in `check_params`."""
     check_params(read_params())

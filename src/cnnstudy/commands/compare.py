@@ -13,20 +13,20 @@ from cnnstudy.workspace import dvc, files, paths
 from cnnstudy.workspace.terminal import say
 
 KINDS = "added", "deleted", "modified"
-# A sample is the same where its source calls it the same; what of it may differ.
+# The columns that identify a sample, and the ones that may differ.
 NAME = ["source", "path"]
 ASPECTS = {"sha256": "other content", "label": "another label", "split": "another split"}
-ABSENT = "not in DVC's cache; `dvc fetch --all-commits` brings what a remote has"
-# The tables that dvc.yaml draws; the others beside figures are there to be read.
+ABSENT = "not in DVC's cache; `dvc fetch --all-commits` fetches it from a remote"
+# The tables that dvc.yaml plots; other tables next to figures are only for reading.
 DRAWN_TABLES = "plots/runs/*/*.csv"
 
 
-# Lines of each section, and figures, where not everything is asked for: what matters in 30 lines.
+# The most lines of each section, and the most figures, without `--all`: what matters in 30 lines.
 MOST = {"Files": 5, "Parameters": 5, "Metrics": 6}
 FIGURES = 40
-# Of what differs in many nets, this tells most.
+# Words in the paths of the most informative figures, the best first.
 TELLING = ("plots/ablations", "confusion", "curves", "roc")
-# DVC's page has images as wide as they are, side by side, and cuts what is beyond the window.
+# DVC's page has images at full width, side by side, and cuts off what is beyond the window.
 STYLE = """<style>
 body { max-width: 1200px; margin: auto; font-family: sans-serif; }
 body > div { white-space: normal !important; }
@@ -65,7 +65,7 @@ def compare(a: str, b: str | None, is_everything: bool = False) -> None:
 
 
 def results(before: dict[str, Headline], after: dict[str, Headline]) -> list[str]:
-    """Return a line a net, with its accuracy on both sides; those that differ most first, and equal ones left out."""
+    """Return a line for each net whose accuracy differs, with both accuracies; the largest differences first."""
     rows = []
     for run in {**before, **after}:
         then, now = before.get(run), after.get(run)
@@ -90,7 +90,7 @@ def _most(title: str, lines: list[str]) -> list[str]:
 
 
 def _counted(changed: dict[str, list[str]]) -> list[str]:
-    """Return for each folder at the top how many files differ, and how."""
+    """Return for each top-level folder the number of differing files by kind of change."""
     tops: dict[str, Counter[str]] = {}
     for kind, its in changed.items():
         for path in its:
@@ -103,7 +103,7 @@ def _counted(changed: dict[str, list[str]]) -> list[str]:
 
 
 def _telling(drawn: list[str], modified: list[str]) -> list[str]:
-    """Return the figures that tell most, those that are on both sides first."""
+    """Return the most informative figures, `FIGURES` at most; figures on both sides take precedence."""
     there = set(modified)
 
     def place(path: str) -> tuple[bool, int, str]:
@@ -116,7 +116,7 @@ def _telling(drawn: list[str], modified: list[str]) -> list[str]:
 def _draw(a: str, b: str | None, drawn: list[str], count: int, listed: list[str]) -> None:
     """Draw figures that differ, and say what is not drawn."""
     unseen = [path for path in _unseen(listed) if path.startswith("plots/")]
-    lines = [f"of {len(unseen)} folder{'s' * (len(unseen) != 1)}: {ABSENT}"] if unseen else []
+    lines = [f"{len(unseen)} folder{'s' * (len(unseen) != 1)}: {ABSENT}"] if unseen else []
     if count > len(drawn):
         lines.append(f"{len(drawn)} of {count} are drawn; `--all` draws all")
     _print("Figures", lines if lines or drawn else ["none differs"])
@@ -136,7 +136,7 @@ def _is_drawn(path: PurePath) -> bool:
 
 
 def _folded(found: list[str]) -> Iterator[str]:
-    """Drop the files of folders that are listed themselves, and count them."""
+    """Yield the paths, with a count instead of the files of a folder that is listed itself."""
     folders = [path for path in found if path.endswith("/")]
     unseen = _unseen(found)
     for path in found:
@@ -162,7 +162,7 @@ def _print(title: str, lines: Iterator[str] | list[str] | tuple[()]) -> None:
 
 
 def _data(a: str, b: str | None) -> Iterator[str]:
-    """Return a line for each study on the samples that differ."""
+    """Yield a line for each study and external test set on the samples that differ."""
     before, after = dvc.file_system(a), dvc.file_system(b)
     for study in sorted({*_studies(before), *_studies(after)}):
         try:
@@ -173,7 +173,7 @@ def _data(a: str, b: str | None) -> Iterator[str]:
 
 
 def _studies(fs: "dvc.AbstractFileSystem") -> list[str]:
-    """Return the studies whose samples a commit has."""
+    """Return the studies and external test sets whose samples a commit has."""
     found = map(PurePath, dvc.files_below(fs, "data"))
     return [path.parts[1] for path in found if path.match(paths.samples("*").as_posix())]
 
@@ -185,16 +185,22 @@ def _hashes(fs: "dvc.AbstractFileSystem", study: str) -> list[str | None]:
 
 
 def _table(fs: "dvc.AbstractFileSystem", study: str) -> pd.DataFrame:
-    """Return a study's samples with their splits at a commit; an empty table if it has no data."""
-    names = paths.samples(study), paths.splits(study)
-    if not all(_was_made(fs, name.as_posix()) for name in names):
+    """Return a study's samples with their splits at a commit; an empty table if it has no data.
+
+    An external test set has no splits.
+    """
+    samples, splits = (_read(fs, path) for path in (paths.samples(study), paths.splits(study)))
+    if samples is None:
         return pd.DataFrame(columns=[*NAME, *ASPECTS], dtype=str)
-    tables = []
-    for name in names:
-        with fs.open(name.as_posix(), encoding="utf-8") as file:
-            tables.append(pd.read_csv(file, dtype=str, keep_default_na=False))
-    samples, splits = tables
-    return samples.merge(splits, on="id")[[*NAME, *ASPECTS]]
+    table = samples.assign(split="") if splits is None else samples.merge(splits, on="id")
+    return table[[*NAME, *ASPECTS]]
+
+
+def _read(fs: "dvc.AbstractFileSystem", path: PurePath) -> pd.DataFrame | None:
+    if not _was_made(fs, path.as_posix()):
+        return None
+    with fs.open(path.as_posix(), encoding="utf-8") as file:
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
 def _was_made(fs: "dvc.AbstractFileSystem", path: str) -> bool:

@@ -23,13 +23,13 @@ from cnnstudy.workspace.terminal import say
 
 MISSING = "missing"
 LOCK = Path("requirements.lock")
-# What else is installed with an extra: packages that these lock files alone have tell whether it is.
+# Lock files of the extras: an installed package that only one of them has shows that the extra is installed.
 EXTRA_LOCKS = (Path("requirements-gpu.lock"), Path("requirements-app.lock"))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`ok`, a `note` that needs nothing done, or something to `fix`; its text says what to do."""
+    """A finding: `ok`, a `note` that needs no action, or something to `fix`; the text says what to do."""
 
     severity: Literal["ok", "note", "fix"]
     subject: str
@@ -40,10 +40,10 @@ class Finding:
 
 
 def doctor() -> None:
-    """Print what is right and what to do, a line a thing.
+    """Print a line for each finding: what is right, and what to do.
 
     Raises:
-        SystemExit: with code 1, where something must be done.
+        SystemExit: with code 1, if something must be fixed.
     """
     found: list[Finding] = []
     for finding in examine():
@@ -69,7 +69,7 @@ def _python() -> Iterator[Finding]:
         )
         yield Finding("note", "Python", text)
     elif sys.prefix == sys.base_prefix:
-        yield Finding("note", "Python", f"{found}, not of an environment of its own; `make setup` makes .venv")
+        yield Finding("note", "Python", f"{found}, not in a virtual environment; `make setup` creates .venv")
     else:
         yield Finding("ok", "Python", f"{found} in {sys.prefix}")
 
@@ -89,7 +89,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _installed_lock() -> Path:
-    """Return the lock file that this environment was made from: that of an extra where a package of it is installed."""
+    """Return the lock file that this environment was made from: an extra's if one of its own packages is installed."""
     names = {lock: set(locked.versions(lock)) for lock in (LOCK, *EXTRA_LOCKS) if lock.exists()}
     for lock in (each for each in EXTRA_LOCKS if each in names):
         own = names[lock].difference(*(others for other, others in names.items() if other != lock))
@@ -115,7 +115,7 @@ def _git() -> Iterator[Finding]:
     head = _run("git", "rev-parse", "--short", "HEAD")
     edited = _run("git", "status", "--porcelain", "--", "src", "conf", "dvc.yaml").splitlines()
     if edited:
-        text = f"{head}, with {len(edited)} edits that are not committed, and so not in a run's commit"
+        text = f"{head}, with {len(edited)} uncommitted edits, which are not in a run's recorded commit"
         yield Finding("note", "git", text)
     else:
         yield Finding("ok", "git", head)
@@ -147,7 +147,7 @@ def _merged() -> str:
 def _pipeline(dvc: str) -> Finding:
     try:
         refuse_special_files(read_params())
-    except UserError:  # said of the parameters; DVC would hash a pipe without end
+    except UserError:  # reported with the parameters; DVC would hash a pipe forever
         return Finding("note", "DVC", f"{version('dvc')}; not asked what would run")
     asked = subprocess.run([dvc, "status", "--json", "--no-updates"], capture_output=True, text=True, check=False)
     if asked.returncode:
@@ -203,7 +203,7 @@ def _checkpoints() -> Iterator[Finding]:
     folders = sorted(path for path in paths.checkpoints().glob("*") if path.is_dir())
     for folder in folders:
         size = _size(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
-        text = f"{folder.name}, {size}: a training that did not end; `dvc repro` goes on from it, or remove the folder"
+        text = f"{folder.name}, {size}: an unfinished training; `dvc repro` resumes it, or remove the folder"
         yield Finding("note", "checkpoint", text)
 
 
@@ -212,7 +212,7 @@ def _store() -> Iterator[Finding]:
 
     address = store.shown()
     if store.is_new():
-        yield Finding("ok", "MLflow", f"{address}: not there yet; the first run makes it")
+        yield Finding("ok", "MLflow", f"{address}: does not exist yet; the first run creates it")
         return
     store.configure()
     try:
@@ -244,13 +244,13 @@ def _tensorflow() -> Iterator[Finding]:
     try:
         now, then = files.flat(here), files.flat(json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8")))
     except ValueError as error:
-        mended = f"`git checkout {paths.ENVIRONMENT}` brings it back"
+        mended = f"`git checkout {paths.ENVIRONMENT}` restores it"
         yield Finding("fix", "same bits", f"{paths.ENVIRONMENT}: not JSON: {error}; {mended}")
         return
     known = [key for key in then if key.partition(".")[0] in here]  # an earlier version noted more
     differing = [_difference(key, now.get(key), then[key]) for key in known if now.get(key) != then[key]]
     if differing:
-        text = "a training here may give other bits than those in dvc.lock, and so slightly other figures"
+        text = "training here may give other bits than those in dvc.lock, and thus slightly different figures"
         yield Finding("note", "same bits", f"{'; '.join(differing)}: {text}; that is normal")
     elif note := committed.machine_note():
         yield Finding("note", "same bits", note)

@@ -61,7 +61,7 @@ def ordered(rows: list[Row], order: Order) -> list[Row]:
 
 
 def table(rows: list[Row]) -> Iterator[str]:
-    """Yield the lines of a table of `WIDTH` characters at most; what differs is cut where it is longer."""
+    """Yield the lines of a table of `WIDTH` characters at most; the column `what differs` is cut to fit."""
     cells = [[_cut(row.name, NAME), row.differs, _cut(row.net, NET), *_numbers(row.result), row.when] for row in rows]
     columns = zip(HEAD, *cells, strict=True)
     taken = sum(max(map(len, column)) for i, column in enumerate(columns) if i != 1) + 2 * (len(HEAD) - 1)

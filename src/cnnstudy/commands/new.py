@@ -19,18 +19,18 @@ from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.terminal import say
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-# What YAML takes for no text, in one of its versions, or Hydra in an override.
+# Words that a version of YAML, or Hydra in an override, does not read as strings.
 NO_TEXT = frozenset(("null", "true", "false", "yes", "no", "on", "off", "y", "n", "inf", "nan"))
 BARE = re.compile(r"[A-Za-z][A-Za-z0-9]*([-_/ ][A-Za-z0-9]+)*")
 # The smallest and the largest side of images, and the largest under the profiles quick and smoke.
 SIDES, QUICK_SIDE, SMOKE_SIDE = (32, 224), 64, 32
-# Images that a net sees in a training under quick and report, all epochs together, and the limits of the epochs.
+# Images that a net sees in all epochs of a training under quick and report, and the limits of the epochs.
 SEEN = {"quick": (12_000, 1, 40), "report": (60_000, 5, 60)}
 BATCHES = (8, 128)
-# How many times the images of the smallest class the largest one has before classes are weighted.
+# Classes are weighted if the largest has more than this many times the images of the smallest.
 UNBALANCED = 3
 SHARES = {"val": 0.2, "test": 0.2}
-# Classes, and other things, that a printed line names.
+# The most classes that a printed line names.
 SEVERAL = 10
 
 
@@ -47,12 +47,12 @@ def new(name: str, place: Path, net: str | None, columns: tuple[str, str], force
     """Write conf/model/<name>.yaml for the images in `place`, and say what was found and what to run next.
 
     Raises:
-        UserError: the name, the net or the images can't be taken, or the file is there and not to be replaced.
+        UserError: the name, the net or the images can't be used, or the file exists and `force` is not set.
     """
     _check_name(name)
     target = paths.CONF / "model" / f"{name}.yaml"
     if target.exists() and not force:
-        raise UserError(f"{target}: there already; allowed: another name, or --force, which replaces the file")
+        raise UserError(f"{target}: exists already; allowed: another name, or --force, which replaces the file")
     if net and net not in models.nets():
         raise UserError(f"--net: {net!r} found; allowed: {', '.join(models.nets())}")
     found = survey(_stated(place), columns)
@@ -60,11 +60,11 @@ def new(name: str, place: Path, net: str | None, columns: tuple[str, str], force
     _write(target, render(chosen, found))
     for line in described(chosen, found):
         say(f"{name}: {line}")
-    say(f"{target} is written; look it through, then")
+    say(f"{target} is written; review it, then")
     if not _is_versioned(Path(found.source.path)):
-        say(f"  dvc add {shlex.quote(found.source.path)}    # git then knows the images")
+        say(f"  dvc add {shlex.quote(found.source.path)}    # records the images for git")
     say(f"  cnnstudy params model={name} && cnnstudy repro    # or: dvc exp run -S model={name}")
-    say(f"  cnnstudy params 'model=[all,{name}]'              # beside the studies that ship")
+    say(f"  cnnstudy params 'model=[all,{name}]'              # with the shipped studies")
 
 
 def _check_name(name: str) -> None:
@@ -110,7 +110,7 @@ def _within(limits: tuple[int, int], value: int) -> int:
 
 
 def _write(target: Path, text: str) -> None:
-    """Write the study; where conf/ then does not compose, what was there stays."""
+    """Write the study; if conf/ then does not compose, restore what was there."""
     before = target.read_text(encoding="utf-8") if target.exists() else None
     files.write_text(target, text)
     try:
@@ -143,12 +143,12 @@ def render(chosen: Chosen, found: Survey) -> str:
 
 def _study(chosen: Chosen, found: Survey) -> Iterator[str]:
     yield f"title: {_word(chosen.name.replace('-', ' ').capitalize())}"
-    yield "# What to know of these images, and what the nets must not be used for; the page and the cards say it."
+    yield "# Limits of these images, and what the nets must not be used for; the page and the model cards show both."
     yield 'limits: ""'
     yield 'not_for: ""'
     yield f"# {_persons(found)}"
     if not found.persons:
-        yield "# Where several images are of one person or thing, source.group says by what: see conf/study/base.yaml."
+        yield "# If several images show one person or thing, set source.group: see conf/study/base.yaml."
     yield f"source: {_source(found)}"
     yield "# Each class with its spellings in the source; the order gives the label's number."
     yield "classes:"
@@ -165,7 +165,7 @@ def _study(chosen: Chosen, found: Survey) -> Iterator[str]:
     if largest > UNBALANCED * smallest:
         yield f"# The largest class has {largest} images, the smallest {smallest}: a rare class weighs more."
         yield "class_weight: balanced"
-    yield "# Ranges of random changes, anew in every epoch. Set flip: true where left and right make no class."
+    yield "# Ranges of random changes, drawn anew in every epoch. Set flip: true if no class depends on left and right."
     yield "policies:"
     yield "  plain: {level: 0, rotation: 0, shift: 0.0, flip: false}"
     yield "  augmented: {level: 0, rotation: 10, shift: 0.1, flip: false}"
@@ -199,7 +199,7 @@ def _split(found: Survey) -> Iterator[str]:
     if not shares:
         yield "# The source has the splits test and val."
         return
-    yield f"# The source has no split {' or '.join(shares)}: shares of its images, `val` of what `test` leaves."
+    yield f"# The source has no split {' or '.join(shares)}: these shares of its images, `val` of what `test` leaves."
     yield f"split: {{{', '.join(f'{split}: {share}' for split, share in shares.items())}}}"
 
 
@@ -234,7 +234,7 @@ def described(chosen: Chosen, found: Survey) -> Iterator[str]:
     if found.remarks:
         yield "; ".join(found.remarks)
     if found.positive:
-        yield f"the positive class is {found.positive}; `positive` names the other one if that is wrong"
+        yield f"the positive class is {found.positive}; set `positive` to the other one if that is wrong"
     yield _sides(chosen, found)
     lacks = ", ".join(f"{split} {SHARES[split]:.0%}" for split in found.carved)
     yield f"splits: {_splits(found)}" + (f"; made at random: {lacks}" if lacks else "")
@@ -244,7 +244,7 @@ def described(chosen: Chosen, found: Survey) -> Iterator[str]:
         yield f"left out: {'; '.join(found.left_out[:3])}" + (" ..." if len(found.left_out) > 3 else "")
     if found.rejected:
         told = "; ".join(f"{shorten(reason, 80)}: {count}" for reason, count in found.rejected.most_common(3))
-        yield f"files that are not taken: {told}{' ...' if len(found.rejected) > 3 else ''}"
+        yield f"files that are not used: {told}{' ...' if len(found.rejected) > 3 else ''}"
     sizes = chosen.sizes["quick"]
     yield f"nets {' and '.join(chosen.nets)}; under quick: epochs {sizes['epochs']}, batch size {sizes['batch_size']}"
 
@@ -257,7 +257,7 @@ def _sides(chosen: Chosen, found: Survey) -> str:
     if found.sizes.unreadable:
         broken = f"; {found.sizes.unreadable} can't be read, such as {found.sizes.example}"
     taken = ", ".join(f"{profile} {its['image_size']}" for profile, its in chosen.sizes.items())
-    return f"sizes of {len(read)} images: {sides}, the median side is {found.sizes.side:g}{broken}; taken: {taken}"
+    return f"sizes of {len(read)} images: {sides}, the median side is {found.sizes.side:g}{broken}; chosen: {taken}"
 
 
 def _splits(found: Survey) -> str:

@@ -10,21 +10,21 @@ from cnnstudy.evaluation.results import Headline, headline, read_run
 from cnnstudy.workspace import paths
 from cnnstudy.workspace.terminal import LiveLine
 
-# Seconds that a stage takes before one of its kind has ended here: those of the profile `quick` on two cores.
-USUAL = {"train": 25.0, "finetune": 15.0, "evaluate": 8.0, "export": 20.0, "audit": 8.0}
+# The seconds assumed for a stage until one of its kind has ended here: measured for profile `quick` on two cores.
+USUAL = {"train": 25.0, "finetune": 15.0, "evaluate": 8.0, "export": 20.0, "external": 10.0, "audit": 8.0}
 OTHER = 5.0
-# What a terminal shows in the live line alone: what DVC says of each stage, and each epoch.
+# Beginnings of lines that are not printed above a terminal's live line: DVC's on each stage, and each epoch.
 PASSING = ("epoch ", "> ", "Running stage ", "Stage ", "Generating lock file", "Updating lock file")
 # What DVC says of a stage that it does not run.
 SKIPPED = ("is cached - skipping run", "didn't change, skipping")
-# Lines of the table at the end, its head and what it leaves out included.
+# The most lines of the table at the end, including its header and the line on what is left out.
 MOST = 10
 
 Kind = tuple[str, str]
 
 
 class Progress:
-    """Says what happens to the stages `names` of a rebuild, of which `jobs` run at once; called from any thread."""
+    """Reports on the stages `names` of a rebuild, of which `jobs` run at once; may be called from any thread."""
 
     def __init__(self, params: Params, names: Collection[str], jobs: int) -> None:
         self.params, self.jobs, self.total = params, jobs, len(names)
@@ -72,7 +72,7 @@ class Progress:
         self._show()
 
     def end(self) -> None:
-        """Take the live line away, for good: stages that were interrupted end after this."""
+        """Remove the live line for good: interrupted stages end after this, and must not draw it again."""
         self._is_over = True
         self.line.show("")
 
@@ -106,7 +106,7 @@ class Progress:
         return sum(map(sum, took.values())) / usual if usual else 1.0
 
     def _kind(self, name: str) -> Kind:
-        """Return what tells how long a stage takes: its first name, without `-pretrained`, and its study."""
+        """Return what a stage's duration depends on: its name before `@`, without `-pretrained`, and its study."""
         stage, _, key = name.partition("@")
         run = self.params.all_runs.get(key)
         return stage.removesuffix("-pretrained"), run.study if run else key
@@ -120,7 +120,7 @@ def in_words(result: Headline) -> str:
 
 
 def closing(params: Params) -> Iterator[str]:
-    """Yield a table of each study's best nets, `MOST` lines at most, and where there is more."""
+    """Yield a table of each study's best nets, `MOST` lines at most, and where to find more."""
     ranked: list[tuple[int, int, str, Headline]] = []
     for place, study in enumerate(params.studies):
         split = params.studies[study].primary_split

@@ -21,7 +21,7 @@ from cnnstudy.evaluation import intervals
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.terminal import say
 
-# What is compared, in its words: the recipe, and what its epochs are divided by.
+# What is compared, by name: the recipe, and the divisor of its epochs.
 KINDS = {"report": ("report", 1), "best": ("best", 1), "best, a third": ("best", 3)}
 PAIRS = [("best", "report"), ("best, a third", "report")]
 
@@ -30,8 +30,8 @@ PAIRS = [("best", "report"), ("best, a third", "report")]
 class Trained:
     """A training: images seen and accuracy by epoch, and the correct predictions on the primary split.
 
-    `curve` has the columns images and val, bool `correct` is [n], and so is int `groups`: the same number for images of
-    one patient.
+    `curve` has the columns images and val; `correct` is bool [n], and `groups` is int [n], the same number for images
+    of one patient.
     """
 
     curve: pd.DataFrame
@@ -66,7 +66,7 @@ def compare_recipes(runs: list[str], seeds: int) -> None:
 
 
 def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
-    """Return the same data and sizes with a recipe of conf/, and that part of the epochs."""
+    """Return `params` with the same data and sizes, a recipe of conf/, and the epochs divided by `divisor`."""
     chosen = [f"{key}={value}" for key, value in choices(params).items() if key in ("model", "profile")]
     other = composition([*chosen, f"recipe={recipe}"])
     studies = {
@@ -81,9 +81,9 @@ def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
     }
     update: dict[str, Any] = {"recipe": recipe, "studies": studies, "runs": {}, "pretrained": {}}
     for name, run in params.all_runs.items():
-        # What a recipe sets for a run is another one's no more.
+        # One recipe's settings for a run don't apply under another recipe.
         training = dict(other.all_runs.get(name, run).training or {})
-        if "epochs" in training:  # they stand over the study's
+        if "epochs" in training:  # they override the study's
             training["epochs"] = max(1, int(training["epochs"]) // divisor)
         section = "pretrained" if name in params.pretrained else "runs"
         update[section][name] = run.model_copy(update={"training": training or None})
@@ -93,7 +93,7 @@ def with_recipe(params: Params, recipe: str, divisor: int) -> Params:
 def compare(params: Params, study: str, runs: list[str], seeds: list[int], train: Train) -> None:
     """Train runs of one study each way with each seed; write metrics/recipes/<study>-<data>.json and its figure.
 
-    Runs that were trained under the same profile and by the same recipes for as long before stay there.
+    Earlier runs stay in the file if their profile, split, epochs and recipes were the same.
     """
     for run in runs:
         done = {kind: [train(with_recipe(params, *how), run, seed) for seed in seeds] for kind, how in KINDS.items()}

@@ -1,7 +1,7 @@
 """`cnnstudy check` and `cnnstudy repro`: `dvc repro` with stages in parallel, recorded in MLflow at the end.
 
-DVC itself brings each stage up to date, so that it is skipped, restored or run as ever; the result is that of
-`dvc repro`, dvc.lock included.
+DVC itself brings each stage up to date, so that it is skipped, restored or run as usual; the result is that of
+`dvc repro`, including dvc.lock.
 """
 
 import os
@@ -26,9 +26,9 @@ from cnnstudy.workspace import committed, dvc, parallel, paths, recovery
 from cnnstudy.workspace.git import require_repository
 from cnnstudy.workspace.terminal import say
 
-# Seconds that the processes of a rebuild that was just killed have to end.
+# Seconds to wait for the processes of a rebuild that was just killed.
 PATIENCE = 3.0
-# A driver that TensorFlow may find GPUs by.
+# A file of the GPU driver: without it TensorFlow finds no GPU.
 DRIVER = Path("/dev/nvidiactl")
 # Exits with 0 where TensorFlow sees a GPU, which a build for CPUs never does.
 SEES_GPU = "import sys, tensorflow as tf; sys.exit(not tf.config.list_physical_devices('GPU'))"
@@ -38,8 +38,8 @@ def check() -> None:
     """Check params.yaml, which DVC reads before its stage `check` can, and mend DVC's own files.
 
     Raises:
-        UserError: params.yaml holds a value that is not allowed, or a source a file that DVC would read without end, or
-            dvc.lock the two sides of a merge.
+        UserError: params.yaml has a value that is not allowed, a source has a file that DVC would read forever, or
+            dvc.lock has both sides of a merge.
     """
     check_file()
     refuse_special_files(read_params())
@@ -51,7 +51,7 @@ def check() -> None:
 def rebuild(targets: list[str], jobs: int | None = None) -> None:
     """Bring stages up to date, all of them or `targets` and what they need, `jobs` at a time.
 
-    After a failure no more stages are started; those that run are waited for.
+    After a failure no more stages start; running ones are waited for.
 
     Raises:
         UserError: params.yaml or an argument holds a value that is not allowed, or another rebuild is at work here.
@@ -60,7 +60,7 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     """
     if jobs is not None and jobs < 1:
         raise UserError(f"--jobs: {jobs} found; allowed: 1 or more")
-    read_params()  # where there is none, this is no folder to write a lock in
+    read_params()  # without params.yaml, this is the wrong folder to write a lock in
     require_repository()
     with alone():
         _rebuild(targets, jobs)
@@ -97,7 +97,7 @@ def _rebuild(targets: list[str], jobs: int | None) -> None:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Refuse a second rebuild in this workspace, whose stages would fail where both write."""
+    """Refuse a second rebuild in this workspace: its stages would fail where both rebuilds write."""
     from filelock import FileLock, Timeout
 
     paths.REBUILD_LOCK.parent.mkdir(parents=True, exist_ok=True)
@@ -122,11 +122,11 @@ def _settle(plan: dvc.Plan) -> None:
 
 
 def _plan(targets: list[str]) -> dvc.Plan:
-    """Check and plan, again for some seconds while the processes of a rebuild that has just been killed end."""
+    """Check and plan; retry for some seconds while the processes of a rebuild that has just been killed end."""
     deadline = time.monotonic() + PATIENCE
     while True:
         check()
-        if not targets:  # DVC takes its time to find out
+        if not targets:  # DVC would notice a missing source only after a while
             require_sources(read_params())
         try:
             return dvc.plan(targets)
@@ -137,7 +137,7 @@ def _plan(targets: list[str]) -> dvc.Plan:
 
 
 def default_jobs(params: Params) -> int:
-    """Return how many stages cores and memory are enough for; one where TensorFlow sees a GPU."""
+    """Return for how many stages at once cores and memory suffice; 1 if TensorFlow sees a GPU."""
     if DRIVER.exists():
         asked = subprocess.run([sys.executable, "-c", SEES_GPU], capture_output=True, check=False)
         if asked.returncode == 0:

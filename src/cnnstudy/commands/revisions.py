@@ -11,13 +11,13 @@ from cnnstudy.evaluation.results import Headline, headline
 from cnnstudy.workspace import dvc, paths
 from cnnstudy.workspace.git import git
 
-# What an edit of leaves results that nobody can tell from settings.
+# Paths whose edits change results without showing in the settings.
 CODE = ("src", "conf", "dvc.yaml")
 OTHER_VERSION = "parameters of another version"
 
 
 def parameters(revision: str | None) -> Params | None:
-    """Return the parameters of a revision, or of the workspace; None where they are not what this version reads.
+    """Return the parameters of a revision, or of the workspace; None if this version can't read them.
 
     Raises:
         UserError: the workspace's can't be read, or there is no such revision.
@@ -32,7 +32,7 @@ def parameters(revision: str | None) -> Params | None:
 
 
 def settings(before: Params | None, after: Params | None) -> list[str]:
-    """Return what is to be given to `dvc exp run -S` to come from `before` to `after`, where conf/ is the same."""
+    """Return the overrides that lead `dvc exp run -S` from `before` to `after`, if conf/ is the same."""
     if before == after:
         return []
     try:
@@ -40,7 +40,7 @@ def settings(before: Params | None, after: Params | None) -> list[str]:
     except UserError:
         return [OTHER_VERSION]
     named = {_key(change) for change in now}
-    # A study that is not there any more, as the choice of a model says, has no data.
+    # A study that the new choice of models leaves out has no choice of data.
     dropped = [f"{key} as usual" for key in map(_key, then) if key not in named and not key.endswith("_data")]
     return [*(each for each in now if each not in then), *dropped]
 

@@ -11,15 +11,15 @@ from cnnstudy.workspace import paths
 from cnnstudy.workspace.stage import end_with_parent
 
 GIB = 1 << 30
-# Bytes a parameter while it trains: itself, its gradient, Adam's two moments, and copies while they are updated.
+# Bytes per parameter in training: itself, its gradient, Adam's two moments, and copies while they are updated.
 TRAINING_BYTES = 24
 WEIGHT_BYTES = 4
-# Bytes an activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in four nets).
+# Bytes per activation, measured on a CPU: its value is kept, its gradient for a while (3.0 to 5.4 in four nets).
 ACTIVATION_BYTES = 5
-# The same of the largest layer in inference: its input and its output.
+# Bytes per activation of the largest layer in inference: its input and its output.
 INFERENCE_BYTES = 8
-# Images that a net predicts at a time, and bytes of its largest layer's output for these at most (see
-# cnnstudy.training.pipeline, which takes TensorFlow to import).
+# The most images that a net predicts at a time, and the most bytes of its largest layer's output for them (as in
+# cnnstudy.training.pipeline, whose import needs TensorFlow).
 BATCH, LAYER_BYTES = 100, 200 << 20
 # The memory of a process with TensorFlow and no net.
 BARE_BYTES = GIB
@@ -76,7 +76,7 @@ def _keeps_best(params: Params, run: str) -> bool:
 
 
 def shapes(params: Params) -> dict[str, Shape]:
-    """Return the size of each run's net, found by a process of its own: to build nets takes TensorFlow."""
+    """Return the size of each run's net, found by a separate process, since building nets needs TensorFlow."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
         return pool.submit(_shapes, params).result()
 

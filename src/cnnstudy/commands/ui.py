@@ -50,7 +50,7 @@ def serve(port: int) -> None:
                 say(f"  {each.name}, {name}: http://127.0.0.1:{port}/{page}")
     mlflow = Path(sys.executable).with_name("mlflow")
     options = {"host": "127.0.0.1", "port": str(port), "workers": "1"}
-    # Not an option: what a process was called with, every user of the machine can read, and a password may be in it.
+    # Not an option: every user of the machine can read a process's options, and the address may have a password in it.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": store.uri()}
     os.execve(mlflow, [str(mlflow), "ui", *(f"--{name}={value}" for name, value in options.items())], environment)
 
@@ -59,12 +59,12 @@ def require_free(port: int) -> None:
     """Refuse a port of this machine that is taken.
 
     Raises:
-        UserError: naming it.
+        UserError: it is taken, or not a valid port.
     """
     if not 1 <= port <= 65535:
         raise UserError(f"--port: {port} found; allowed: a port of this machine that is free, 1 to 65535")
     with socket.socket() as one:
-        # As servers do, lest one that has just ended be in the way.
+        # As servers do; otherwise the port of one that has just ended would seem taken.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             one.bind(("127.0.0.1", port))

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cnnstudy.config.labels import folded
-from cnnstudy.config.schema import RESERVED, RESERVED_STUDIES, SIZES, Params, Study, Training
+from cnnstudy.config.schema import RESERVED, RESERVED_STUDIES, SIZES, Params, Source, Study, Training
 from cnnstudy.workspace import paths
 
 Contradiction = tuple[str, object, str]
@@ -39,7 +39,7 @@ def contradictions(params: Params) -> list[Contradiction]:
         found.append((f"pretrained.{name}", name, "a run that is not under runs too"))
     for name in params.all_runs:
         found += _run_contradictions(params, name)
-    return found + _phase_contradictions(params) + _ablation_contradictions(params)
+    return found + _phase_contradictions(params) + _ablation_contradictions(params) + _external_contradictions(params)
 
 
 def without_recipe(params: Params) -> list[str]:
@@ -55,15 +55,7 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
     if name in RESERVED_STUDIES:
         folders = ", ".join(f"data/{each}" for each in RESERVED_STUDIES)
         found.append((section, name, f"any other name: {folders} hold data that studies share"))
-    path = Path(source.path)
-    if not path.is_absolute() and not path.resolve().is_relative_to(Path.cwd()):
-        allowed = f"a path inside the repository, or the absolute path {str(path.resolve())!r}"
-        found.append((f"{section}.source.path", source.path, allowed))
-    if written := _overlapping(path, name):
-        allowed = f"a folder apart from {written}, where stages write, such as data/raw/{name}"
-        found.append((f"{section}.source.path", source.path, allowed))
-    if not _is_pattern(source.group.pattern):
-        found.append((f"{section}.source.group.pattern", source.group.pattern, "a regular expression"))
+    found += _source_contradictions(section, name, source)
     needed = {study.primary_split: "the primary split"} | ({"tune": "to fine-tune on"} if study.finetune else {})
     for split, reason in needed.items():
         for kind, shares in (("synthetic", study.synthetic), ("split", study.split)):
@@ -80,6 +72,20 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
         allowed = ", ".join(study.classes) if len(study.classes) == 2 else "null, since there are more than two classes"
         found.append((f"{section}.positive", study.positive, allowed))
     return found + _class_contradictions(section, study.classes)
+
+
+def _source_contradictions(section: str, name: str, source: Source) -> list[Contradiction]:
+    found: list[Contradiction] = []
+    path = Path(source.path)
+    if not path.is_absolute() and not path.resolve().is_relative_to(Path.cwd()):
+        allowed = f"a path inside the repository, or the absolute path {str(path.resolve())!r}"
+        found.append((f"{section}.source.path", source.path, allowed))
+    if written := _overlapping(path, name):
+        allowed = f"a folder apart from {written}, where stages write, such as data/raw/{name}"
+        found.append((f"{section}.source.path", source.path, allowed))
+    if not _is_pattern(source.group.pattern):
+        found.append((f"{section}.source.group.pattern", source.group.pattern, "a regular expression"))
+    return found
 
 
 def _overlapping(path: Path, study: str) -> str:
@@ -171,4 +177,17 @@ def _ablation_contradictions(params: Params) -> list[Contradiction]:
         for member in ablation.runs:
             if member not in params.all_runs or params.all_runs[member].study != ablation.study:
                 found.append((f"ablations.{name}.runs", member, f"runs of the study {ablation.study}"))
+    return found
+
+
+def _external_contradictions(params: Params) -> list[Contradiction]:
+    found: list[Contradiction] = []
+    for name, external in params.external.items():
+        section = f"external.{name}"
+        if external.study not in params.studies:
+            found.append((f"{section}.study", external.study, f"a key of studies: {', '.join(params.studies)}"))
+        if name in params.studies or name in RESERVED_STUDIES:
+            taken = ", ".join((*params.studies, *RESERVED_STUDIES))
+            found.append((section, name, f"any other name than {taken}: its images are written to data/{name}"))
+        found += _source_contradictions(section, name, external.source)
     return found

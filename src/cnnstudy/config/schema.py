@@ -4,6 +4,7 @@ Every value is checked for its type (without conversion), range and choices, and
 """
 
 from typing import Annotated, Any, Literal
+from zlib import crc32
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -259,6 +260,25 @@ class Study(Section):
         return classes if positive not in classes else classes | {positive: classes.pop(positive)}
 
 
+class Generated(Section):
+    """The number of synthetic images per class of an external test set, their generator and its options."""
+
+    generator: ModuleName
+    images: Count
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class External(Section):
+    """An external test set: images from elsewhere, on which every net of `study` is tested and none is trained.
+
+    The source's labels are mapped by the study's classes.
+    """
+
+    study: StudyName
+    source: Source
+    synthetic: Generated | None = None
+
+
 class Run(Section):
     """A run: one net, trained with one augmentation policy; its `options` override the study's.
 
@@ -332,6 +352,7 @@ class Params(Section):
     finetuned: dict[Name, Finetuned]
     exported: dict[Name, Exported]
     ablations: dict[Name, Ablation]
+    external: dict[Name, External]
 
     @property
     def model(self) -> str:
@@ -381,6 +402,30 @@ class Params(Section):
         """Return the name of a run's stage: train, finetune, evaluate or export."""
         kind = f"{name}-pretrained" if run in self.pretrained and name in ("train", "evaluate") else name
         return f"{kind}@{run}"
+
+    def of_external(self, name: str) -> "Params":
+        """Return parameters in which an external test set is the only study, with its study's classes and image size.
+
+        Synthetic images have a seed of their own, so that they show other persons than the study's images.
+        """
+        external = self.external[name]
+        study, own = self.studies[external.study], external.synthetic
+        synthetic = own and Synthetic(generator=own.generator, train=own.images, tune=0, test=0, options=own.options)
+        changed = study.model_copy(update={"source": external.source, "synthetic": synthetic, "data": None})
+        seed = crc32(f"{name} {self.data_seed}".encode()) % 2**31
+        return self.model_copy(update={"studies": {name: changed}, "data_seed": seed})
+
+    def owner(self, name: str) -> str:
+        """Return the study of an external test set, or the name itself if it is a study's."""
+        return self.external[name].study if name in self.external else name
+
+    def section(self, name: str) -> str:
+        """Return the section of a study or an external test set."""
+        return f"external.{name}" if name in self.external else f"studies.{name}"
+
+    def external_of(self, study: str) -> list[str]:
+        """Return a study's external test sets."""
+        return [name for name, external in self.external.items() if external.study == study]
 
     def runs_of(self, study: str) -> list[str]:
         """Return a study's runs."""

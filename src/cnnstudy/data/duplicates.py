@@ -6,6 +6,7 @@ one family. Copies that are rotated, mirrored or cropped are not found.
 """
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -24,10 +25,20 @@ SIDE, LARGEST_DIFFERENCE = 32, 6.0
 BLANK = 4.0
 
 
-def copies(sha256: pd.Series, images: np.ndarray) -> np.ndarray:
+class Images(Protocol):
+    """Images, uint8 [H, W, 3], such as an array of them."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, number: int, /) -> np.ndarray:
+        """Return an image."""
+
+
+def copies(sha256: pd.Series, images: Images) -> np.ndarray:
     """Return a number for each image, int [N], shared by images that are copies, directly or through other copies.
 
-    `images` is uint8 [N, H, W, 3], read a few at a time.
+    The N `images` are read a few at a time.
     """
     hashes, contrast = _hashes(images)
     seen = np.flatnonzero(contrast >= BLANK)
@@ -39,7 +50,7 @@ def copies(sha256: pd.Series, images: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def _hashes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _hashes(images: Images) -> tuple[np.ndarray, np.ndarray]:
     """Return perceptual hashes, uint64 [N], and the standard deviation of grey values [N]."""
     hashes, contrast = np.zeros(len(images), np.uint64), np.zeros(len(images), np.float32)
     for i in range(len(images)):
@@ -68,7 +79,7 @@ def _candidates(hashes: np.ndarray, seen: np.ndarray) -> Iterator[tuple[int, int
     yield from sorted(found)
 
 
-def _same(images: np.ndarray, one: int, other: int) -> bool:
+def _same(images: Images, one: int, other: int) -> bool:
     difference = _standard(images[one]) - _standard(images[other])
     return bool(np.abs(difference).mean() <= LARGEST_DIFFERENCE)
 

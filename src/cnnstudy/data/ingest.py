@@ -75,23 +75,25 @@ def find(params: Params, study: str) -> Found:
         images = synthetic.find(params, study)
         labels = {name: Counter(each.label for each in images if each.label == name) for name in settings.classes}
         return Found(images, synthetic.reader(params, study), labels, Counter())
-    require_source(study, settings)
+    section, owner = params.section(study), params.owner(study)
+    require_source(section, settings)
     root = Path(source.path)
     names = class_names(settings.classes)
     try:
         found = sources.find(source.format, root, set(names), source)
     except UserError as error:  # a format module does not know the study's name
-        raise UserError(str(error).replace("<study>", study)) from None
-    keep = _kept(found, source.columns.keep, study)
-    named = [_named(candidate, names, study, keep) for candidate in found]
+        text = str(error).replace("studies.<study>.source", f"{section}.source")
+        raise UserError(text.replace("<study>", owner)) from None
+    keep = _kept(found, source.columns.keep, section)
+    named = [_named(candidate, names, owner, keep) for candidate in found]
     if all(candidate.reason for candidate in named):
-        where = f"params.yaml: studies.{study}.source.path: {source.path!r}"
+        where = f"params.yaml: {section}.source.path: {source.path!r}"
         if found and all(candidate.reason for candidate in found):
             raise UserError(f"{where} has no image that can be used ({_reasons(found)}); allowed: at least one")
         seen = ", ".join(sorted({candidate.label for candidate in found if candidate.label})) or "none"
         raise UserError(
             f"{where} has no image of a known class (labels found: {seen}); "
-            f"allowed: labels named in studies.{study}.classes: {', '.join(sorted(names))}"
+            f"allowed: labels named in studies.{owner}.classes: {', '.join(sorted(names))}"
         )
     labels = {name: Counter[str]() for name in settings.classes}
     unknown: Counter[str] = Counter()
@@ -174,7 +176,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     return Ingested(samples, pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes)
 
 
-def _kept(found: list[Candidate], columns: list[str], study: str) -> list[str]:
+def _kept(found: list[Candidate], columns: list[str], section: str) -> list[str]:
     """Return the columns to keep, as spelled in the tables.
 
     Raises:
@@ -183,7 +185,7 @@ def _kept(found: list[Candidate], columns: list[str], study: str) -> list[str]:
     for name in columns:
         for candidate in found:
             if not candidate.reason and folded(name) not in candidate.row:
-                key = f"studies.{study}.source.columns.keep"
+                key = f"{section}.source.columns.keep"
                 present = ", ".join(candidate.row) or "none: this format has no table"
                 raise UserError(f"params.yaml: {key}: {name!r} found; allowed: columns of the table: {present}")
     return [folded(name) for name in columns]

@@ -4,6 +4,7 @@ An accuracy is uncertain for two reasons: the sample of images, and the initial 
 squared half-widths of both parts are added (Zou and Donner 2008); with one seed only the first part is known.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,17 @@ def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
     low = mean - np.hypot(mean - (middle - half), among)
     high = mean + np.hypot(middle + half - mean, among)
     return max(0.0, float(low)), min(1.0, float(high))
+
+
+def gap_interval(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float]:
+    """Return the bounds of the first accuracy minus the second, which are of different images.
+
+    The method is MOVER (Zou and Donner 2008), from the intervals `accuracy_low` to `accuracy_high` of both.
+    """
+    one, other = first["accuracy"], second["accuracy"]
+    below = np.hypot(one - first["accuracy_low"], second["accuracy_high"] - other)
+    above = np.hypot(first["accuracy_high"] - one, other - second["accuracy_low"])
+    return float(one - other - below), float(one - other + above)
 
 
 def differences(correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[tuple[str, str]]) -> list[Difference]:

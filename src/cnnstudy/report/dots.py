@@ -8,10 +8,11 @@ import pandas as pd
 
 from cnnstudy.published.paper import Paper
 from cnnstudy.published.reference import Published, find_all
-from cnnstudy.published.verdicts import Findings
+from cnnstudy.published.verdicts import Findings, minus
 from cnnstudy.report.tables import Cell, as_printed, gain_in_words, interval, named
 
 OURS, REPORT, PAPER, MOVING, BATCH, TRAIN = "ours", "report", "paper", "moving", "batch", "train"
+OWN = "own"
 # The legend of the ring around a net that predicts one class for every image.
 ONE_CLASS = "one class for every image"
 
@@ -104,6 +105,27 @@ def ablation(its: Findings, name: str, table: pd.DataFrame, paper: Paper | None,
              TRAIN: "train", REPORT: "course report", PAPER: paper.title if paper else ""}  # fmt: skip
     groups = [Group(f"{study.title}: {study.primary_split}, by {settings.axis}", rows, chance)]
     return Plot(groups, _present(groups, names))
+
+
+def external(its: Findings, tested: dict[str, dict[str, Any]]) -> Plot:
+    """Return the accuracy of each net's last phase on external test sets and on the study's own primary split.
+
+    `tested` maps a set to its results, see cnnstudy.external.results.
+    """
+    groups = []
+    for name, found in tested.items():
+        split = its.params.studies[found["study"]].primary_split
+        rows = []
+        for run, phases in found["runs"].items():
+            phase, numbers = list(phases.items())[-1]
+            own = its.split(run, phase, split)
+            accuracy, low, high = (numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
+            loss = f"loss {numbers['drop']:.3f} ({numbers['drop_low']:.3f} to {numbers['drop_high']:.3f})"
+            words = Cell(f"{own['accuracy']:.3f} → {accuracy:.3f}")
+            dots = [Dot(OWN, own["accuracy"]), Dot(OURS, accuracy, low, high, numbers["constant"])]
+            rows.append(Row(named(run, phase), dots, words, [Cell(minus(loss))]))
+        groups.append(Group(f"{its.params.studies[found['study']].title}: {name}", rows))
+    return Plot(groups, _present(groups, {OWN: "own images", OURS: "images from elsewhere, with 95 % intervals"}))
 
 
 def printed(its: Findings, papers: dict[str, Paper]) -> Plot:

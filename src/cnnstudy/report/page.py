@@ -15,6 +15,7 @@ from cnnstudy.data import sources, specifications
 from cnnstudy.evaluation import results
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.export import results as export
+from cnnstudy.external import results as external_results
 from cnnstudy.published import contents, reference
 from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.verdicts import Findings
@@ -91,12 +92,14 @@ def _chapters(
     points = sum(_read_template(file).count("<li>") for file in files_.values())
     measured = {run: export.read_numbers(run) for run in its.metrics if run in params.exported}
     exported = tables.export_table(papers.values(), measured, published)
+    tested = {name: external for name in params.external if (external := external_results.read(name))}
     found = [
         story.batchnorm(its),
         *(
             story.ablation(its, name, papers.get(ablation.study), chances[ablation.study])
             for name, ablation in params.ablations.items()
         ),
+        story.elsewhere(its, tested, {name: _sheet(name) for name, each in tested.items() if each["runs"]}),
         story.claims(its, judged),
         story.contradictions(its, papers, files_, points),
         story.gallery(its) if its.metrics else None,
@@ -104,6 +107,10 @@ def _chapters(
         story.recipes([found for study in params.studies if (found := _recipes(params, study))]),
     ]
     return [chapter for chapter in found if chapter]
+
+
+def _sheet(name: str) -> str:
+    return results.data_uri(paths.external_plots(name) / "samples.png")
 
 
 def _chances(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) -> dict[str, float | None]:

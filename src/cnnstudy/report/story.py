@@ -167,6 +167,47 @@ def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axi
     return f"Accuracy rises with {axis} up to {best['x']}, and no further: {change}"
 
 
+def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:
+    """Return the chapter about external test sets; None if there are none.
+
+    `tested` maps a set to its results, see cnnstudy.external.results, and `sheets` to some of its images, as data URIs.
+    """
+    whole = {name: found for name, found in tested.items() if found["runs"]}
+    if not whole:
+        return None
+    last = [list(phases.values())[-1] for found in whole.values() for phases in found["runs"].values()]
+    losses = [each["drop"] for each in last if each["drop_low"] > 0]
+    headline = "No net loses accuracy on images from elsewhere beyond chance"
+    if losses:
+        headline = f"Images from elsewhere cost {len(losses)} of {len(last)} nets accuracy, up to {max(losses):.3f}"
+    sentences = [
+        "Every net is also tested on images of another origin than its own, which no training, selection or tuning has "
+        f"seen: {joined([_set_in_words(its, name, found) for name, found in whole.items()])}.",
+        "A loss is the accuracy on the study’s own primary split minus that elsewhere; it is counted if its 95 % "
+        "interval lies above 0.",
+    ]
+    sentences += [
+        f"{name} has images of fewer than two of the classes that the nets know, and tests nothing."
+        for name, found in tested.items()
+        if name not in whole
+    ]
+    caption = "Accuracy of each net on its study’s images and on images from elsewhere; at the right: own → elsewhere."
+    more = [
+        More(f"{name}: some images", images=[Image(f"external-{name}", f"Some images of {name}", sheets[name])])
+        for name in whole
+    ]
+    figure = Figure(caption, plot=dots.external(its, whole))
+    return Chapter("elsewhere", "Elsewhere", headline, sentences, [figure], more=more)
+
+
+def _set_in_words(its: Findings, name: str, found: dict[str, Any]) -> str:
+    used = sum(found["by_class"].values())
+    kind = "synthetic images" if its.params.external[name].synthetic else "images"
+    left_out = [f"{found['copies']} copies of training images left out"] if found["copies"] else []
+    left_out += [f"{found['without_class']} images of other classes left out"] if found["without_class"] else []
+    return f"{name} ({', '.join([f'{used} {kind}', *left_out])})"
+
+
 def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
     """Return the chapter about the claims of the course report and the papers."""
     sources = "the course report and the papers" if its.has_report else "the papers"

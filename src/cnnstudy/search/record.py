@@ -1,4 +1,4 @@
-"""Searches in MLflow: one run for each, in the experiment `search`, with one for each of its trials below."""
+"""Searches in MLflow: a run for each in the experiment `search`, with a child run for each trial."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +14,20 @@ if TYPE_CHECKING:
     from cnnstudy.search.trials import Search
 
 EXPERIMENT = "search"
-ABOUT = (
-    "A run for each `cnnstudy search`, with one below it for each of its trials; val decides which settings are best."
-)
+ABOUT = "A run for each `cnnstudy search`, with a child run for each trial; val decides which settings are best."
 REMEDY = "the next `cnnstudy search` with these arguments records what is missing"
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 
 class Recorder:
-    """Records a search as its trials end; a store that failed is not asked again, so that it costs one warning."""
+    """Records a search as its trials end; stops after a failure of the store, so that there is only one warning."""
 
     def __init__(self, search: "Search") -> None:
         self.search = search
         self.is_up = True
 
     def __call__(self, study: "Study", trial: "FrozenTrial | None") -> None:
-        """Record the search as it stands, and one trial of it, or all of them where none is given."""
+        """Record the search so far, and one trial of it, or all finished trials if none is given."""
         ended = [each for each in study.get_trials(deepcopy=False) if each.state.name in STATES]
         self._record(f"search {study.study_name}", search_record, study, ended)
         for each in [trial] if trial else ended:

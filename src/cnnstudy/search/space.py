@@ -45,7 +45,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values."""
+    """A choice between given values."""
 
     key: str
     values: tuple[Value, ...]
@@ -126,7 +126,7 @@ def _dimension(params: Params, study: str, run: str, key: str, entry: object) ->
         allowed = ", ".join((*Training.model_fields, *SIZES))
         raise UserError(f"{key}: {entry!r} found, an unknown key; allowed: {allowed}")
     if key in (params.all_runs[run].training or {}):
-        raise UserError(f"{key}: {entry!r} found; allowed: nothing, since runs.{run}.training.{key} stands over it")
+        raise UserError(f"{key}: {entry!r} found; allowed: nothing, since runs.{run}.training.{key} overrides it")
     if isinstance(entry, list):
         return _choices(section, key, name, entry)
     if isinstance(entry, dict):

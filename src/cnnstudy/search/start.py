@@ -20,7 +20,7 @@ def checked(params: Params, arguments: argparse.Namespace) -> Search:
         UserError: an argument or the space's file holds a value that is not allowed, or Optuna is missing.
     """
     if find_spec("optuna") is None:
-        raise UserError("no package optuna here, which a search needs; `pip install -e '.[search]'` installs it")
+        raise UserError("optuna: not installed, but needed for a search; `pip install -e '.[search]'` installs it")
     run = arguments.run
     if run not in params.all_runs:
         raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.all_runs)}")
@@ -34,11 +34,11 @@ def checked(params: Params, arguments: argparse.Namespace) -> Search:
 
 
 def search(job: Search, count: int) -> None:
-    """Make trials until `count` are finished, and print the best and the command that applies it.
+    """Run trials until `count` are finished, and print the best and the command that applies it.
 
     Raises:
-        UserError: another process makes this search, or its database can't be opened.
-        MemoryError: a trial needs more than there is.
+        UserError: another process runs this search, or its database can't be opened.
+        MemoryError: a trial needs more memory than there is.
     """
     from cnnstudy.search.record import Recorder
     from cnnstudy.training import environment
@@ -59,7 +59,7 @@ def search(job: Search, count: int) -> None:
         say("no trial was trained to its end")
         return
     say(f"best: {trials.called(found)}, {trials.outcome(found)}; {trials.shown(found.params)}")
-    say("train a run with it (an accuracy that was the best of many is too high):")
+    say("train a run with these values (as the best of many trials, this accuracy is too high):")
     say(f"  {command(job, found.params)}")
 
 

@@ -14,7 +14,7 @@ from cnnstudy.workspace import paths
 def reporting(report: Report, images: int) -> Checkpoint:
     """Return a checkpoint that reports each epoch at its end and stores nothing.
 
-    The history's rows must have what epochs are compared by. `images` is the size of the split `val`.
+    The history's rows must have the metrics by which epochs are compared. `images` is the size of the split `val`.
     """
     return Checkpoint(paths.checkpoints() / "none.npz", math.inf, lambda row: report(epoch_of(row, images)))
 
@@ -29,7 +29,7 @@ def train(params: Params, run: str, report: Report) -> Epoch:
 
     Raises:
         DivergedError: the loss is no longer a number.
-        MemoryError: there is not enough of it.
+        MemoryError: there is not enough memory.
     """
     return fit.train_deterministically(partial(_train, params, run, report))
 

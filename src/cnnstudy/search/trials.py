@@ -1,7 +1,7 @@
 """A search: Optuna chooses each trial's values, stops bad trials early, and keeps all in a database.
 
-What a trial takes follows from the search's seed, how many trials are finished, and what they gave. So a search
-that was stopped, by Ctrl-C or by the machine, goes on as if it had not been: the trial that was cut off is made again.
+A trial's values follow from the search's seed, and from the number and results of the finished trials. So a search
+that was stopped, by Ctrl-C or by the machine, resumes as if it had not been: the interrupted trial is repeated.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
     from optuna.trial import FrozenTrial
 
-# Whole trials before the first is held against their median (Optuna's MedianPruner), and the share of the epochs, and
-# their number, that a trial has in any case: under a cosine schedule the first say little.
+# Complete trials before any is compared with their median (Optuna's MedianPruner), and the share and the number of the
+# epochs that no trial is pruned in: under a cosine schedule the first epochs say little.
 UNPRUNED_TRIALS, UNPRUNED_SHARE, UNPRUNED_EPOCHS = 4, 0.25, 2
 # More than any mean cross-entropy, which Keras's bounds keep below -log(1e-7) = 16.2.
 LARGEST_LOSS = 17.0
@@ -85,7 +85,7 @@ class Epoch:
     def value(self) -> float:
         """Return the objective of a search: the accuracy, and for equal accuracies, frequent with few images, the loss.
 
-        The loss takes less from it than one image more would give.
+        The loss subtracts less than one more correct image would add.
         """
         return self.accuracy - self.loss / (LARGEST_LOSS * self.images)
 
@@ -108,13 +108,13 @@ def default_storage() -> str:
 
 
 def run(search: Search, trials: int, objective: Objective, record: Record) -> "Study":
-    """Make trials until `trials` are finished, those of earlier calls included.
+    """Run trials until `trials` are finished, those of earlier calls included.
 
-    A trial whose loss is no number counts as pruned. Whatever else an objective raises ends the search; its trial is
-    marked as failed, and made again next time.
+    A trial whose loss is not a number counts as pruned. Any other exception of an objective ends the search; its trial
+    is marked as failed, and repeated next time.
 
     Raises:
-        UserError: another process makes this search, or its database can't be opened.
+        UserError: another process runs this search, or its database can't be opened.
     """
     with _alone(search.name):
         study = _study(search)
@@ -173,7 +173,7 @@ def _study(search: Search) -> "Study":
     unpruned = max(UNPRUNED_EPOCHS, int(UNPRUNED_SHARE * epochs))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=unpruned)
     try:
-        # Two searches that make the tables at once would make them twice.
+        # Without the lock, two searches that start at once would both create the tables.
         with FileLock(paths.root() / "optuna.db.lock"):
             return optuna.create_study(
                 study_name=search.name, storage=search.storage, direction="maximize", pruner=pruner, load_if_exists=True
@@ -196,7 +196,7 @@ def _ask(study: "Study", search: Search, count: int) -> "Trial":
     from optuna.samplers import TPESampler
     from optuna.trial import TrialState
 
-    # A sampler's own state is lost with its process, so each trial has one of its own.
+    # A sampler's own state is lost with its process, so each trial gets a new, seeded one.
     study.sampler = TPESampler(seed=int(np.random.SeedSequence([search.seed, count]).generate_state(1)[0]))
     if count == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         own = current(search.params, search.space)
@@ -248,7 +248,7 @@ def _alone(name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{path}: another process makes this search; let it, or end it") from None
+        raise UserError(f"{path}: another process runs this search; wait for it, or end it") from None
     try:
         yield
     finally:

@@ -30,7 +30,7 @@ def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build
         "Intended use": _use(params, choice, classes),
         "Accuracy": f"{found['accuracy']:.3f}{interval} on the split {study.primary_split}, which it never trained on.",
         "Data": _data(params, record),
-        "Limits": " ".join(filter(None, [study.not_for, study.limits])) or "None are known; that does not mean none.",
+        "Limits": " ".join(filter(None, [study.not_for, study.limits])) or "None are known, but there may be some.",
         "Images unlike the training images": _unlike(params, record.study),
         "What the audit of the data found": _findings(record.study),
         "Training": _training(record),
@@ -62,7 +62,7 @@ def _data(params: Params, record: build.Record) -> str:
 def _findings(study: str) -> str:
     used = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]
     telling = [each for each in used if each["severity"] != "info"]
-    return "\n".join(f"- {each['severity']}: {each['kind']}" for each in telling) or "Nothing severe, and no warning."
+    return "\n".join(f"- {each['severity']}: {each['kind']}" for each in telling) or "No severe findings or warnings."
 
 
 def _unlike(params: Params, study: str) -> str:

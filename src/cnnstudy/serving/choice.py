@@ -45,7 +45,7 @@ def require_trained(choice: Choice) -> None:
     """Refuse a training whose weights are not there, before anything heavy is imported.
 
     Raises:
-        UserError: saying what to do.
+        UserError: they are missing; the message says what to do.
     """
     weights = paths.weights(choice.folder)
     if not weights.is_file():

@@ -17,7 +17,7 @@ def pass_gate(params: Params, choice: Choice) -> float:
     """Return a training's accuracy on the study's primary split, if the training may be promoted.
 
     Raises:
-        UserError: an output is missing or not of what dvc.lock has, the accuracy is below the study's
+        UserError: an output is missing or differs from dvc.lock, the accuracy is below the study's
             `promotion.minimum`, all predictions for a split are the same class, or the audit has a severe finding on
             the data as used that `promotion.accepted` does not name.
     """
@@ -35,7 +35,7 @@ def pass_gate(params: Params, choice: Choice) -> float:
     severe = [each for each in findings if each["severity"] == "severe"]
     accepted = params.studies[study].promotion.accepted
     if told := [f"{each['check']}: {each['kind']}" for each in severe if each["check"] not in accepted]:
-        allowed = f"nothing severe, but what was looked at and is in studies.{study}.promotion.accepted"
+        allowed = f"nothing severe except reviewed checks in studies.{study}.promotion.accepted"
         raise UserError(f"{paths.audit(study)}: {'; '.join(told)} found; allowed: {allowed}")
     return accuracy
 
@@ -62,7 +62,7 @@ def _accuracy(params: Params, choice: Choice, splits: dict[str, dict[str, Any]])
 
 
 def _stale(params: Params, run: str) -> Iterator[str]:
-    """Yield a line for each judged file that dvc.lock has otherwise, or of another rebuild than the rest."""
+    """Yield a line for each judged file that differs from dvc.lock, or is from another rebuild than the rest."""
     if problem := trained.changed(params, run):
         yield problem
     lock, study = keys.read_lock(), params.all_runs[run].study
@@ -83,4 +83,4 @@ def _stale(params: Params, run: str) -> Iterator[str]:
     }
     for path, (stage, md5) in there.items():
         if keys.locked(lock, stage, path) != md5:
-            yield f"{path}: not what {paths.LOCK} has of {stage}"
+            yield f"{path}: not what {paths.LOCK} has for {stage}"

@@ -52,7 +52,7 @@ def read_limits(variables: Mapping[str, str]) -> Limits:
     """Read the limits from environment variables, with defaults for those that are not set.
 
     Raises:
-        UserError: a variable's value is no number, or outside the allowed range.
+        UserError: a variable's value is not a number, or outside the allowed range.
     """
     return Limits(*(_read(variables, name) for name in ALLOWED))
 
@@ -84,7 +84,7 @@ def release_later() -> None:
 
 
 def _release() -> None:
-    """Make glibc return the memory that it keeps for threads; other C libraries return memory by themselves."""
+    """Make glibc return the memory that it keeps for threads; other C libraries return memory on their own."""
     _released.release()
     if os.name == "posix" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)

@@ -18,7 +18,7 @@ class Net:
     """A net for RGB images; `probabilities` maps uint8 [n, size, size, 3] to float32 [n, classes].
 
     `familiarity` finds images unlike the training images, None where that is unknown. `is_synthetic` says whether the
-    training images were synthetic, and `notices` are lines that a user has to read beside a prediction.
+    training images were synthetic, and `notices` are lines that a user must see with every prediction.
     """
 
     classes: tuple[str, ...]

@@ -25,7 +25,7 @@ from cnnstudy.workspace import paths
 from cnnstudy.workspace.stage import end_with_parent
 from cnnstudy.workspace.terminal import say
 
-# A function from a net, an image's name, the answer for it, and how many classes to name, to a line.
+# Formats a line from a net, an image's name, its prediction or error, and the number of classes to name.
 Writer = Callable[[Net, str, images.Answer, int], str]
 
 
@@ -43,7 +43,7 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def write(net: Net, places: Iterable[Path], top: int, line: Writer) -> int:
-    """Print the notices of a net, and its `top` classes of each image or why it can't be read.
+    """Print a net's notices, then for each image its `top` classes, or why it can't be read.
 
     Returns:
         The number of predictions.
@@ -87,14 +87,12 @@ def _net(arguments: argparse.Namespace) -> Net:
     if arguments.champion:
         for name in ("phase", "seed", "litert"):
             if (value := getattr(arguments, name)) is not None:
-                raise UserError(f"--{name}: {value!r} found; allowed: beside --run only")
+                raise UserError(f"--{name}: {value!r} found; allowed: only with --run")
         return _champion(arguments.champion, params.compute.threads)
     chosen = choice.choose(params, arguments.run, arguments.phase, arguments.seed)
     if arguments.litert:
         if chosen != choice.choose(params, chosen.run):
-            raise UserError(
-                f"--litert: {arguments.litert!r} found beside another phase or seed; allowed: the run's own"
-            )
+            raise UserError(f"--litert: {arguments.litert!r} found with another phase or seed; allowed: the defaults")
         return _exported(params, chosen.run, arguments.litert)
     environment.configure(params.compute.threads)
     net = keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PACKAGE = Path(cnnstudy.__file__).parent
 CHAMPION, PREVIOUS = "champion", "previous"
 MODEL_KEY = f"{keys.OWN}model_key"
-# What the registered code imports, beside what these ask for; of all of it the lock has the versions.
+# What the registered code imports, besides the dependencies of these packages; the lock has all versions.
 PACKAGES = ("keras", "mlflow", "numpy", "pandas", "pillow", "tensorflow")
 # Characters that MLflow keeps of a description.
 LONGEST = 5000
@@ -40,7 +40,7 @@ PATIENCE = "120"
 class Entry:
     """A net to register: a training of a study, its classes, its version's tags, and its run's identity.
 
-    `key` says which it is.
+    `key` identifies it.
     """
 
     study: str
@@ -52,14 +52,14 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """A hash of the weights, classes, packages and code that a version has a copy of."""
+        """A hash of the weights, classes, packages and code that a version contains."""
         weights = files.md5(paths.weights(self.choice.folder))
         code = [files.md5(path) for path in sorted(PACKAGE.rglob("*.py"))]
         return keys.text_md5(json.dumps([weights, self.classes, self.requirements, code]))
 
 
 def promote(params: Params, choice: Choice) -> str:
-    """Register a training, unless it is, and make it the champion; returns what there is to say, in a line.
+    """Register a training, unless it already is, and make it the champion; return a line that says so.
 
     Raises:
         UserError: it does not pass the gate, or MLflow refuses.
@@ -79,7 +79,7 @@ def promote(params: Params, choice: Choice) -> str:
 
 
 def fetch_champion(study: str, folder: Path) -> Path:
-    """Download the files of a study's champion into a folder, and return the one that `registered.read_net` reads.
+    """Download the files of a study's champion into a folder, and return the folder that `registered.read_net` reads.
 
     Raises:
         UserError: there is none, or MLflow refuses.
@@ -95,10 +95,10 @@ def fetch_champion(study: str, folder: Path) -> Path:
 
 
 def require_store(study: str) -> str:
-    """Refuse where there is no store; returns the end of an error about a champion that is not in it.
+    """Refuse a store that does not exist; return the ending of errors about a champion that is not in it.
 
     Raises:
-        UserError: naming it.
+        UserError: it does not exist.
     """
     remedy = f"; allowed: what `cnnstudy promote RUN` registers as {study}"
     if store.is_new():
@@ -152,7 +152,7 @@ def _find(client: "MlflowClient", entry: Entry) -> str | None:
 
 
 def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", record: build.Record) -> str:
-    """Upload a new version; its tags are set last, so that an incomplete version is never taken for a complete one."""
+    """Upload a new version; its tags are set last, so that an incomplete version never seems complete."""
     from mlflow.models import Model
 
     its = run.info
@@ -222,8 +222,8 @@ def _signature(classes: tuple[str, ...]) -> "ModelSignature":
     answers = {"class": DataType.string, "probabilities": probabilities, "rejected": DataType.string}
     answers |= {"unlike_training_images": DataType.boolean, "trained_on_synthetic_images": DataType.boolean}
     outputs = Schema([ColSpec(kind, name, required=False) for name, kind in answers.items()])
-    # A binary column MLflow decodes itself, and refuses all of a request for one that is not base64; one of texts may
-    # have bytes, too.
+    # MLflow decodes a binary column itself, and refuses a whole request if one value is not base64; a string column may
+    # hold bytes, too.
     return ModelSignature(Schema([ColSpec(DataType.string, registered.COLUMN)]), outputs)
 
 
@@ -238,7 +238,7 @@ def _example() -> "pd.DataFrame":
 
 
 def _crown(client: "MlflowClient", name: str, version: str) -> bool:
-    """Make a version the champion, and the one before the previous one; False where it is the champion already."""
+    """Make a version the champion, and the former one `previous`; return False if it is the champion already."""
     before = client.get_registered_model(name).aliases.get(CHAMPION)
     if before is not None and str(before) == version:
         return False

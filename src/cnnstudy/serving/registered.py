@@ -93,7 +93,7 @@ def _content(sent: object) -> bytes:
     if isinstance(sent, bytes | bytearray):
         return bytes(sent)
     if not isinstance(sent, str):
-        raise UnreadableError("neither the bytes of a file nor these in base64")
+        raise UnreadableError("neither a file's bytes nor base64 text")
     try:
         start = found.end() if (found := DATA_URL.match(sent)) else 0
         return base64.b64decode(sent[start:].encode("ascii").translate(None, b" \t\r\n"), validate=True)
@@ -102,7 +102,7 @@ def _content(sent: object) -> bytes:
 
 
 def read_net(folder: Path) -> net.Net:
-    """Read the net in a folder of a registered model; versions from before lack `FAMILIARITY` and `WARNINGS`."""
+    """Read the net in a folder of a registered model; older versions lack `FAMILIARITY` and `WARNINGS`."""
     found = net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
     if not (folder / WARNINGS).is_file():
         return found

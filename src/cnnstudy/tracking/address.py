@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from urllib.parse import quote, unquote, urlsplit
 
 HIDDEN = "***"
-# What else a store's password may be in.
+# Environment variables that may hold a store's password or token.
 VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PGPASSWORD")
-# Characters of a password or a query's value that a text is searched for; shorter ones are in many words.
+# The length from which passwords and query values are hidden in a text; shorter ones are parts of many words.
 SHORTEST = 4
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-# That of an address which a text has without its host.
+# The query of an address that a text gives without its host.
 QUERY = re.compile(r"\?[^\s=]+=\S+")
 
 
@@ -21,8 +21,8 @@ def shown(address: str) -> str:
     if not mark:
         return address.partition("?")[0]
     before, at, after = ("", "", rest) if _is_local(rest) else rest.rpartition("@")
-    # Passwords have "/", "?" and "#" in them that should be written as %2F and so on. Of an address that can then be
-    # read in two ways nothing is shown.
+    # Some passwords contain "/", "?" and "#" that should have been written as %2F and so on. An address that is
+    # ambiguous for this reason is hidden entirely.
     if "?" in before or "#" in before:
         return f"{scheme}://{HIDDEN}"
     try:
@@ -47,7 +47,7 @@ def without_secrets(text: str, *addresses: str) -> str:
 
 
 def _secrets(address: str) -> Iterator[str]:
-    """Return the password or token of an address, and the values in its query."""
+    """Yield the password or token of an address, and the values in its query."""
     rest = address.partition("://")[2]
     if not _is_local(rest):
         user, _, password = rest.rpartition("@")[0].partition(":")

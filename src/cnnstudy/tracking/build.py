@@ -1,4 +1,4 @@
-"""Records for MLflow, built from the files in DVC and the place of the run."""
+"""Records for MLflow, built from the files in DVC and from where a run was made: commit, experiment and device."""
 
 import json
 import os
@@ -16,13 +16,14 @@ from cnnstudy.config.compose import choices
 from cnnstudy.config.schema import SIZES, Params
 from cnnstudy.errors import UserError
 from cnnstudy.export import results
+from cnnstudy.external import results as external
 from cnnstudy.tracking.keys import OWN, Identity, locked, md5_tags, read_lock, text_md5, training_stage
 from cnnstudy.tracking.times import Times
 from cnnstudy.tracking.times import read as read_times
 from cnnstudy.workspace import paths
 
 PHASES = ("base", "tuned")
-# What one number stands for a run, and the ends of its interval.
+# A run's headline metric, and the ends of its interval.
 HEADLINE = ("accuracy", "accuracy_low", "accuracy_high")
 # Columns of the tables of published numbers.
 PUBLISHED = ("study", "run", "phase", "split", "class", "metric", "value", "source")
@@ -43,14 +44,14 @@ class Data:
 class Record:
     """One MLflow run.
 
-    `key` says which run it is, and `model` is the md5 of what was trained, '' where nothing was: a run of that key with
+    `key` identifies the run, and `model` is the md5 of the trained models, '' if there are none: the same key with
     another model is another run. `finals` are metrics without steps, `series` are (metric, value, step). `artifacts`
     maps a file to the folder it is shown in ('' for none), `texts` maps a file's name to its content. `data` are the
-    splits that it comes from. `where` are tags that say where it ran, and no part of what is recorded of it. `sentence`
-    says in words what came out, and `shown` are the artifacts that the description shows, as MLflow calls them.
-    `parent` is the key of the run it lies under, '' for none. `experiment` is MLflow's, '' for the study's own, and
-    `about` what that shows. `script` is the stage that made it. `status` is what the run ended with, in MLflow's words.
-    `times` is None where they are not known. `children` are the trainings, a seed each, that the run is the mean of.
+    splits used. `where` are tags that say where it ran; they are not part of `digest`. `sentence` states the result in
+    words, and `shown` are the paths in MLflow of the artifacts in the description. `parent` is the key of the parent
+    run, '' for none. `experiment` is the MLflow experiment, '' for the study's own, and `about` its description.
+    `script` is the stage that made the run. `status` is MLflow's name for its state. `times` is None if unknown.
+    `children` are the trainings, one per seed, whose mean the run reports.
     """
 
     name: str
@@ -86,7 +87,7 @@ class Record:
 
     @property
     def digest(self) -> str:
-        """A hash of the whole record but its times, which only the training machine knows."""
+        """A hash of the recorded content, without its times, which only the training machine knows."""
         files = [(path.as_posix(), folder, path.read_bytes().hex()) for path, folder in self.artifacts.items()]
         content = [self.params, self.tags, self.finals, self.series, files, self.texts, self.sentence, self.shown]
         content += [[each.split, each.digest] for each in self.data] + [each.digest for each in self.children]
@@ -112,7 +113,7 @@ def has_page() -> bool:
 def run_record(params: Params, run: str, its: Identity, where: dict[str, str], is_exported: bool = False) -> Record:
     """Return the record of a run, from params.yaml, dvc.lock, metrics, histories and figures.
 
-    Its numbers on phones too, where dvc.lock, or `is_exported`, says that they are of the same net.
+    It includes the numbers of the LiteRT files if dvc.lock, or `is_exported`, says that they are of the same net.
     """
     settings, phase = params.all_runs[run], params.phases(run)[-1]
     metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))
@@ -130,7 +131,7 @@ def run_record(params: Params, run: str, its: Identity, where: dict[str, str], i
         model=its.model,
         params=planned.params | _taken(run),
         tags=planned.tags | md5_tags(lock, run, params) | _md5s(its) | {"constant": str(_is_constant(metrics)).lower()},
-        finals=finals | ({"accuracy_report": report[0]} if report else {}),
+        finals=finals | ({"accuracy_report": report[0]} if report else {}) | _elsewhere(params, run, its),
         series=[row for each in params.phases(run) for row in curves(run, each, params.seeds)],
         artifacts=artifacts,
         texts=_export_texts(params, run) if has_export else {},
@@ -149,7 +150,7 @@ def training_record(params: Params, run: str, key: str, where: dict[str, str]) -
         name=run,
         study=study,
         key=key,
-        # What a run says itself, such as its batch, stands over the study's.
+        # A run's own settings, such as its batch size, override the study's.
         params=_study_settings(params, study) | _run_settings(params, run),
         tags=_run_tags(params, run),
         finals={},
@@ -176,7 +177,7 @@ def seed_record(params: Params, whole: Record, seed: int) -> Record:
         series=[],
         artifacts={},
         texts={},
-        sentence=f"One training of {run}, with seed {seed}; the run above it has the mean of all seeds.",
+        sentence=f"One training of {run}, with seed {seed}; its parent run has the mean of all seeds.",
         shown=(),
         parent=whole.key,
     )
@@ -199,13 +200,13 @@ def _seed_records(params: Params, whole: Record, numbers: dict[str, Any]) -> tup
 def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
     """Return the record of an ablation: the accuracy of each run's last phase along the axis, the table and figures.
 
-    `accuracy` without an axis is that of its best run.
+    The metric `accuracy` without an axis is the best run's.
     """
     ablation = params.ablations[name]
     split = params.studies[ablation.study].primary_split
     table = pd.read_csv(paths.ablation_plots(name) / "curve.csv").drop_duplicates("run", keep="last")
     table = table.rename(columns={f"{split}_{column}": column for column in HEADLINE}).reset_index(drop=True)
-    # A step is a whole number: the position along the axis where all are, else the place.
+    # A step must be a whole number: the position on the axis if all are whole numbers, else the row number.
     steps = table["x"] if is_integer_dtype(table["x"]) else table.index
     best = table.loc[table["accuracy"].idxmax()]
     finals = {column: float(best[column]) for column in HEADLINE if column in table}
@@ -269,7 +270,7 @@ def environment_tags() -> dict[str, str]:
 
 
 def place_tags(commit: str, branch: str, experiment: str) -> dict[str, str]:
-    """Return the tags of a commit; '' for a missing one. The device is that of environment.json."""
+    """Return the tags of a commit, without empty ones. The device is read from environment.json."""
     tags = {
         "git_commit": commit,
         "mlflow.source.git.commit": commit,
@@ -288,7 +289,7 @@ def _device() -> str:
     try:
         found = json.loads(paths.ENVIRONMENT.read_text(encoding="utf-8"))
     except ValueError:
-        raise UserError(f"{paths.ENVIRONMENT}: not JSON; `git checkout {paths.ENVIRONMENT}` writes it anew") from None
+        raise UserError(f"{paths.ENVIRONMENT}: not JSON; `git checkout {paths.ENVIRONMENT}` restores it") from None
     return ", ".join(found["gpus"]) or str(found["cpu"] or found["machine"])
 
 
@@ -324,6 +325,12 @@ def _headline(numbers: dict[str, Any]) -> dict[str, float]:
     return found | ({"accuracy_spread": stdev(each)} if len(each) > 1 else {})
 
 
+def _elsewhere(params: Params, run: str, its: Identity) -> dict[str, float]:
+    """Return the accuracy of a run's last phase on external test sets, as far as these models were tested."""
+    found = external.of_run(params, run, its.models)
+    return {f"external/{name}/accuracy": float(each["accuracy"]) for name, each in found.items()}
+
+
 def _sentence(subject: str, finals: dict[str, float], split: str) -> str:
     """Return a run's result in words."""
     interval = f" ({finals['accuracy_low']:.3f} to {finals['accuracy_high']:.3f})" if "accuracy_low" in finals else ""
@@ -333,7 +340,7 @@ def _sentence(subject: str, finals: dict[str, float], split: str) -> str:
 def _published(params: Params, run: str, phase: str) -> tuple[list[float], str]:
     """Return the accuracies of a run in the course report, with their phases and splits.
 
-    They are those of our primary split where it has them, else of val, and of our last phase, else of the base phase.
+    They are for our last phase if the report has it, else for the base phase, and for our primary split, else for val.
     """
     found = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in sorted(paths.REFERENCE.glob("*.csv"))]
     tables = [table for table in found if set(PUBLISHED) <= set(table)]
@@ -350,7 +357,7 @@ def _published(params: Params, run: str, phase: str) -> tuple[list[float], str]:
 
 
 def _about(params: Params, study: str) -> str:
-    """Return the description of an MLflow experiment: the study, and the uses that its nets are not for."""
+    """Return the description of an MLflow experiment: the study, its limits, and what its nets must not be used for."""
     its = params.studies[study]
     return " ".join(
         filter(None, [f"{its.title}: a run for each net, and one for each ablation.", its.limits, its.not_for])
@@ -358,7 +365,7 @@ def _about(params: Params, study: str) -> str:
 
 
 def _has_exported(lock: dict[str, Any], params: Params, run: str) -> bool:
-    """Return whether the LiteRT files were made of the weights that are there, which their stage sees to."""
+    """Return whether, by dvc.lock, the LiteRT files were made from the weights of the last training."""
     phase = params.phases(run)[-1]
     weights = paths.phase(run, phase)
     return locked(lock, params.stage("export", run), weights) == locked(
@@ -374,7 +381,7 @@ def _export_texts(params: Params, run: str) -> dict[str, str]:
 
 
 def curves(run: str, phase: str, seeds: Sequence[int]) -> list[tuple[str, float, int]]:
-    """Return values by epoch, as the mean over some seeds."""
+    """Return each metric by epoch, as its mean over `seeds`."""
     each = [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in seeds]
     mean = each[0] if len(each) == 1 else pd.DataFrame(pd.concat(each).groupby("epoch", as_index=False).mean())
     return [point for row in _rows(mean) for point in epoch_points(phase, row)]
@@ -451,7 +458,7 @@ def _study_tags(params: Params, study: str) -> dict[str, str]:
 
 
 def _audit_tags(study: str) -> dict[str, str]:
-    """Count the audit's severe findings and warnings on the data as used, and name their checks."""
+    """Return tags that name the checks with severe findings or warnings in the audit of the data as used."""
     if not paths.audit(study).is_file():
         return {}
     found = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]

@@ -18,7 +18,7 @@ def training_stage(params: Params, run: str, phase: str) -> str:
     return params.stage({"base": "train", "tuned": "finetune"}[phase], run)
 
 
-# What tags begin with that are of no use to a person who looks for a run.
+# The prefix of internal tags, which are of no use to a person who looks for a run.
 OWN = "cnnstudy."
 
 
@@ -31,7 +31,7 @@ class Identity:
 
     @property
     def model(self) -> str:
-        """One MD5 hash of all phases' models; it differs under one key if other hardware trained the run."""
+        """One MD5 hash of all phases' models; runs with the same key differ in it if trained on other hardware."""
         return text_md5(json.dumps(self.models, sort_keys=True))
 
 
@@ -47,7 +47,7 @@ def planned_key(run: str, params: Params) -> str:
 def identity(run: str, params: Params) -> Identity:
     """Return the identity of a run's models in the working directory.
 
-    Its key is from dvc.lock where that holds these models, and else from what the stages depend on now.
+    Its key is from dvc.lock if that has these models, else from the stages' current dependencies.
 
     Raises:
         UserError: DVC can't read dvc.yaml.
@@ -80,7 +80,7 @@ def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:
 
 
 def read_lock() -> dict[str, Any]:
-    """Return dvc.lock's content, {} where there is none; DVC rewrites it in place, and is waited for while it does.
+    """Return dvc.lock's content, {} if there is none; waits while DVC rewrites it in place.
 
     Raises:
         UserError: dvc.lock is torn, or holds the two sides of a merge.
@@ -98,20 +98,20 @@ def read_lock() -> dict[str, Any]:
 
 
 def changed(lock: dict[str, Any], params: Params, stages: Iterable[str], keys: tuple[str, ...] = ()) -> str:
-    """Return the first parameter, among `keys` if given, that differs from the stages in dvc.lock; '' if none.
+    """Return a line on the first parameter, among `keys` if given, that differs from dvc.lock's stages; '' if none.
 
-    In a line that says so. Stages that dvc.lock does not have say nothing.
+    Stages that are not in dvc.lock are skipped.
     """
     now = files.flat(params.model_dump(exclude_unset=True))  # as params.yaml, and so dvc.lock, has it
     for stage in stages:
         its = lock.get("stages", {}).get(stage, {}).get("params", {}).get(paths.PARAMS.name, {})
         then = files.flat(its)
-        # What a section has had no entry for may have been given one since.
+        # A section may have gained keys since then.
         known = {key for key in now if files.is_below(key, its)}
         for key in sorted({*then, *known}):
             if (not keys or files.is_below(key, keys)) and now.get(key) != then.get(key):
                 found = f"{paths.PARAMS}: {key}: {now.get(key)} found"
-                return f"{found}; allowed: {then.get(key)}, which {stage} was done with"
+                return f"{found}; allowed: {then.get(key)}, with which {stage} was run"
     return ""
 
 
@@ -145,9 +145,9 @@ def text_md5(text: str) -> str:
 def _key(run: str, entries: list[dict[str, Any]]) -> str:
     """Return the MD5 hash of all dependencies of a run's training stages: parameters, code and data.
 
-    That is what DVC itself decides by whether to train anew, it is in dvc.lock of every commit, and no TensorFlow is
-    needed for it. Left out is what one phase hands to the next: it is not known before the training, and follows from
-    the rest and the hardware.
+    By these DVC itself decides whether to train again; they are in every commit's dvc.lock and need no TensorFlow. The
+    models that one phase hands to the next are left out: they are not known before the training, and follow from the
+    rest and the hardware.
     """
     own = paths.model(run)
 

@@ -18,22 +18,22 @@ from cnnstudy.tracking import times
 from cnnstudy.workspace.terminal import say
 
 Row = dict[str, float]
-# A seed, and its training's latest epoch.
+# Takes a seed and the latest epoch of its training.
 Report = Callable[[int, Row], None]
-# Seconds that a training which has ended waits for its last epochs to be written, and that these may take at most.
+# Seconds that a finished training waits for its last epochs to be written, and after which their writer gives up.
 WAIT, LAST = 5.0, 10
-# Seconds between two system metrics.
+# Seconds between samples of the system metrics.
 SAMPLING = 5
-# Seconds between two tries of a full pipe.
+# Seconds between attempts to write to a full pipe.
 LOOK = 0.05
-# Milliseconds.
+# Milliseconds in a second.
 NOW = 1000
 
 
 class Writer:
     """Hands epochs to the writing process, which starts after `tracking.live_after` seconds of training.
 
-    What the process can't take yet waits for the next epoch. The record is completed when the run is evaluated.
+    Epochs that the process can't take yet are sent with the next. The record is completed when the run is evaluated.
     """
 
     def __init__(self, params: Params, run: str, phase: str, start: float) -> None:
@@ -43,7 +43,7 @@ class Writer:
         self.process: subprocess.Popen[bytes] | None = None
         self.unsent = b""
         self.lock = Lock()
-        # An epoch may last long: what is there is shown in its midst.
+        # An epoch may take long: the timer shows the earlier ones meanwhile.
         self.timer = Timer(params.tracking.live_after, self._pass_on)
         self.timer.daemon = True
         self.timer.start()
@@ -58,7 +58,7 @@ class Writer:
             if not is_due:
                 return
             if self.process is None:
-                library = {"PYTHONPATH": str(Path(__file__).parents[2])}  # the one beside this file
+                library = {"PYTHONPATH": str(Path(__file__).parents[2])}  # so that it imports this file's package
                 self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, env=os.environ | library)
                 assert self.process.stdin
                 os.set_blocking(self.process.stdin.fileno(), False)
@@ -102,7 +102,7 @@ class Writer:
 
 @contextmanager
 def reporting(params: Params, run: str, phase: str) -> Iterator[Report]:
-    """Return the callback for the end of each epoch, which also keeps the training's times."""
+    """Yield the callback for the end of each epoch, and keep the training's times."""
     with times.measured(run, phase) as start:
         writer, is_whole = Writer(params, run, phase, start), False
         try:
@@ -113,9 +113,9 @@ def reporting(params: Params, run: str, phase: str) -> Iterator[Report]:
 
 
 class Logger:
-    """Logs epochs into a live run; a store that fails is asked again with the next epoch, and costs one warning.
+    """Logs epochs into a live run; if the store fails, the next epoch tries again, with only one warning in all.
 
-    Of several seeds each has a run of its own below it.
+    With several seeds, each has a child run of its own.
     """
 
     def __init__(self, params: Params, run: str, phase: str, start: float) -> None:
@@ -126,7 +126,7 @@ class Logger:
         self.has_warned = False
 
     def log(self, rows: list[tuple[int, Row]]) -> None:
-        """Log epochs, and those that could not be logged before."""
+        """Log epochs, and earlier ones that could not be logged."""
         from cnnstudy.tracking import build, upsert
 
         for seed, row in rows:
@@ -200,8 +200,8 @@ class Logger:
 
 
 def main(run: str, phase: str, start: float, lines: IO[bytes]) -> None:
-    """Log what a training sends, a line of JSON an epoch and `null` at its end; lines that stop say that it died."""
-    # What ends the training ends its lines, and then this.
+    """Log a training's epochs from lines of JSON, the last one `null`; a training without that line was killed."""
+    # Signals are left to the training: when it ends, its lines end, and then this process does.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.nice(10)

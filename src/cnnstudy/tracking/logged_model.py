@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def refer(client: "MlflowClient", run: "Run", record: build.Record) -> str:
-    """Return the id of a run's model in MLflow, made where it is missing: its accuracy, and where its weights are."""
+    """Return the id of a run's model in MLflow, created if missing, with its accuracy and where its weights are."""
     from mlflow.entities import LoggedModelOutput
 
     its = run.info
@@ -32,7 +32,7 @@ def refer(client: "MlflowClient", run: "Run", record: build.Record) -> str:
 
 
 def log_metrics(client: "MlflowClient", run: "Run", model: str, numbers: dict[str, float], data: build.Data) -> None:
-    """Log numbers of a model by way of its run, whose own, which may be of another phase or all seeds, stay."""
+    """Log a model's metrics through its run, but keep the run's own, which may be of another phase or of all seeds."""
     from mlflow.entities import Metric
 
     start, held = run.info.start_time, run.data.metrics
@@ -42,10 +42,10 @@ def log_metrics(client: "MlflowClient", run: "Run", model: str, numbers: dict[st
 
 
 def where(record: build.Record) -> str:
-    """Return a sentence on the place of the weights."""
+    """Return a description of where the weights are."""
     commit, run = record.where.get("git_commit", "HEAD"), record.tags["run"]
     return (
-        f"{record.sentence}\n\nThe weights are DVC's, in `models/{run}` "
+        f"{record.sentence}\n\nThe weights are in DVC, in `models/{run}` "
         f"({record.tags.get(f'{OWN}model_md5.base', 'no md5 known')}).\n"
         f"`dvc get . models/{run} --rev {commit}` in the repository fetches them;\n"
         f"`cnnstudy promote {run}` puts them into the registry, ready to be served.\n"

@@ -16,15 +16,15 @@ from cnnstudy.tracking.write import Source, Tally, cause, record_all, records, t
 from cnnstudy.workspace import dvc, paths
 from cnnstudy.workspace.terminal import say
 
-# Of a run's models: the history of each training, and what it took from its machine.
+# The files needed of a run's models: each training's history and machine settings.
 OF_MODELS = ("history.csv", paths.FACTS.name)
-# Of a study's data.
+# The files needed of a study's data.
 OF_DATA = ("samples.csv", "splits.csv")
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A commit, and the name of the experiment that DVC keeps it as, '' for none."""
+    """A commit, and the name of its DVC experiment, '' if it has none."""
 
     commit: str
     experiment: str
@@ -33,8 +33,8 @@ class Revision:
 def record_everything() -> tuple[int, int]:
     """Record HEAD, every experiment on it (`dvc exp list`), and what the workspace has beyond them.
 
-    Where several have a run, its place is the first one's in this order: HEAD, experiments by age, workspace. Its
-    numbers are the workspace's, where that has it: they may have been computed anew since.
+    If several have a run, its place is the first in this order: HEAD, experiments from the oldest, workspace. Its
+    numbers are the workspace's if that has the run: they may have been recomputed since.
 
     Returns:
         How many runs, ablations and pages are in the store now, and how many there are.
@@ -49,7 +49,7 @@ def record_everything() -> tuple[int, int]:
 
 @contextmanager
 def _named_root() -> Iterator[None]:
-    """Name the repository's root to the store while experiments are read in other folders."""
+    """Set DVC_ROOT, by which the store finds the repository's root, while experiments are read in other folders."""
     before = os.environ.get("DVC_ROOT")
     os.environ["DVC_ROOT"] = str(paths.root())
     try:
@@ -83,7 +83,7 @@ def _head() -> Revision | None:
 
 
 def _changed() -> bool:
-    """Return whether the workspace has other parameters or other outputs than HEAD."""
+    """Return whether the workspace's parameters or outputs differ from HEAD's."""
     return bool(build.git("status", "--porcelain", "--", str(paths.PARAMS), str(paths.LOCK)))
 
 
@@ -98,9 +98,9 @@ def _experiments() -> list[Revision]:
 
 
 def _record_revision(revision: Revision, tally: Tally, places: dict[tuple[str, str], dict[str, str]]) -> None:
-    """Record what a revision has and the workspace, whose keys are in `places`, has not; of the rest fill in the place.
+    """Record what a revision has beyond the workspace, whose identities are in `places`; fill in the place of the rest.
 
-    Nothing, with a warning, of one that can't be read or fetched.
+    A revision that can't be read or fetched is skipped with a warning.
     """
     branch = "" if revision.experiment else build.git("branch", "--show-current")
     try:
@@ -115,7 +115,7 @@ def _record_revision(revision: Revision, tally: Tally, places: dict[tuple[str, s
                 if record and record.identity in places:
                     places[record.identity] = places[record.identity] or where
             record_all((each for each in found if each is None or each.identity not in places), tally)
-    # Of another version of this program; or its files are in a remote that doesn't answer.
+    # It is from another version of this program, or its files are in a remote that doesn't answer.
     except (UserError, OSError) as error:
         say(f"warning: {revision.experiment or 'HEAD'}: not recorded in MLflow ({cause(error)})", sys.stderr)
 

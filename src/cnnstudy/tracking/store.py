@@ -19,14 +19,14 @@ SQLITE = "sqlite:///"
 DATABASE, ARTIFACTS = "mlflow.db", "mlartifacts"
 # The description of the experiment that MLflow makes with a store.
 DEFAULT = "Made by MLflow itself, for runs that name no experiment; cnnstudy records nothing here."
-# A training must not wait for its record: one retry, no chatter. What is set already stands.
+# A training must not wait for its record: one retry, no messages. Variables that are already set are kept.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    # Eight processes of a server for jobs on language models, which nobody starts here.
+    # Otherwise a server starts eight processes for jobs on language models, which are not used here.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
 # Columns of MLflow's tables that hold absolute addresses of artifacts.
@@ -42,7 +42,7 @@ LOCATIONS = (
 def uri() -> str:
     """Return MLFLOW_TRACKING_URI, or the address of a database in the repository's root.
 
-    A database's relative path is one from there: experiments run in copies of the repository, which go.
+    A database's relative path starts there: experiments run in temporary copies of the repository.
     """
     given = os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{DATABASE}"
     if not given.startswith(SQLITE):
@@ -77,7 +77,7 @@ def lock(timeout: float) -> FileLock:
 
 
 def configure(timeout: str = "3") -> None:
-    """Set MLflow's environment, which is read when mlflow is imported; `timeout` is a server's for an answer."""
+    """Set MLflow's environment, which is read when mlflow is imported; a server has `timeout` seconds to respond."""
     for name, value in {**ENVIRONMENT, "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout}.items():
         os.environ.setdefault(name, value)
 
@@ -101,10 +101,10 @@ def client() -> "MlflowClient":
 def experiment_id(client: "MlflowClient", study: str) -> str:
     """Return the id of a study's experiment, which is created if missing. Needs the lock."""
     if found := client.get_experiment_by_name(study):
-        if found.lifecycle_stage == "deleted":  # one of this name can't be made until it is gone for good
+        if found.lifecycle_stage == "deleted":  # its name stays taken until it is permanently deleted
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
-    # Fixed when an experiment is made, so it must not lie in a temporary copy.
+    # The location is fixed from now on, so it must not lie in a temporary copy.
     location = None if is_server() else f"{_artifacts()}{study}"
     return str(client.create_experiment(study, artifact_location=location))
 

@@ -26,7 +26,7 @@ class Times:
 def measured(run: str, phase: str) -> Iterator[float]:
     """Yield the start of a phase's training, and on success keep its times under the MD5 hash of its output.
 
-    A training that resumes one that was killed keeps the first start. Times that can't be written are not known.
+    A resumed training keeps its first start. Times that can't be written stay unknown.
     """
     begun = _folder(Path()) / f"{run}-{phase}"
     start = _resumed(run, phase, begun) or time.time()
@@ -36,7 +36,7 @@ def measured(run: str, phase: str) -> Iterator[float]:
     end = time.time()
     with suppress(OSError):
         file = _file(keys.directory_md5(paths.phase(run, phase)))
-        if not file.exists():  # the first to make these bytes
+        if not file.exists():  # keep the times of the first training that made these bytes
             files.write_text(file, json.dumps(asdict(Times(start, end, end - start, user()))) + "\n")
         files.remove(begun)
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 BATCH = 800
 # The tag that holds a description, in Markdown.
 NOTE = "mlflow.note.content"
-# Tags: which run it is, the md5 of its models, the process that writes it while it is trained, and what it is whole of.
+# Tags: the run's key, its models' md5, the process that writes it during training, and the digest once it is complete.
 KEY, MODEL, LIVE, RECORD = (f"{OWN}{name}" for name in ("key", "model", "live", "record"))
-# The md5 of a description that no user has changed.
+# The tag with the md5 of our description, which shows whether a user has changed it.
 OURS = f"{OWN}note"
 # The tag that says whether start and end of a run are those of its training.
 TIMING = "timing"
@@ -40,7 +40,7 @@ def upsert(record: build.Record, wait: float) -> "Run":
         client = store.client()
         experiment = store.experiment_id(client, record.experiment or record.study)
         run = _find(client, experiment, record) or _create(client, experiment, record)
-        if store.is_server():  # whose other users know no lock
+        if store.is_server():  # its other users don't take this lock
             run = _find(client, experiment, record) or run
         views.plant(client, experiment, record)
     digest = record.digest
@@ -55,7 +55,7 @@ def upsert(record: build.Record, wait: float) -> "Run":
 def open_live(record: build.Record, known: Series, start: float, wait: float) -> tuple["MlflowClient", "Run"]:
     """Return the run for a record's key that has no model yet, to log a training while it goes on.
 
-    Its tag `LIVE` says which process writes it. `known` is what the training has given so far, `start` when it began.
+    Its tag `LIVE` says which process writes it. `known` are the metrics so far, `start` is when the training began.
     """
     record = replace(record, series=known)
     with store.lock(wait):
@@ -71,7 +71,7 @@ def open_live(record: build.Record, known: Series, start: float, wait: float) ->
 
 
 def end_abandoned() -> None:
-    """Set the status of live runs whose training was killed together with what wrote them."""
+    """Set the status of live runs to KILLED if the training was killed together with the process that writes them."""
     with store.lock(10):
         client = store.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -81,13 +81,13 @@ def end_abandoned() -> None:
 
 
 def retire_earlier() -> list[str]:
-    """Delete, restorably, runs of earlier versions that have a new record; return the names of the others."""
+    """Delete runs of earlier versions that have a new record (MLflow can restore them); return the others' names."""
     with store.lock(10):
         client = store.client()
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         found = client.search_runs(experiments, f"tags.{EARLIER} != ''")
         kept = [run for run in found if run.data.tags.get("kind") != "parent" and not _is_recorded(client, run)]
-        # What others lay under stays while they do.
+        # Parent runs stay as long as any other run of an earlier version does.
         for run in found:
             if run not in kept and (not kept or run.data.tags.get("kind") != "parent"):
                 client.delete_run(run.info.run_id)
@@ -104,7 +104,7 @@ def _is_recorded(client: "MlflowClient", run: "Run") -> bool:
 
 
 def log_points(client: "MlflowClient", run: "Run", points: Series, moment: int) -> None:
-    """Add points to a run's metrics, as of a moment in milliseconds, and leave those that it has."""
+    """Add the points that a run's metrics lack, with the timestamp `moment` in milliseconds."""
     from mlflow.entities import Metric
 
     names = {name for name, _, _ in points} & set(run.data.metrics)
@@ -120,8 +120,8 @@ def _log(client: "MlflowClient", run: "Run", metrics: list["Metric"]) -> None:
 def _find(client: "MlflowClient", experiment: str, record: build.Record) -> "Run | None":
     """Return the oldest run with a record's key and model, or else the live run of its training.
 
-    Others of that model, which a server's users may make at once, and other live runs of this machine that have ended
-    say nothing more, and go.
+    Duplicates with that model, which a server's users may create at the same time, and other live runs of this machine
+    that have ended add nothing, and are deleted.
     """
     found = _with_key(client, experiment, record.key)
     live = [run for run in found if LIVE in run.data.tags and _may_continue(client, run, record)]
@@ -158,7 +158,7 @@ def _may_continue(client: "MlflowClient", run: "Run", record: build.Record) -> b
 
 
 def _is_over(run: "Run") -> bool:
-    """Return whether no process writes a live run any more; a run of another machine is over once it says so."""
+    """Return whether no process writes a live run any more; one of another machine is over when its status says so."""
     if run.info.status != "RUNNING":
         return True
     host, _, name = run.data.tags[LIVE].rpartition(" ")
@@ -178,7 +178,7 @@ def _points(client: "MlflowClient", run: "Run", names: set[str]) -> Series:
 
 
 def _create(client: "MlflowClient", experiment: str, record: build.Record, start: float | None = None) -> "Run":
-    """Create a run with all tags that began at `start`, or now; later updates keep its name and place."""
+    """Create a run that began at `start`, or now, with all tags; later updates keep its name and place."""
     tags = {**record.tags, **record.where, KEY: record.key, "mlflow.source.type": "LOCAL"}
     tags["mlflow.user"] = (record.times.user if record.times else "") or times.user() or "unknown"
     if record.script:
@@ -191,7 +191,7 @@ def _create(client: "MlflowClient", experiment: str, record: build.Record, start
         its = (run for run in above if run.data.tags.get(LIVE) == own or _is_of(run, record.model))
         tags["mlflow.parentRunId"] = next(its).info.run_id
     start = record.times.start if record.times else start or time.time()
-    ordered = dict(sorted(tags.items(), key=lambda each: each[0].startswith(OWN)))  # as they are shown
+    ordered = dict(sorted(tags.items(), key=lambda each: each[0].startswith(OWN)))  # MLflow shows them in this order
     return client.create_run(experiment, int(start * 1000), ordered, _name(client, experiment, record))
 
 
@@ -217,7 +217,7 @@ def _differences(run: "Run", record: build.Record) -> list[str]:
         for tag in ("profile", "recipe", "data")
         if tag in record.tags and held.get(tag) != record.tags[tag]
     ]
-    before = run.data.params  # those of one that is still trained are not all there
+    before = run.data.params  # incomplete for a run that is still in training
     settings = [f"{key}={value}" for key, value in record.params.items() if before.get(key, value) != value]
     if chosen or settings:
         return (chosen or settings)[:3]
@@ -252,7 +252,7 @@ def _fill(client: "MlflowClient", run: "Run", record: build.Record) -> None:
         tags |= {NOTE: note, OURS: build.text_md5(note)}
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     end = int(record.times.end * 1000) if record.times else None
-    # A training that was killed may have gone on, and come to its end.
+    # A killed training may have been resumed and completed.
     if run.info.status != record.status or (end and run.info.end_time != end):
         client.set_terminated(run_id, record.status, end)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 NOTE = "mlflow.note.content"
-# What the UI keeps a view under, and the mark of a state that is compressed.
+# The prefix of the tags that hold views, and the prefix of a compressed state.
 SHARED, DEFLATED = "mlflow.sharedViewState.", "deflate;"
 
 ACCURACY = [f"metrics.`{name}`" for name in ("accuracy", "accuracy_low", "accuracy_high")]
@@ -29,7 +29,7 @@ ABLATIONS = {
     "orderByKey": "attributes.start_time",
     "orderByAsc": False,
 }
-# A view's name: the kind of runs that it is planted with, its state, and what its address has beside.
+# By a view's name: the kind of run that adds it, its state, and the end of its address.
 VIEWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "nets": ("net", NETS, ""),
     "curves": ("net", NETS, "&compareRunsMode=CHART"),
@@ -38,7 +38,7 @@ VIEWS: dict[str, tuple[str, dict[str, Any], str]] = {
 
 
 def plant(client: "MlflowClient", experiment: str, record: build.Record) -> None:
-    """Give an experiment the views of runs like a record, and a description where it has none."""
+    """Add the views for a record's kind of run to an experiment, and a description if it has none."""
     its = client.get_experiment(experiment)
     wanted = {
         SHARED + name: _view(name, state)

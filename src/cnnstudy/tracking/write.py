@@ -1,4 +1,4 @@
-"""Write runs, ablations and pages into the MLflow store, which may never fail a stage, nor hold it up for long."""
+"""Write runs, ablations and pages into the MLflow store, without ever failing a stage or delaying it for long."""
 
 import os
 import sys
@@ -18,10 +18,10 @@ from cnnstudy.workspace.terminal import say
 
 Result = TypeVar("Result")
 
-# Set where stages leave their record to the rebuild that runs them.
+# The variable that makes stages leave their record to the rebuild that runs them.
 LATER = "CNNSTUDY_TRACK_LATER"
-# Seconds that a stage waits for its record, that a rebuild waits for each, and that a user does; and how many times as
-# long where the store must be made first.
+# Seconds that a stage, a rebuild and a user's command wait for each record; and how many times as long if the store
+# must be created first.
 LIMIT = 10.0
 REBUILD_LIMIT = 60.0
 USER_LIMIT = 600.0
@@ -32,10 +32,10 @@ REMEDY = "`cnnstudy track` records it later"
 
 
 def record_run(params: Params, run: str, is_exported: bool = False) -> None:
-    """Record a run, or leave its record as it is where nothing changed; what goes wrong is one warning on stderr.
+    """Record a run, or leave its record as it is if nothing changed; a failure causes one warning on stderr.
 
-    It takes at most `LIMIT` seconds. `is_exported` says that its nets for phones have just been made, which dvc.lock
-    does not know yet.
+    It takes at most `LIMIT` seconds. `is_exported` says that its LiteRT files have just been made and are not in
+    dvc.lock yet.
     """
     _record(
         lambda: build.run_record(params, run, keys.identity(run, params), build.environment_tags(), is_exported),
@@ -44,12 +44,12 @@ def record_run(params: Params, run: str, is_exported: bool = False) -> None:
 
 
 def record_ablation(params: Params, name: str) -> None:
-    """Record an ablation as a run of its own; as `record_run`."""
+    """Record an ablation as a run of its own; limit and failures as in `record_run`."""
     _record(lambda: build.ablation_record(params, name, build.environment_tags()), f"ablation {name}")
 
 
 def record_page(params: Params) -> None:
-    """Record the page as a run of its own, in an experiment of its own; as `record_run`."""
+    """Record the page as a run of its own, in an experiment of its own; limit and failures as in `record_run`."""
     _record(lambda: build.page_record(params, build.environment_tags()), "page")
 
 
@@ -59,7 +59,7 @@ def _record(make: Callable[[], build.Record], name: str) -> None:
 
 
 def record_workspace(params: Params) -> None:
-    """Record every run, ablation and page that the workspace has; what goes wrong is said on stderr."""
+    """Record every run, ablation and page that the workspace has; failures cause warnings on stderr."""
     tally = Tally()
     record_all(records(params, Source(build.environment_tags(), has_models=True)), tally, REBUILD_LIMIT)
     if tally.stored < tally.total:
@@ -71,8 +71,8 @@ def record_workspace(params: Params) -> None:
 class Source:
     """The identity under which a folder's runs are recorded.
 
-    `where` are the tags of `build.place_tags`. `has_models` says whether the models are in the folder, so that a run
-    that dvc.lock doesn't hold has a key all the same.
+    `where` are the tags of `build.place_tags`. `has_models` says whether the models are in the folder, so that runs
+    that are not in dvc.lock can be identified too.
     """
 
     where: dict[str, str]
@@ -81,7 +81,7 @@ class Source:
 
 @dataclass
 class Tally:
-    """Progress of writing records: total, written, their names, and whether the store has failed."""
+    """Progress of writing records: written, total, identities of those written, and whether the store has failed."""
 
     stored: int = 0
     total: int = 0
@@ -90,7 +90,7 @@ class Tally:
 
 
 def record_all(found: Iterable[build.Record | None], tally: Tally, limit: float = USER_LIMIT) -> None:
-    """Record what of `found` (see `records`) has a key that `tally` has not; once the store has failed, no more.
+    """Record those of `found` (see `records`) that are not in `tally` yet; stop once the store has failed.
 
     A record takes at most `limit` seconds.
     """
@@ -110,8 +110,8 @@ def record_all(found: Iterable[build.Record | None], tally: Tally, limit: float 
 def records(params: Params, source: Source) -> list[build.Record | None]:
     """Return records of the runs, ablations and page in the working directory; None for damaged files.
 
-    Left out are those whose files or parameters are not what dvc.lock has: they belong to another commit, as after
-    `git checkout` without `dvc checkout`, or are to be made anew.
+    Results whose files or parameters differ from dvc.lock are left out: they belong to another commit, as after
+    `git checkout` without `dvc checkout`, or are out of date.
     """
     lock = keys.read_lock()
 
@@ -162,19 +162,19 @@ def tidy_up() -> None:
         return
     if names:
         some = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        say(f"MLflow also has what an earlier version of cnnstudy recorded, which the views leave out: {some}")
+        say(f"MLflow also has runs of an earlier version of cnnstudy, which the views leave out: {some}")
 
 
 def _made(make: Callable[[], build.Record], name: str, remedy: str = REMEDY) -> build.Record | None:
     try:
         return make()
-    except Exception as error:  # a damaged file is for the stage that reads it to complain about
+    except Exception as error:  # a damaged file is reported by the stage that reads it
         _warn(name, error, remedy)
         return None
 
 
 def record_made(make: Callable[[], build.Record], name: str, remedy: str) -> bool:
-    """Record what `make` gives, and say whether the store has it; `remedy` ends the warning where it has not."""
+    """Record the result of `make`, and return whether the store has it; `remedy` ends the warning if it has not."""
     record = _made(make, name, remedy)
     return record is not None and _stored(record, LIMIT, remedy)
 
@@ -182,7 +182,7 @@ def record_made(make: Callable[[], build.Record], name: str, remedy: str) -> boo
 def _stored(record: build.Record, limit: float, remedy: str = REMEDY) -> bool:
     try:
         store.configure()
-        import mlflow  # noqa: F401  takes seconds, which are not the store's
+        import mlflow  # noqa: F401  takes seconds, which don't count as the store's
 
         seconds = NEW_STORE * limit if store.is_new() else limit
         within(seconds, lambda: upsert.upsert(record, 0.8 * seconds))
@@ -203,7 +203,7 @@ def cause(error: Exception) -> str:
 
 @contextmanager
 def user_errors(remedy: str) -> Iterator[None]:
-    """Raise a UserError, which ends with `remedy`, of what a store refuses, or what its address has that can't be."""
+    """Turn a store's errors, and those in its address, into a UserError that ends with `remedy`."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -1,4 +1,4 @@
-"""How what a rebuild has made differs from what git has: by what went in, or by the machine's last bits alone."""
+"""How a rebuild's results differ from the last commit's: by other inputs, or only by rounding on another machine."""
 
 import json
 from pathlib import PurePosixPath
@@ -14,7 +14,7 @@ Stages = dict[str, dict[str, Any]]
 def machine_note() -> str:
     """Return a note if dvc.lock differs from HEAD's for equal inputs, with the differences in accuracy.
 
-    '' where it does not differ, where something else was put in, or where HEAD has none.
+    '' if no output differs, if any input differs, or if either dvc.lock is missing or torn.
     """
     before, after = recovery.whole(_at_head(paths.LOCK.as_posix())), recovery.whole(recovery.read_lock())
     if before is None or after is None:
@@ -30,7 +30,7 @@ def machine_note() -> str:
 
 
 def other_bits(before: Stages, after: Stages) -> int:
-    """Return how many stages have other outputs; 0 if something else went into any stage than what stages made."""
+    """Return how many stages' outputs differ; 0 if the stages, or any input that no stage writes, differ."""
     if before.keys() != after.keys():
         return 0
     made = {PurePosixPath(out["path"]) for entry in after.values() for out in entry.get("outs", [])}
@@ -62,13 +62,13 @@ def _accuracies() -> str:
         now = files.flat(json.loads(paths.SUMMARY.read_text(encoding="utf-8")))
         then = files.flat(json.loads(_at_head(paths.SUMMARY.as_posix())))
         largest = max(abs(now[key] - then[key]) for key in now if isinstance(now[key], float))
-    except (OSError, ValueError, KeyError, TypeError):  # none there yet, or of another version
+    except (OSError, ValueError, KeyError, TypeError):  # missing, or written by another version
         return ""
     return f"; accuracies differ by {largest:.3f} at most" if largest else "; all accuracies are equal"
 
 
 def _at_head(path: str) -> str:
-    """Return a file's text as HEAD has it; '' where it has none."""
+    """Return a file's text at HEAD; '' if HEAD does not have the file."""
     try:
         return git("show", f"HEAD:./{path}")
     except UserError:

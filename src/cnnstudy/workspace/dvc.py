@@ -21,7 +21,7 @@ class BusyError(UserError):
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages that are not up to date, each with those of them that it needs, and all stages in DVC's order."""
+    """Stages that are not up to date, each with the outdated stages it needs, and all stages in DVC's order."""
 
     needs: dict[str, set[str]]
     order: list[str]
@@ -43,7 +43,7 @@ def repository_lock() -> Iterator[None]:
     """Hold the lock that DVC holds while it reads and writes dvc.lock.
 
     Raises:
-        TimeoutError: another process has held it for the three seconds that DVC tries.
+        TimeoutError: another process holds it for longer than the three seconds that DVC waits.
     """
     from dvc.lock import LockError, make_lock
 
@@ -63,7 +63,7 @@ def plan(targets: list[str]) -> Plan:
     """Find the stages that are not up to date, among all or among `targets` and what they need.
 
     Raises:
-        UserError: a target is no stage, or DVC can't read its files.
+        UserError: a target is not a stage, or DVC can't read its files.
         BusyError: another `dvc` is at work here.
     """
     import networkx
@@ -114,7 +114,7 @@ def dependencies(stage: str) -> tuple[list[Path], list[str]]:
 
 
 def lock_entries(stages: list[str]) -> list[dict[str, Any]]:
-    """Return what dvc.lock would hold of stages if they had been run now, without what is missing yet.
+    """Return the entries that dvc.lock would have for stages if they ran now, without files that do not exist yet.
 
     Raises:
         UserError: DVC can't read dvc.yaml.
@@ -130,7 +130,7 @@ def lock_entries(stages: list[str]) -> list[dict[str, Any]]:
 
 
 def compose(target: Path, config: Path, overrides: list[str]) -> None:
-    """Write what the Hydra configuration in `config` composes to with some overrides, as `dvc exp run -S` does."""
+    """Compose the Hydra configuration in `config` with overrides and write it to `target`, as `dvc exp run -S` does."""
     from dvc.utils.hydra import compose_and_dump
 
     compose_and_dump(str(target), str(config.resolve()), None, "config", "", overrides)
@@ -138,7 +138,7 @@ def compose(target: Path, config: Path, overrides: list[str]) -> None:
 
 @lru_cache
 def caches(folder: Path) -> tuple[Path, ...]:
-    """Return the caches of this repository, and of the one that `folder` lies in."""
+    """Return the cache folders of this repository and of the repository that contains `folder`."""
     from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
@@ -180,7 +180,7 @@ def outputs() -> dict[Path, str]:
 
 
 def checkout() -> None:
-    """Make outputs what dvc.lock has, as far as they are in the cache; what is there is overwritten.
+    """Restore the outputs in dvc.lock that are in the cache, and overwrite the files in the workspace.
 
     Raises:
         UserError: DVC can't read its files.
@@ -197,9 +197,9 @@ def checkout() -> None:
 
 
 def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
-    """Return the outputs that differ from revision `a` to `b`, or to the working tree, by the kind of change.
+    """Return the outputs that differ between revision `a` and `b`, or the working tree, by the kind of change.
 
-    Folders end with a slash. The kinds are those of `dvc diff`, such as `added`; where nothing differs there are none.
+    Folders end with a slash. The kinds are those of `dvc diff`, such as `added`; empty if nothing differs.
 
     Raises:
         UserError: there is no such revision.
@@ -219,7 +219,7 @@ def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
 
 
 def file_system(revision: str | None) -> "AbstractFileSystem":
-    """Return the files of a revision, or of the working tree, as git, DVC's cache and its remote have them."""
+    """Return a file system of a revision, or of the working tree, with the files in git, DVC's cache and its remote."""
     from dvc.api import DVCFileSystem
 
     # DVC starts a revision's file system at git's root, of which the project may be a subfolder.
@@ -232,7 +232,7 @@ def file_system(revision: str | None) -> "AbstractFileSystem":
 
 
 def files_below(fs: "AbstractFileSystem", folder: str) -> Iterator[str]:
-    """List every file below a folder; not those of a directory that is neither in the cache nor in a remote."""
+    """Yield every file below a folder, except the files of a directory that is neither in the cache nor in a remote."""
     from dvc_data.index import DataIndexDirError
 
     try:

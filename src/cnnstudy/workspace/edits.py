@@ -1,4 +1,4 @@
-"""Edits of a stage's code and parameters while it runs: DVC hashes these when the stage has ended, and misses them."""
+"""Edits of a stage's code and parameters while it runs: DVC hashes the files only at the end, and misses the edits."""
 
 import os
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, files, paths
 
-# What people edit: code and parameters. Data is written by stages, of which each waits for those before it.
+# What people edit: code and parameters. Data is written by stages, and each stage waits for those it needs.
 EDITED = (Path("src"), paths.CONF)
 SUFFIXES = (".py", ".yaml", ".html", ".css")
 
@@ -25,16 +25,16 @@ _begun: Inputs | None = None
 
 
 def begin() -> None:
-    """Note what this process's stage begins with."""
+    """Record the inputs at the start of this process's stage."""
     global _begun
     _begun = _inputs()
 
 
 def check() -> None:
-    """Refuse an edit of what this process's stage depends on; DVC would take the result for that of the new content.
+    """Refuse edits of the inputs of this process's stage: DVC would record the result as made from the new content.
 
     Raises:
-        UserError: naming the file, or the parameter with both values.
+        UserError: an input was edited; the message names the file, or the parameter with both values.
     """
     if _begun is None or (after := _inputs()) == _begun:
         return
@@ -42,7 +42,7 @@ def check() -> None:
     stage = os.environ["DVC_STAGE"]
     then, now = _values(before.params), _values(after.params)
     dependencies, sections = dvc.dependencies(stage)
-    again = f"which {stage} was begun with, or to do it again"
+    again = f"with which {stage} started, or running it again"
     for key in sorted({*then, *now}):
         if then.get(key) != now.get(key) and files.is_below(key, sections):
             raise UserError(f"{paths.PARAMS}: {key}: {now.get(key)} found; allowed: {then.get(key)}, {again}")

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written under another name, which then takes their place."""
+"""Files that are written completely or not at all: under a temporary name first, which then replaces the file."""
 
 import hashlib
 import os
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder that replaces `path` when the block succeeds.
 
-    Where that fails, `path` is what it was, and nothing is left beside it. A killed process leaves the other name,
-    `.partial.<name>`, which git and DVC ignore and the next writing removes.
+    If the block fails, `path` is unchanged and the temporary path is removed. A killed process leaves that path,
+    `.partial.<name>`, which git and DVC ignore and the next write removes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".partial.{path.name}")
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
             remove(path)
         aside.replace(path)
     except OSError as error:
-        if error.filename is None:  # writing knows its file no more
+        if error.filename is None:  # as after a failed write, which doesn't name its file
             error.filename = str(path)
         raise
     finally:
@@ -46,9 +46,9 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def reserve(path: Path, size: int) -> None:
-    """Raise OSError where there is no room for `size` bytes at `path`; nothing stays there.
+    """Raise OSError if the disk has no room for `size` bytes at `path`; no file is left there.
 
-    Where the system can't set room aside, as macOS, this is left to the writing itself.
+    On systems without posix_fallocate, such as macOS, nothing is checked: the write itself fails.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -59,7 +59,7 @@ def reserve(path: Path, size: int) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, or none."""
+    """Write a text file in UTF-8, completely or not at all."""
     with replacing(path) as aside:
         aside.write_text(text, encoding="utf-8")
 
@@ -69,10 +69,10 @@ class SettingsError(Exception):
 
 
 def parse_settings(text: str) -> Any:
-    """Parse YAML 1.2, as DVC reads params.yaml: `on` is a text, 1e-3 a number, 010 is ten.
+    """Parse YAML 1.2, as DVC reads params.yaml: `on` is a string, 1e-3 a number, 010 is ten.
 
     Raises:
-        SettingsError: saying where it is not, in several lines.
+        SettingsError: the text is not YAML; the message says where, in several lines.
     """
     from ruamel.yaml import YAML, YAMLError
 
@@ -83,7 +83,7 @@ def parse_settings(text: str) -> Any:
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with dotted keys."""
+    """Return nested mappings as one flat mapping with dotted keys."""
     if not isinstance(value, dict):
         return {key: value}
     return {k: v for name, item in value.items() for k, v in flat(item, f"{key}.{name}" if key else name).items()}
@@ -95,7 +95,7 @@ def is_below(key: str, sections: Iterable[str]) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it, where there is one."""
+    """Remove a file, or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -10,7 +10,7 @@ def git(*arguments: str) -> str:
     """Return what git prints.
 
     Raises:
-        UserError: with git's words, where it fails.
+        UserError: git fails; the message is git's.
     """
     done = subprocess.run(["git", *arguments], capture_output=True, check=False)
     if done.returncode:
@@ -20,10 +20,10 @@ def git(*arguments: str) -> str:
 
 
 def require_repository() -> None:
-    """Refuse a folder of no git repository, or of one that git does not read, in which nothing could be recorded.
+    """Refuse a folder in which git can't record anything: no repository, an unreadable one, or one without a commit.
 
     Raises:
-        UserError: with the command that helps.
+        UserError: it is such a folder; the message has the command that helps.
     """
     if problem := repository_problem():
         raise UserError(problem)
@@ -36,8 +36,8 @@ def repository_problem() -> str:
         return ""
     here = Path.cwd()
     if "dubious ownership" in done.stderr:
-        return f"{here}: of another user; `git config --global --add safe.directory '{here}'` lets git read it"
+        return f"{here}: owned by another user; `git config --global --add safe.directory '{here}'` lets git read it"
     if "not a git repository" in done.stderr:
-        found = "no git repository, as after a download without git's history"
-        return f"{here}: {found}; `git init && git add --all && git commit --message=start` makes one"
+        found = "not a git repository, as after a download without git's history"
+        return f"{here}: {found}; `git init && git add --all && git commit --message=start` makes it one"
     return f"{here}: a git repository without a commit; `git add --all && git commit --message=start` makes one"

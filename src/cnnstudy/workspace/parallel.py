@@ -3,8 +3,8 @@
 The scheduler knows nothing of subprocesses: a task runs in the executor that `executor_of` names for its stage, which
 may be a pool of threads that wait for subprocesses, or the client of another machine.
 
-As a script, `python -m cnnstudy.workspace.parallel STAGE PID` brings one stage up to date, and ends with the process
-PID.
+As a script, `python -m cnnstudy.workspace.parallel STAGE PID` brings one stage up to date, and ends when
+the process PID does.
 """
 
 import os
@@ -23,7 +23,7 @@ from threading import Lock
 from cnnstudy.workspace import dvc, stage
 from cnnstudy.workspace.terminal import say
 
-# Lines that DVC prints at the end of a rebuild; here each stage would repeat them.
+# Lines that DVC prints at the end of a rebuild; they are dropped, since every stage would repeat them.
 PARTING = (
     "",
     "Updating lock file 'dvc.lock'",
@@ -33,7 +33,7 @@ PARTING = (
     "dvc config core.autostage true",
     "Use `dvc push` to send your updates to remote storage.",
 )
-# Seconds that stages have to end by themselves when a rebuild is interrupted.
+# Seconds that stages of an interrupted rebuild have to end before they are killed.
 PATIENCE = 10.0
 
 
@@ -48,13 +48,13 @@ def run_all(
     executor_of: Callable[[str], Executor],
     finished: Callable[[str], None],
 ) -> list[StageError]:
-    """Run every stage of `needs` when those that it needs have ended, and call `finished` with the name of each.
+    """Run every stage of `needs` once the stages it needs have ended, and call `finished` with its name.
 
-    Of the stages that wait for an executor, the first one in `order` starts first. After a failure no more are started;
-    those that run are waited for.
+    Stages that wait for the same executor start in the order of `order`. After a failure no more stages start; running
+    ones are waited for.
 
     Returns:
-        The failures, the first one first.
+        The failures, the earliest first.
     """
     sorter = TopologicalSorter(needs)
     sorter.prepare()
@@ -87,7 +87,7 @@ def run_all(
 
 @dataclass
 class Subprocesses:
-    """A task that has DVC bring a stage up to date, in a subprocess whose lines `hear` gets, with the stage's name.
+    """A task that has DVC bring a stage up to date in a subprocess; `hear` gets the stage's name and each output line.
 
     Each subprocess leads a process group of its own, so that Ctrl-C reaches it through `end` alone.
     """
@@ -134,7 +134,7 @@ class Subprocesses:
             for process in ended.values():
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PATIENCE)
-        finally:  # a second Ctrl-C waits no longer
+        finally:  # also on a second Ctrl-C, which ends the wait
             _signal(ended, signal.SIGKILL)
         return sorted(ended)
 
@@ -147,7 +147,7 @@ def _signal(processes: dict[str, subprocess.Popen[str]], number: int) -> None:
 
 if __name__ == "__main__":
     _, NAME, PARENT = sys.argv
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored, as in a shell's background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # SIGINT may be ignored, as in a shell's background jobs
     stage.end_with(int(PARENT))
     os.environ[stage.STARTER] = str(os.getpid())
     sys.exit(dvc.command("--wait-for-lock", "repro", "--single-item", NAME))

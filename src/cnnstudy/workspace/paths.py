@@ -14,9 +14,9 @@ FACTS = Path("training.json")
 ARTIFACTS = Path("models/dvc.yaml")
 LAYERS = Path("layers.csv")
 ENVIRONMENT = Path("environment.json")
-# How long nets in LiteRT files take, and on what machine: no output of DVC.
+# The latency of LiteRT files, and the machine it was measured on: not a DVC output.
 LATENCY = Path("metrics/export/latency.json")
-# What `cnnstudy recipes` found.
+# Results of `cnnstudy recipes`.
 RECIPES = Path("metrics/recipes")
 # Figures of two commits side by side.
 COMPARED = Path("compared")
@@ -28,14 +28,14 @@ DVC_LOCK = Path(".dvc/tmp/lock")
 TIMES = Path(".dvc/tmp/times")
 # Held while `cnnstudy repro` runs.
 REBUILD_LOCK = Path(".dvc/tmp/stages/rebuild.lock")
-# dvc.lock as it was when the last stage of a rebuild had ended, until that has come to its end.
+# A copy of dvc.lock after a rebuild's last finished stage, kept until the rebuild is complete.
 KEPT_LOCK = Path(".dvc/tmp/stages/dvc.lock")
-# The stages in dvc.lock when a rebuild began, a line each, until it has come to its end.
+# The stages in dvc.lock when a rebuild began, one per line, kept until the rebuild is complete.
 KEPT_ORDER = Path(".dvc/tmp/stages/order")
 
 
 def recipes(name: str) -> Path:
-    """Two recipes compared on the data of `<study>-<its choice of data>`, see cnnstudy.commands.recipes."""
+    """Recipes compared on the data of `<study>-<choice of data>` (see cnnstudy.commands.recipes)."""
     return RECIPES / f"{name}.json"
 
 
@@ -93,7 +93,7 @@ def splits(study: str) -> Path:
 
 
 def families(study: str) -> Path:
-    """A row for each sample: id, copy (number of the image), family (never divided by a split), reason (of a drop)."""
+    """A row for each sample: id, copy (equal for copies), family (never divided by a split), reason (of a drop)."""
     return Path("data", study, "families.csv")
 
 
@@ -183,7 +183,7 @@ def audit(study: str) -> Path:
 
 
 def familiarity(study: str) -> Path:
-    """Return the path of the model by which images unlike the training images are found."""
+    """Return the path of the model that detects images unlike the training images."""
     return Path("data", study, "familiarity.npz")
 
 
@@ -208,7 +208,7 @@ def export_metrics(run: str) -> Path:
 
 
 def run_predictions(run: str) -> Path:
-    """A row for each image and seed: phase, split, seed, id, path, actual, predicted, probability; not of train."""
+    """A row for each image and seed: phase, split, seed, id, path, actual, predicted, probability; without train."""
     return Path("metrics/predictions", f"{run}.csv")
 
 
@@ -220,6 +220,16 @@ def run_plots(run: str) -> Path:
 def ablation_metrics(name: str) -> Path:
     """The points of an ablation curve."""
     return Path("metrics/ablations", f"{name}.json")
+
+
+def external_metrics(name: str) -> Path:
+    """The accuracy of a study's nets on an external test set."""
+    return Path("metrics/external", f"{name}.json")
+
+
+def external_plots(name: str) -> Path:
+    """predictions.csv and samples.png of an external test set."""
+    return Path("plots/external", name)
 
 
 def ablation_plots(name: str) -> Path:

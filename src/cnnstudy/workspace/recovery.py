@@ -12,32 +12,32 @@ from typing import Any
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files, paths
 
-# What git writes where two sides differ.
+# Git's marker of a merge conflict.
 MERGED = re.compile(r"^<{7} ", re.MULTILINE)
 # In dvc.lock a stage begins with its name, indented by two spaces.
 STAGE = re.compile(r"^(?=  \S)", re.MULTILINE)
 
 
 def keep_lock() -> None:
-    """Keep a copy of dvc.lock, which `mend` puts back."""
+    """Keep a copy of dvc.lock, which `mend` restores."""
     with suppress(FileNotFoundError), files.replacing(paths.KEPT_LOCK) as aside:
         shutil.copyfile(paths.LOCK, aside)
 
 
 def order_at_start() -> list[str]:
-    """Return the stages that dvc.lock had, in its order, when this rebuild began, or the unfinished one before it."""
+    """Return the stages in dvc.lock, in order, at the start of this rebuild or of the unfinished one it continues."""
     if not is_unfinished():
         files.write_text(paths.KEPT_ORDER, "\n".join(stage_names(read_lock())))
     return paths.KEPT_ORDER.read_text(encoding="utf-8").splitlines()
 
 
 def is_unfinished() -> bool:
-    """Return whether a rebuild has not come to its end here, since it was killed, interrupted or failed."""
+    """Return whether the last rebuild here is unfinished: it was killed, was interrupted or failed."""
     return paths.KEPT_ORDER.exists()
 
 
 def forget() -> None:
-    """Remove what is kept until a rebuild has come to its end."""
+    """Remove the files that are kept until a rebuild is complete."""
     files.remove(paths.KEPT_LOCK)
     files.remove(paths.KEPT_ORDER)
 
@@ -45,17 +45,16 @@ def forget() -> None:
 def mend() -> Iterator[str]:
     """Repair DVC's files in this workspace, and yield a line for each repair; DVC's lock must be held.
 
-    A torn dvc.lock is put back as it was when the last stage of `cnnstudy repro` had ended, else as git has it, or
-    removed: DVC then restores from its run cache what has run since. The list of the files in use is removed where it
-    is torn, or where every process that it names has ended: DVC would wait for one that nobody has waited for, as
-    happens in a container.
+    A torn dvc.lock is restored as it was after the last finished stage of `cnnstudy repro`, else as git has it, or
+    removed: DVC then restores later results from its run cache. The list of the files in use is removed if it is torn,
+    or if every process in it has ended: DVC would wait for a zombie process, as a container may leave.
 
     Raises:
         UserError: dvc.lock holds the two sides of a merge.
     """
     refuse_merge(read_lock())
     if not lock_is_whole():
-        yield f"{paths.LOCK}: torn by a killed dvc; {_put_back()}, and what has run since comes from DVC's cache"
+        yield f"{paths.LOCK}: torn by a killed dvc; {_put_back()}, and later results come from DVC's cache"
     if not rwlock_is_whole():
         files.remove(paths.RWLOCK)
         yield f"{paths.RWLOCK}: torn by a killed dvc; removed"
@@ -65,15 +64,15 @@ def mend() -> Iterator[str]:
 
 
 def read_lock() -> str:
-    """Return dvc.lock's text, whatever it holds; '' where there is none."""
+    """Return dvc.lock's text, even if it is torn; '' if there is no such file."""
     return paths.LOCK.read_text(encoding="utf-8", errors="replace") if paths.LOCK.exists() else ""
 
 
 def refuse_merge(lock: str) -> None:
-    """Refuse a dvc.lock's content that holds the two sides of a merge.
+    """Refuse the text of a dvc.lock with both sides of a merge.
 
     Raises:
-        UserError: saying what to do.
+        UserError: it has both; the message says what to do.
     """
     if MERGED.search(lock):
         raise UserError(
@@ -83,13 +82,13 @@ def refuse_merge(lock: str) -> None:
 
 
 def lock_is_whole() -> bool:
-    """Return whether dvc.lock is absent, or what DVC can read to its end."""
+    """Return whether dvc.lock is absent, or complete and readable for DVC."""
     return not paths.LOCK.exists() or whole(read_lock()) is not None
 
 
 @lru_cache(maxsize=1)
 def whole(lock: str) -> dict[str, Any] | None:
-    """Return what a dvc.lock's text says, not to be changed; None where DVC could not read it to its end."""
+    """Return the parsed text of a dvc.lock, which is cached: don't modify it; None if DVC could not read it all."""
     if not lock.endswith("\n"):
         return None
     try:
@@ -134,7 +133,7 @@ def stage_names(lock: str) -> list[str]:
 
 
 def sort_lock(order: Iterable[str]) -> None:
-    """Give the stages of dvc.lock an order, and put others behind; DVC appends what is new. DVC's lock must be held."""
+    """Sort dvc.lock's stages by `order`, others last, since DVC just appends new ones. DVC's lock must be held."""
     if not lock_is_whole():
         return
     lock = read_lock()
@@ -149,14 +148,14 @@ def _put_back() -> str:
     kept = paths.KEPT_LOCK.read_text(encoding="utf-8", errors="replace") if paths.KEPT_LOCK.exists() else ""
     if whole(kept) is not None:
         files.write_text(paths.LOCK, kept)
-        return "put back as it was when the last stage had ended"
+        return "restored as it was after the last finished stage"
     files.remove(paths.LOCK)
     known = subprocess.run(["git", "checkout", "--quiet", "--", str(paths.LOCK)], capture_output=True, check=False)
-    return "removed" if known.returncode else "put back as git has it"
+    return "removed" if known.returncode else "restored from git"
 
 
 def _is_entry(entry: Any) -> bool:
-    """Return whether it is what DVC writes of a stage: its command, its parameters, and files with paths."""
+    """Return whether `entry` is a stage as DVC writes it: a command, parameters, and files with paths."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str | list):
         return False
     items = [entry.get(key, []) for key in ("deps", "outs")]

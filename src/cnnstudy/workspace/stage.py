@@ -1,4 +1,4 @@
-"""How a stage runs: alone in its workspace, no longer than its `dvc`, and with a failure said in one line."""
+"""How a stage runs: one process at a time per workspace, no longer than its `dvc`, and with failures in one line."""
 
 import gc
 import multiprocessing
@@ -16,21 +16,21 @@ from cnnstudy.workspace import edits, paths
 from cnnstudy.workspace.terminal import say
 
 SHELLS = {"sh", "bash", "dash", "zsh", "fish", "ksh", "ash"}
-# The variable with the id of the process that runs DVC, which a stage of a `dvc` that has just been killed can't find.
+# The variable with the id of the process that runs DVC: a stage can't find it if that has just been killed.
 STARTER = "CNNSTUDY_DVC_PID"
-# The variable that has every failure keep its traceback.
+# The variable that makes every failure show its traceback.
 DEBUG = "CNNSTUDY_DEBUG"
-# Seconds between two looks at the process that started this one.
+# Seconds between checks that the process that started this one still runs.
 LOOK = 0.2
-# After how many new objects Python looks for those that only each other refer to: after 700, its default, that takes a
+# The number of new objects after which Python's garbage collector looks for cycles: with its default, 700, that takes a
 # tenth of a stage.
 NEW_OBJECTS = 50_000
 
 
 def run_stage(main: Callable[..., None], *arguments: str) -> None:
-    """Call a stage's `main`, in one process at a time in this workspace, which ends when its `dvc` does.
+    """Call a stage's `main`, in one process at a time per workspace; the process ends when its `dvc` does.
 
-    An edit of the code or the parameters that the stage depends on, made meanwhile, is refused; see `edits`.
+    Edits of the stage's code or parameters while it runs are refused; see `edits`.
     """
     gc.set_threshold(NEW_OBJECTS)
     with reported_errors():
@@ -49,7 +49,7 @@ def reported_errors() -> Iterator[None]:
     """Print users' errors as one line on stderr.
 
     Exit codes: 2 for a mistake in parameters or data, 130 for Ctrl-C, 1 for what the machine refuses: a full disk, a
-    folder that can't be written, too little memory. Any other exception is a fault of this program and keeps its
+    folder that can't be written, too little memory. Any other exception is a bug in this program and keeps its
     traceback. With the variable CNNSTUDY_DEBUG set, every exception does.
     """
     if os.environ.get(DEBUG):
@@ -69,7 +69,7 @@ def reported_errors() -> Iterator[None]:
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Drop what is written to stderr, by libraries that don't go through Python too."""
+    """Discard everything written to stderr, also by libraries that bypass Python's sys.stderr."""
     sys.stderr.flush()
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -82,13 +82,13 @@ def silenced() -> Iterator[None]:
 
 
 def find_starter() -> int | None:
-    """Return the id of the process whose `dvc` started this one: that of `STARTER`, or the first that is no shell."""
+    """Return the id of the `dvc` that started this process: from `STARTER`, or its nearest non-shell parent."""
     import psutil
 
     if named := os.environ.get(STARTER):
         return int(named)
     starter = next((one for one in psutil.Process().parents() if one.name() not in SHELLS), None)
-    # The first process of all takes over what others leave behind; it may be `dvc` itself in a container, too.
+    # Process 1 adopts orphans, so it need not be the starter, although in a container it may be `dvc` itself.
     return starter.pid if starter is not None and starter.pid != 1 else None
 
 
@@ -109,7 +109,7 @@ def end_with(pid: int) -> None:
 
 
 def end_with_parent() -> None:
-    """Kill this worker process soon after its parent has ended; it would wait for ever for more work."""
+    """Kill this worker process soon after its parent has ended; otherwise it would wait forever for more work."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     _end_after(parent.join)

@@ -11,18 +11,18 @@ ERASE = "\r\x1b[K"
 
 
 def say(line: str, file: TextIO | None = None) -> None:
-    """Print a line at once, on stdout if no file is given, escaped."""
+    """Print an escaped line immediately, on stdout if no file is given."""
     file = file or sys.stdout
     encoding = file.encoding or "utf-8"
-    # What the terminal's encoding has not is escaped too, lest a name ends the program.
+    # Characters that the encoding lacks are escaped too; otherwise a file's name could end the program.
     print(escaped(line).encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
 
 
 def escaped(text: str) -> str:
     """Return a text on one line, with unprintable characters as Python's escapes.
 
-    These are control characters (ESC, BEL, CR, those of C1), marks that turn the direction of writing, what has no
-    width, line ends, and surrogates, which stand for bytes that are not UTF-8.
+    These are control characters (ESC, BEL, CR, the C1 set), marks that change the writing direction, zero-width
+    characters, line ends, and surrogates, which stand for bytes that are not UTF-8.
     """
     if text.isprintable():
         return text
@@ -30,7 +30,7 @@ def escaped(text: str) -> str:
 
 
 class LiveLine:
-    """A last line that is drawn again below what is said, from any thread; where stdout is a file there is none."""
+    """A status line, redrawn below each printed line, from any thread; it is not drawn if stdout is not a terminal."""
 
     def __init__(self) -> None:
         self.file = sys.stdout
@@ -46,7 +46,7 @@ class LiveLine:
             self._draw()
 
     def show(self, text: str) -> None:
-        """Draw another live line; none if `text` is empty."""
+        """Replace the live line; remove it if `text` is empty."""
         with self._lock:
             self._erase()
             self._text = text

@@ -468,8 +468,16 @@ def check_sources(params: Params) -> None:
     Raises:
         UserError: a source is refused; the message names the key, its value and what is allowed.
     """
+    for section, study in _sections(params):
+        _check_source(section, study)
+
+
+def _sections(params: Params) -> Iterator[tuple[str, Study]]:
+    """Yield the section of each study and external test set, with its settings as a study."""
     for name, study in params.studies.items():
-        _check_source(name, study)
+        yield params.section(name), study
+    for name in params.external:
+        yield params.section(name), params.of_external(name).studies[name]
 
 
 def require_sources(params: Params) -> None:
@@ -478,8 +486,8 @@ def require_sources(params: Params) -> None:
     Raises:
         UserError: a source is refused; the message names the key, its value and what is allowed.
     """
-    for name, study in params.studies.items():
-        require_source(name, study)
+    for section, study in _sections(params):
+        require_source(section, study)
     refuse_special_files(params)
 
 
@@ -489,35 +497,35 @@ def refuse_special_files(params: Params) -> None:
     Raises:
         UserError: a source holds such a file; the message names the first.
     """
-    for name, study in params.studies.items():
+    for section, study in _sections(params):
         path = Path(study.source.path)
         found = sorted(special_files(path))
         if found:
             first, kind = found[0]
             more = f" and {len(found) - 1} more of the kind" if len(found) > 1 else ""
             raise UserError(
-                f"{paths.PARAMS}: studies.{name}.source.path: {str(path)!r} holds {kind}, {first}{more}; "
+                f"{paths.PARAMS}: {section}.source.path: {str(path)!r} holds {kind}, {first}{more}; "
                 "allowed: files and folders"
             )
 
 
-def require_source(name: str, study: Study) -> None:
-    """Refuse one study's source if its format is unknown or its folder is missing.
+def require_source(section: str, study: Study) -> None:
+    """Refuse the source of a study, or of an external test set, if its format is unknown or its folder is missing.
 
     Raises:
         UserError: the source is refused; the message names the key, its value and what is allowed.
     """
-    _check_source(name, study)
+    _check_source(section, study)
     path = Path(study.source.path)
     if os.path.isdir(path):  # unlike Path.is_dir, False where a folder above can't be entered
         return
     is_tracked = any(Path(f"{each}.dvc").is_file() for each in (path, *path.parents))
     allowed = "an existing folder; `dvc pull` brings this one" if is_tracked else "an existing folder"
-    _refuse(f"studies.{name}.source.path", f"{str(path)!r} is not a folder", allowed)
+    _refuse(f"{section}.source.path", f"{str(path)!r} is not a folder", allowed)
 
 
-def _check_source(name: str, study: Study) -> None:
-    source, section = study.source, f"studies.{name}"
+def _check_source(section: str, study: Study) -> None:
+    source = study.source
     if source.format not in formats():
         _refuse(f"{section}.source.format", f"{shown(source.format)} found", ", ".join(formats()))
     if source.format != "synthetic":
@@ -529,7 +537,8 @@ def _check_source(name: str, study: Study) -> None:
         _refuse(f"{section}.synthetic.generator", found, ", ".join(synth.generators()))
     else:
         generator = synth.generator(study.synthetic.generator)
-        for label in study.classes.keys() - set(generator.CLASSES):
+        unknown = study.classes.keys() - set(generator.CLASSES) if section.startswith("studies.") else ()
+        for label in unknown:
             allowed = f"with synthetic data: {', '.join(generator.CLASSES)}"
             _refuse(f"{section}.classes.{label}", f"{shown(study.classes[label])} found", allowed)
         for key, value in study.synthetic.options.items():

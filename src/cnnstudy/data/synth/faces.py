@@ -7,7 +7,7 @@ Coordinates are in distances between the eyes: the origin lies midway between th
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +17,8 @@ import numpy as np
 from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 
 CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
-OPTIONS: dict[str, tuple[float, float]] = {}
+# How far the camera, poses and backgrounds differ from the usual ones, as in another collection: 0 not at all.
+OPTIONS: dict[str, tuple[float, float]] = {"site_shift": (0.0, 1.0)}
 LIMITS = (
     "Eight prototypes from facial action units, with random variation; age, occlusion and real appearance are not "
     "modelled."
@@ -143,10 +144,10 @@ class Face:
 
 def specify(label: str, split: str, index: int, seed: int, options: Mapping[str, Any] | None = None) -> Face:
     """Return the face number `index` of a class and split; it depends on nothing but the arguments."""
-    assert not options, options
+    shift = float((options or {}).get("site_shift", 0.0))
     units, side, kind, blend = _expression(stream(seed, "faces", split, label, index, "units"), label)
     rng = stream(seed, "faces", split, label, index, "person")
-    return Face(label, units, side, kind, blend, _identity(rng), _view(rng))
+    return Face(label, units, side, kind, blend, _identity(rng), _elsewhere(_view(rng), shift))
 
 
 def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, float], ...], int, str, str]:
@@ -227,6 +228,25 @@ def _view(rng: np.random.Generator) -> View:
         noise=round(float(rng.uniform(0, 3)), 4),
         jpeg=int(rng.integers(60, 96)),
         texture=int(rng.integers(2**31)),
+    )
+
+
+def _elsewhere(view: View, shift: float) -> View:
+    """Return the view of a face in another collection: worse cameras, other poses, and darker backgrounds."""
+    if not shift:
+        return view
+    above, below = (_triple(np.array(colour) * (1 - 0.5 * shift)) for colour in view.background)
+    return replace(
+        view,
+        roll=round(view.roll * (1 + 0.7 * shift), 4),
+        yaw=round(view.yaw * (1 + 0.7 * shift), 4),
+        scale=round(view.scale * (1 - 0.12 * shift), 4),
+        contrast=round(view.contrast * (1 + shift), 4),
+        exposure=round(view.exposure * (1 - 0.15 * shift), 4),
+        background=(above, below),
+        blur=round(view.blur + 0.006 * shift, 4),
+        noise=round(view.noise + 6 * shift, 4),
+        jpeg=round(view.jpeg - 30 * shift),
     )
 
 

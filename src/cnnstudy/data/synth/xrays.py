@@ -8,7 +8,7 @@ image is the patient's right.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -21,6 +21,8 @@ CLASSES = ("normal", "covid")
 OPTIONS: dict[str, tuple[float, float]] = {
     "site_label_correlation": (-1.0, 1.0),
     "test_site_label_correlation": (-1.0, 1.0),
+    # How far devices and patients differ from the usual ones, as in another hospital: 0 not at all.
+    "site_shift": (0.0, 1.0),
 }
 LIMITS = "A schematic chest with patches for COVID-19; real anatomy, other diseases and devices are not modelled."
 SITES = ("A", "B")
@@ -121,7 +123,7 @@ def specify(label: str, split: str, index: int, seed: int, options: Mapping[str,
     B for covid where it is positive, the other way round where it is negative.
     """
     key = "test_site_label_correlation" if split == "test" else "site_label_correlation"
-    correlation = float((options or {}).get(key, 0.0))
+    correlation, shift = (float((options or {}).get(name, 0.0)) for name in (key, "site_shift"))
     first = _first_image(label, split, index, seed)
     anatomy = _anatomy(stream(seed, "films", split, label, first, "anatomy"))
     acquisition = _acquisition(stream(seed, "films", split, label, index, "picture"))
@@ -129,7 +131,7 @@ def specify(label: str, split: str, index: int, seed: int, options: Mapping[str,
     site = SITES[rng.integers(2)]
     if rng.random() < abs(correlation):
         site = SITES[CLASSES.index(label) ^ (correlation < 0)]
-    acquisition = _at_site(acquisition, site)
+    anatomy, acquisition = _elsewhere(anatomy, _at_site(acquisition, site), shift)
     rng = stream(seed, "films", split, label, first, "findings")
     patches = _patches(rng) if label == "covid" else ()
     mimic = str(rng.choice(("crowded", "inspiration"))) if label == "normal" and rng.random() < MIMIC_SHARE else ""
@@ -192,6 +194,25 @@ def _veil(rng: np.random.Generator) -> Veil:
 def _at_site(acquisition: Acquisition, site: str) -> Acquisition:
     """Return the acquisition at a site; site B sets its marker at the lower edge and has a wider border."""
     return Acquisition(**{**vars(acquisition), "site": site, "border": acquisition.border + 0.015 * (site == "B")})
+
+
+def _elsewhere(anatomy: Anatomy, acquisition: Acquisition, shift: float) -> tuple[Anatomy, Acquisition]:
+    """Return a patient and an X-ray of another hospital: heavier patients, darker and noisier images, wide borders."""
+    if not shift:
+        return anatomy, acquisition
+    patient = replace(
+        anatomy, habitus=round(anatomy.habitus + 0.2 * shift, 4), heart=round(anatomy.heart + 0.04 * shift, 4)
+    )
+    return patient, replace(
+        acquisition,
+        marker=True,
+        border=round(acquisition.border + 0.03 * shift, 4),
+        gamma=round(acquisition.gamma + 0.25 * shift, 4),
+        exposure=round(acquisition.exposure - 0.1 * shift, 4),
+        noise=round(acquisition.noise + 0.02 * shift, 4),
+        blur=round(acquisition.blur + 0.004 * shift, 4),
+        falloff=round(acquisition.falloff - 0.3 * shift, 4),
+    )
 
 
 def _patches(rng: np.random.Generator) -> tuple[Patch, ...]:
