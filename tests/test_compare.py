@@ -45,7 +45,7 @@ def test_what_is_not_in_the_cache_is_not_taken_for_the_same(workspace: Workspace
         workspace.run("git", "add", "--all")
         workspace.run("git", "commit", "--quiet", "--message=lock")
     lines = workspace.run("cnnstudy", "compare", "HEAD~1", "HEAD").splitlines()
-    assert lines[1:4] == ["Data", "  faces: the same images", "  faces-elsewhere: the same images"]
+    assert lines[1:4] == ["Data", "  faces: the same images", "  xray: the same images"]
     folder = paths.run_plots("xray-aug0") / "figures"
     assert f"  modified {folder}/ (files not in DVC's cache)" in lines
     assert lines[-1] == "  1 folder: not in DVC's cache; `dvc fetch --all-commits` fetches it from a remote"

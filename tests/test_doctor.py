@@ -77,7 +77,7 @@ def test_what_is_broken_is_said_with_what_to_do(workspace: Workspace) -> None:
     assert "fix numpy" in found["packages"]
     assert "(locked 1.2.3); no-such-package missing (locked 4.5); `rm -r" in found["packages"]
     assert found["git"].startswith("note ")
-    assert "1 edits" in found["git"]
+    assert "1 uncommitted edits" in found["git"]
     assert found["DVC"] == "fix a killed dvc left a torn file; `cnnstudy check` mends it"
     assert found["parameters"].startswith("fix params.yaml: studies.faces.epochs: 0 found")
     assert found["checkpoint"].startswith("note alexnet-base-0123, 1 MiB: ")

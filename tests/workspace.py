@@ -45,6 +45,7 @@ class Workspace:
             params[section] = {name: value for name, value in params[section].items() if name in runs}
         studies = {run["study"] for run in params["runs"].values()}
         params["studies"] = {name: value for name, value in params["studies"].items() if name in studies}
+        params["external"] = {name: value for name, value in params["external"].items() if value["study"] in studies}
         for study in {"faces", "xray"} - studies:
             params.pop(f"{study}_data", None)
         for ablation in params["ablations"].values():

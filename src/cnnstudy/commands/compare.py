@@ -22,7 +22,7 @@ DRAWN_TABLES = "plots/runs/*/*.csv"
 
 
 # The most lines of each section, and the most figures, without `--all`: what matters in 30 lines.
-MOST = {"Files": 5, "Parameters": 5, "Metrics": 6}
+MOST = {"Data": 3, "Files": 5, "Parameters": 5, "Metrics": 6}
 FIGURES = 40
 # Words in the paths of the most informative figures, the best first.
 TELLING = ("plots/ablations", "confusion", "curves", "roc")
@@ -48,7 +48,8 @@ def compare(a: str, b: str | None, is_everything: bool = False) -> None:
     found = dvc.changed_paths(a, b)
     changed = {kind: found.get(kind, []) for kind in KINDS}
     listed = sorted(path for its in changed.values() for path in its)
-    _print("Data", _data(a, b))
+    data = list(_data(a, b))
+    _print("Data", data if is_everything else _most("Data", data))
     lines = [f"{kind} {path}" for kind, its in changed.items() for path in _folded(its)]
     if is_everything:
         _print("Files", lines)
@@ -162,9 +163,13 @@ def _print(title: str, lines: Iterator[str] | list[str] | tuple[()]) -> None:
 
 
 def _data(a: str, b: str | None) -> Iterator[str]:
-    """Yield a line for each study and external test set on the samples that differ."""
+    """Yield a line for each study, then each external test set, on the samples that differ."""
     before, after = dvc.file_system(a), dvc.file_system(b)
-    for study in sorted({*_studies(before), *_studies(after)}):
+
+    def is_set(name: str) -> bool:
+        return not any(_was_made(fs, paths.splits(name).as_posix()) for fs in (before, after))
+
+    for study in sorted({*_studies(before), *_studies(after)}, key=lambda name: (is_set(name), name)):
         try:
             yield f"{study}: {difference(_table(before, study), _table(after, study))}"
         except FileNotFoundError as error:
