@@ -190,7 +190,7 @@ def test_track_fails_where_the_store_can_not_be_written(
     assert end.value.code == 1
     warning, no_git = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: alexnet: not recorded in MLflow")
-    assert "no git repository" in no_git
+    assert "not a git repository" in no_git
 
 
 def test_a_server_has_its_own_ui(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from cnnstudy.data.familiarity import Familiarity, read
 from cnnstudy.data.specifications import generator_of
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.predictions import read_predictions, require_classes
+from cnnstudy.evaluation.results import read_run
 from cnnstudy.tracking import keys as tracking
 from cnnstudy.workspace import paths
 
@@ -46,6 +47,15 @@ def familiarity(params: Params, run: str) -> Familiarity | None:
     """Return the model that finds images unlike a run's training images; None where its file is missing."""
     path = paths.familiarity(params.all_runs[run].study)
     return read(path) if path.is_file() else None
+
+
+def temperature(params: Params, run: str, phase: str, seed: int) -> float:
+    """Return the temperature of a training's predictions (see cnnstudy.evaluation.calibration); 1 if it is unknown."""
+    if not paths.run_metrics(run).is_file():
+        return 1.0
+    numbers = read_run(run).get(phase, {}).get(params.study_of(run).primary_split, {})
+    found: list[float] = numbers.get("temperature_seeds", [])
+    return found[params.seeds.index(seed)] if len(found) == len(params.seeds) else 1.0
 
 
 def is_synthetic(params: Params, run: str) -> bool:

@@ -43,7 +43,9 @@ def params(form: str, path: Path, study: str = "xray", classes: Any = None, **so
         key: (GROUP if key == "group" else COLUMNS) | value if key in ("group", "columns") else value
         for key, value in source.items()
     }
-    return built.params(studies={study: content}, runs={}, pretrained={}, finetuned={}, exported={}, ablations={})
+    return built.params(
+        studies={study: content}, runs={}, pretrained={}, finetuned={}, exported={}, ablations={}, external={}
+    )
 
 
 def write_image(path: Path, seed: int = 0) -> None:

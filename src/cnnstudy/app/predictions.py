@@ -37,6 +37,7 @@ class Net:
     side: int
     familiarity: Familiarity | None = None
     notices: tuple[str, ...] = ()
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def open_net(params: Params, run: str) -> Net:
     """Load a run's net. Needs TensorFlow."""
     side = params.study_of(run).image_size
     familiar, notices = trained.familiarity(params, run), trained.notices(params, run)
-    return Net(trained.load(params, run), trained.classes(params, run), side, familiar, notices)
+    temperature = trained.temperature(params, run, params.phases(run)[-1], params.seeds[0])
+    return Net(trained.load(params, run), trained.classes(params, run), side, familiar, notices, temperature)
 
 
 def predict(net: Net, file: Path) -> Prediction:
@@ -72,6 +74,7 @@ def predict(net: Net, file: Path) -> Prediction:
     """
     import cv2
 
+    from cnnstudy.evaluation.confidence import at_temperature
     from cnnstudy.explain import gradcam
     from cnnstudy.models.assemble import class_probabilities
     from cnnstudy.plots.gradcam import overlaid
@@ -79,6 +82,7 @@ def predict(net: Net, file: Path) -> Prediction:
 
     pixels = read_image(file, net.side).pixels[None]
     (probabilities,) = class_probabilities(net.model(scaled(pixels), training=False).numpy())
+    (probabilities,) = at_temperature(probabilities[None], net.temperature)
     (heat,) = gradcam.maps(net.model, pixels, np.array([0]), np.array([probabilities.argmax()]))
     heat = np.rint(heat * (255 / max(heat.max(), 1e-9))).astype(np.uint8)
     image = cv2.resize(pixels[0], (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC)

@@ -43,6 +43,20 @@ def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
     return max(0.0, float(low)), min(1.0, float(high))
 
 
+def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Return the bounds of a mean over images and seeds: a bootstrap over groups, with Student's over seeds added.
+
+    Args:
+        values: float [seeds, n], a number for each image.
+        groups: int [n], the same number for images of the same group.
+    """
+    mean = float(values.mean())
+    (resampled,) = _bootstrap(values.mean(axis=0, keepdims=True), groups)
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    among = _seed_half(values.mean(axis=1).tolist(), LEVEL)
+    return mean - float(np.hypot(mean - low, among)), mean + float(np.hypot(high - mean, among))
+
+
 def gap_interval(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float]:
     """Return the bounds of the first accuracy minus the second, which are of different images.
 

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ import pandas as pd
 from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
 from cnnstudy.data.specifications import generator_of, read_areas
-from cnnstudy.evaluation import classification, roc
+from cnnstudy.evaluation import calibration, classification, roc
+from cnnstudy.evaluation.confidence import at_temperature
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
 from cnnstudy.evaluation.predictions import Predictions, read_predictions, require_classes
@@ -60,8 +62,9 @@ class Part:
 def evaluate_run(params: Params, run: str) -> None:
     """Write a run's metrics, its predictions and, in plots/runs/<run>, CSV files for `dvc plots` and figures/.
 
-    The metrics are {phase: {split: metrics}} from `split_metrics`; with synthetic data the last phase's primary split
-    also has the metrics from `saliency_overlap`.
+    The metrics are {phase: {split: metrics}} from `split_metrics`. The primary split also has those from
+    `calibration.measures`, and `temperature_seeds`, each seed's temperature; with synthetic data the last phase's
+    primary split also has those from `saliency_overlap`.
     """
     settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
     table = samples.read_samples(settings.study)
@@ -80,6 +83,8 @@ def evaluate_run(params: Params, run: str) -> None:
         }
         for phase, splits in predictions.items()
     }
+    for phase, splits in predictions.items():
+        content[phase][study.primary_split] |= calibrate(splits, study.primary_split, mode, table)
     with files.replacing(paths.run_predictions(run)) as aside:
         listed = predictions_table(params.seeds, predictions, mode, classes, table)
         listed.to_csv(aside, index=False, float_format="%.6f")
@@ -98,6 +103,8 @@ def evaluate_run(params: Params, run: str) -> None:
                 matrix = classification.confusion(seeds, mode, classes)
                 matrices.append(write_confusion(figure_folder, part, matrix))
                 write_report(figure_folder, part, classification.report_table(seeds, mode, classes))
+                if split == study.primary_split:
+                    write_reliability(figure_folder, part, seeds, mode)
                 if split in samples.SPLITS:
                     ids = classification.examples(seeds, mode, classes)
                     file = figure_folder / f"{part.stem}-examples.png"
@@ -109,6 +116,14 @@ def evaluate_run(params: Params, run: str) -> None:
     last = content[params.phases(run)[-1]][study.primary_split]
     last |= saliency_overlap(params, run)
     files.write_text(paths.run_metrics(run), json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def calibrate(splits: Splits, split: str, mode: str, table: pd.DataFrame) -> dict[str, Any]:
+    """Return the calibration of a split, see `evaluate_run`; temperatures are fitted on val."""
+    fitted = [calibration.temperature(seed.labels, seed.probabilities[mode]) for seed in splits[calibration.SPLIT]]
+    first, groups = splits[split][0], samples.groups(table, splits[split][0].ids)
+    probabilities = [seed.probabilities[mode] for seed in splits[split]]
+    return calibration.measures(first.labels, probabilities, fitted, groups) | {"temperature_seeds": fitted}
 
 
 def write_saliency(params: Params, run: str, classes: tuple[str, ...], images: np.ndarray, folder: Path) -> None:
@@ -235,6 +250,23 @@ def write_roc(folder: Path, part: Part, curves: dict[str, np.ndarray]) -> pd.Dat
     table = roc_table(curves)
     table.to_csv(folder / f"{part.stem}-roc.csv", index=False, float_format=FLOATS)
     return table.assign(part=f"{part.phase}, {part.split}")
+
+
+def write_reliability(folder: Path, part: Part, seeds: list[Predictions], mode: str) -> None:
+    """Write the reliability of a part before and after temperature scaling, all seeds together, as figure and table."""
+    labels = np.concatenate([seed.labels for seed in seeds])
+    before = [seed.probabilities[mode] for seed in seeds]
+    temperatures = part.metrics["temperature_seeds"]
+    assert isinstance(temperatures, list)
+    after = [at_temperature(each, value) for each, value in zip(before, temperatures, strict=True)]
+    found = {
+        name: calibration.reliability(labels, np.concatenate(each))
+        for name, each in (("before", before), ("after", after))
+    }
+    bins = {name: (each.confidence, each.accuracy) for name, each in found.items()}
+    figures.draw_reliability(bins, part.title, folder / f"{part.stem}-reliability.png")
+    tables = [pd.DataFrame(asdict(each)).assign(scaling=name) for name, each in found.items()]
+    pd.concat(tables).to_csv(folder / f"{part.stem}-reliability.csv", index=False, float_format=FLOATS)
 
 
 def write_confusion(folder: Path, part: Part, matrix: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
 from cnnstudy.evaluation.classes import per_class, scored_classes
+from cnnstudy.evaluation.confidence import by_confidence, squared_distances
 
 
 def accuracy(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -22,6 +23,22 @@ def loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     probabilities = probabilities.astype(np.float64)
     chosen = probabilities[np.arange(len(labels)), labels] / probabilities.sum(axis=1)
     return float(-np.log(np.clip(chosen, 1e-7, 1 - 1e-7)).mean())
+
+
+def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the mean squared distance of the probabilities from the labels, summed over classes (Brier 1950)."""
+    return float(squared_distances(labels, probabilities).mean())
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the expected calibration error: the mean gap of confidence and accuracy in bins of as many images each.
+
+    Confidence is the probability of the predicted class (Naeini et al. 2015; bins of equal mass as Nguyen and O'Connor
+    2015).
+    """
+    found = by_confidence(labels, probabilities)
+    gaps = np.add.reduceat(found.confidence - found.correct, found.starts)
+    return float(np.abs(gaps).sum() / len(labels))
 
 
 def macro_precision(labels: np.ndarray, probabilities: np.ndarray) -> float:

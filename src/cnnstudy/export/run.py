@@ -39,6 +39,9 @@ def export_run(params: Params, run: str) -> None:
     with files.replacing_folder(paths.exported(run)) as folder:
         labels = "".join(f"{name}\n" for name in dataset.classes)
         (folder / paths.lite_labels(run).name).write_text(labels, encoding="utf-8")
+        temperature = trained.temperature(params, run, params.phases(run)[-1], params.seeds[0])
+        calibration_text = json.dumps({"temperature": temperature}) + "\n"
+        (folder / paths.lite_calibration(run).name).write_text(calibration_text, encoding="utf-8")
         for precision, data in convert(model, dataset.images[chosen]).items():
             file = folder / paths.lite(run, precision).name
             file.write_bytes(data)

@@ -26,7 +26,8 @@ from cnnstudy.workspace import files, locked, paths
 # How many of the most frequent confusions are shown.
 CONFUSIONS = 5
 COPIES = ("rotated by 90°", "rotated by 180°", "rotated by 270°", "flipped left to right")
-CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion matrix in images"}
+CHARTS = {"roc": "ROC", "confusion": "Confusion matrix", "examples": "Confusion matrix in images",
+          "reliability": "Reliability diagram"}  # fmt: skip
 # The packages that the numbers and figures depend on most.
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "pandas", "opencv-python-headless", "pillow",
             "matplotlib", "dvc", "mlflow")  # fmt: skip
@@ -100,6 +101,7 @@ def _chapters(
             for name, ablation in params.ablations.items()
         ),
         story.elsewhere(its, tested, {name: _sheet(name) for name, each in tested.items() if each["runs"]}),
+        story.calibration(its) if its.metrics else None,
         story.claims(its, judged),
         story.contradictions(its, papers, files_, points),
         story.gallery(its) if its.metrics else None,

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from cnnstudy.evaluation import results
+from cnnstudy.evaluation.confidence import FEWEST
 from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.published.paper import Paper
@@ -165,6 +166,30 @@ def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axi
     if best["x"] == rows["x"].max():
         return f"Accuracy rises with {axis}: {change}"
     return f"Accuracy rises with {axis} up to {best['x']}, and no further: {change}"
+
+
+def calibration(its: Findings) -> Chapter:
+    """Return the chapter about the confidence of the nets' predictions."""
+    last = [
+        its.split(run, list(phases)[-1], its.params.study_of(run).primary_split) for run, phases in its.metrics.items()
+    ]
+    wrong = [each for each in last if each["calibration_error"] > each["calibration_error_chance"]]
+    over = sum(each["confidence_gap"] > 0 for each in wrong)
+    fitted = [each for each in last if each["temperature"] != 1]
+    kinds = {"overconfident": over, "underconfident": len(wrong) - over}
+    told = [f"{count} {'is' if count == 1 else 'are'} {kind}" for kind, count in kinds.items() if count]
+    headline = "Confidence and accuracy agree, as far as these images tell"
+    if told:
+        headline = f"Of {len(last)} nets, {joined(told)}"
+    sentences = [
+        "The calibration error is the mean gap between the probability of the predicted class and the share of correct "
+        "predictions, in bins of as many images each.",
+        f"For {len(fitted)} nets, with {FEWEST} images or more in val, a temperature is fitted on val. Predictions use "
+        "the logits divided by it, which changes no predicted class.",
+        "Even with perfect calibration the error is above 0 on few images: “by chance” is the value that it then "
+        "exceeds in 5 % of samples. A net with a larger error is over- or underconfident, by its mean confidence.",
+    ]
+    return Chapter("calibration", "Calibration", headline, sentences, tables=[tables.calibration_table(its)])
 
 
 def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:

@@ -24,6 +24,8 @@ HEADINGS = {
     "attention_ratio": "map on the evidence, times chance",
 }
 APART = {"accuracy", "attention_share", "attention_area", "constant", "constant_seeds"}
+# The beginning of metrics that have several forms, of which a table by split shows none.
+DETAILS = ("accuracy_", "constant_", "temperature", "confidence_", "brier_", "calibration_error_", "loss_scaled")
 # The most columns that fit the width of the page's text.
 MOST = 5
 
@@ -120,7 +122,7 @@ def ablation_table(params: Params, name: str, rows: pd.DataFrame, numbers: pd.Da
 def phase_tables(phase: str, splits: dict[str, dict[str, Any]]) -> list[Table]:
     """Return every metric of a phase, with one column per split."""
     found = dict.fromkeys(name for its in splits.values() for name in its)
-    shown = [name for name in found if name not in APART and not name.startswith(("accuracy_", "constant_"))]
+    shown = [name for name in found if name not in APART and not name.startswith(DETAILS)]
     tables = []
     for start in range(0, len(splits), MOST - 1):
         some = list(splits)[start : start + MOST - 1]
@@ -130,6 +132,26 @@ def phase_tables(phase: str, splits: dict[str, dict[str, Any]]) -> list[Table]:
             rows.append([Cell(heading), *(number(splits[split].get(name)) for split in some)])
         tables.append(Table([phase, *some], rows))
     return tables
+
+
+def calibration_table(its: Findings) -> Table:
+    """Return the calibration of each net's last phase on the primary split."""
+    rows = []
+    for run, phases in its.metrics.items():
+        phase = list(phases)[-1]
+        numbers = its.split(run, phase, its.params.study_of(run).primary_split)
+        is_fitted = numbers["temperature"] != 1
+        after = Cell(f"{numbers['calibration_error_scaled']:.3f}", note=f"Brier {numbers['brier_scaled']:.3f}")
+        brier = f"Brier {numbers['brier']:.3f} ({numbers['brier_low']:.3f} to {numbers['brier_high']:.3f})"
+        rows.append([
+            Cell(named(run, phase)),
+            Cell(f"{numbers['temperature']:.2f}" if is_fitted else NONE),
+            Cell(f"{numbers['calibration_error']:.3f}", note=brier),
+            after if is_fitted else Cell(NONE),
+            Cell(f"{numbers['calibration_error_chance']:.3f}"),
+        ])  # fmt: skip
+    head = ["net", "temperature", "calibration error", "after scaling", "by chance"]
+    return Table(head, rows, "Calibration on the primary split, before and after temperature scaling")
 
 
 def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:

@@ -1,11 +1,13 @@
 """A net for prediction, with the classes of its outputs and the side of its input images."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from cnnstudy.evaluation.confidence import at_temperature
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +29,15 @@ class Net:
     familiarity: "Familiarity | None" = None
     is_synthetic: bool = False
     notices: tuple[str, ...] = ()
+
+
+def calibrated(net: Net, temperature: float) -> Net:
+    """Return a net whose logits are divided by a temperature, see cnnstudy.evaluation.calibration."""
+    if temperature == 1:
+        return net
+    return replace(
+        net, probabilities=lambda images: at_temperature(net.probabilities(images), temperature).astype(np.float32)
+    )
 
 
 def keras_net(model: "keras.Model", classes: tuple[str, ...]) -> Net:

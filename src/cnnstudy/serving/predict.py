@@ -19,7 +19,7 @@ from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
 from cnnstudy.export import litert
 from cnnstudy.serving import choice, images, promote, registered
-from cnnstudy.serving.net import Net, keras_net
+from cnnstudy.serving.net import Net, calibrated, keras_net
 from cnnstudy.training import environment
 from cnnstudy.workspace import paths
 from cnnstudy.workspace.stage import end_with_parent
@@ -93,30 +93,32 @@ def _net(arguments: argparse.Namespace) -> Net:
     if arguments.litert:
         if chosen != choice.choose(params, chosen.run):
             raise UserError(f"--litert: {arguments.litert!r} found with another phase or seed; allowed: the defaults")
-        return _exported(params, chosen.run, arguments.litert)
+        return _exported(params, chosen, arguments.litert)
     environment.configure(params.compute.threads)
     net = keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run))
-    return _with_warnings(params, chosen.run, net)
+    return _with_warnings(params, chosen, net)
 
 
-def _with_warnings(params: Params, run: str, net: Net) -> Net:
-    """Add what is known of a run's training images."""
+def _with_warnings(params: Params, chosen: choice.Choice, net: Net) -> Net:
+    """Return a training's net with calibrated probabilities and the facts about its training images."""
+    run = chosen.run
     return replace(
-        net,
+        calibrated(net, trained.temperature(params, run, chosen.phase, chosen.seed)),
         familiarity=trained.familiarity(params, run),
         is_synthetic=trained.is_synthetic(params, run),
         notices=trained.notices(params, run),
     )
 
 
-def _exported(params: Params, run: str, precision: str) -> Net:
+def _exported(params: Params, chosen: choice.Choice, precision: str) -> Net:
     """Return the net of a run's LiteRT file, which needs no TensorFlow."""
+    run = chosen.run
     if run not in params.exported:
         allowed = f"an exported one: {', '.join(params.exported) or 'there is none'}"
         raise UserError(f"--litert: the run {run} found; allowed: {allowed}")
     interpreted = litert.open_net(paths.lite(run, precision))
     classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines()
-    return _with_warnings(params, run, Net(tuple(classes), interpreted.side, interpreted.probabilities))
+    return _with_warnings(params, chosen, Net(tuple(classes), interpreted.side, interpreted.probabilities))
 
 
 def _champion(study: str, threads: int) -> Net:

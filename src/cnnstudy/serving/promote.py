@@ -194,7 +194,11 @@ def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
     if (familiarity := paths.familiarity(entry.study)).is_file():
         shutil.copy(familiarity, data / registered.FAMILIARITY)
     run = entry.choice.run
-    warnings = {"is_synthetic": trained.is_synthetic(params, run), "notices": trained.notices(params, run)}
+    warnings = {
+        "is_synthetic": trained.is_synthetic(params, run),
+        "notices": trained.notices(params, run),
+        "temperature": trained.temperature(params, run, entry.choice.phase, entry.choice.seed),
+    }
     files.write_text(data / registered.WARNINGS, json.dumps(warnings) + "\n")
     pinned = locked.versions(paths.REQUIREMENTS)
     constraints = folder / "constraints.txt"

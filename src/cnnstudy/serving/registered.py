@@ -102,13 +102,14 @@ def _content(sent: object) -> bytes:
 
 
 def read_net(folder: Path) -> net.Net:
-    """Read the net in a folder of a registered model; older versions lack `FAMILIARITY` and `WARNINGS`."""
+    """Read the net of a registered model; older versions lack `FAMILIARITY`, `WARNINGS` or a temperature."""
     found = net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
     if not (folder / WARNINGS).is_file():
         return found
     warnings = json.loads((folder / WARNINGS).read_text(encoding="utf-8"))
     familiar = familiarity.read(folder / FAMILIARITY) if (folder / FAMILIARITY).is_file() else None
     notices = tuple(warnings["notices"])
+    found = net.calibrated(found, warnings.get("temperature", 1.0))
     return replace(found, familiarity=familiar, is_synthetic=warnings["is_synthetic"], notices=notices)
 
 

@@ -172,6 +172,11 @@ def lite(run: str, precision: str) -> Path:
     return exported(run) / f"{precision}.tflite"
 
 
+def lite_calibration(run: str) -> Path:
+    """The temperature by which the logits of the LiteRT files are divided for calibrated probabilities."""
+    return exported(run) / "calibration.json"
+
+
 def lite_labels(run: str) -> Path:
     """The classes of the LiteRT files' outputs, one in each line."""
     return exported(run) / "labels.txt"
