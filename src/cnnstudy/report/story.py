@@ -184,8 +184,8 @@ def calibration(its: Findings) -> Chapter:
     sentences = [
         "The calibration error is the mean gap between the probability of the predicted class and the share of correct "
         "predictions, in bins of as many images each.",
-        f"For {len(fitted)} nets, with {FEWEST} images or more in val, a temperature is fitted on val. Predictions use "
-        "the logits divided by it, which changes no predicted class.",
+        f"Nets with {FEWEST} images or more in val ({len(fitted)} of {len(last)}) have a temperature fitted on val. "
+        "Predictions use the logits divided by it, which changes no predicted class.",
         "Even with perfect calibration the error is above 0 on few images: “by chance” is the value that it then "
         "exceeds in 5 % of samples. A net with a larger error is over- or underconfident, by its mean confidence.",
     ]
