@@ -1,11 +1,13 @@
 """The page and the summary, from the outputs of the stages before."""
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
-from reported import RUNS, render, write_audit
+from reported import RUNS, render, write_audit, write_sheet
 
 from cnnstudy.config.schema import Params, Policy
 from cnnstudy.evaluation import results
@@ -372,3 +374,57 @@ def test_how_nets_were_trained_is_what_the_recipe_says(html: str) -> None:
     ) in text
     assert "at a rate that rises to 0.001, stays there and falls along a line" in text
     assert "rotation up to 8°, shift up to 4 % of the side" in text
+
+
+def measured(accuracy: float, drop: float) -> dict[str, Any]:
+    """Return metrics on an external test set, with intervals 0.05 wide to each side."""
+    bounds = {"accuracy_low": accuracy - 0.05, "accuracy_high": accuracy + 0.05}
+    loss = {"drop": drop, "drop_low": drop - 0.05, "drop_high": drop + 0.05}
+    return {"accuracy": accuracy, "constant": False} | bounds | loss
+
+
+def test_losses_on_images_from_elsewhere_are_told(workspace: Params, html: str) -> None:
+    assert 'id="elsewhere"' not in html
+    path, sheet = paths.external_metrics("faces-elsewhere"), paths.external_plots("faces-elsewhere") / "samples.png"
+    runs = {"alexnet": {"tuned": measured(0.3, 0.21)}, "mobilenet": {"tuned": measured(0.5, 0.04)}}
+    content = {"study": "faces", "images": 23, "copies": 2, "without_class": 1, "by_class": {"anger": 20}, "runs": runs}
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(content))
+    write_sheet(sheet)
+    chapter = render(workspace).split('<section id="elsewhere">')[1].split("</section>")[0]
+    path.write_text(json.dumps(content | {"runs": {}}))
+    without = render(workspace)
+    path.unlink()
+    assert "Images from elsewhere cost 1 of 2 nets accuracy, up to 0.210" in chapter
+    left_out = "2 copies of training images left out, 1 images of other classes left out"
+    assert f"faces-elsewhere (20 synthetic images, {left_out})" in chapter
+    assert "→ 0.300" in chapter
+    assert "loss 0.210 (0.160 to 0.260)" in chapter
+    assert 'id="elsewhere"' not in without
+
+
+def test_a_tune_split_unlike_train_is_told(workspace: Params) -> None:
+    kept = paths.run_metrics("alexnet").read_text()
+    metrics = json.loads(kept)
+    metrics["base"]["tune"] |= {"accuracy": 0.1, "accuracy_low": 0.05, "accuracy_high": 0.15}
+    metrics["base"]["test"] |= {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.95}
+    paths.run_metrics("alexnet").write_text(json.dumps(metrics))
+    html = render(workspace)
+    paths.run_metrics("alexnet").write_text(kept)
+    chapter = html.split('<section id="elsewhere">')[1].split("</section>")[0]
+    assert "The split tune of faces, before tuning, costs accuracy too" in chapter
+    assert "0.900 → 0.100" in chapter
+
+
+def test_nets_whose_confidence_is_wrong_beyond_chance_are_counted(workspace: Params, html: str) -> None:
+    assert html.split('<section id="calibration">')[1].split("</section>")[0].count('<tr><th scope="row"') == 4
+    kept = paths.run_metrics("xray-aug4").read_text()
+    metrics = json.loads(kept)
+    metrics["base"]["test"] |= {"calibration_error": 0.4, "calibration_error_chance": 0.1, "confidence_gap": 0.4}
+    metrics["base"]["test"] |= {"temperature": 3.2, "calibration_error_scaled": 0.05}
+    paths.run_metrics("xray-aug4").write_text(json.dumps(metrics))
+    chapter = render(workspace).split('<section id="calibration">')[1].split("</section>")[0]
+    paths.run_metrics("xray-aug4").write_text(kept)
+    assert "overconfident" in chapter.split("</h2>")[0]
+    row = chapter.split("xray-aug4")[1].split("</tr>")[0]
+    assert all(number in row for number in ("3.20", "0.400", "0.050", "0.100"))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from cnnstudy.evaluation import results
 from cnnstudy.evaluation.confidence import FEWEST
-from cnnstudy.evaluation.intervals import Difference
+from cnnstudy.evaluation.intervals import Difference, gap_interval
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.published.paper import Paper
 from cnnstudy.published.verdicts import Claim, Findings, find_pair, minus
@@ -193,36 +193,57 @@ def calibration(its: Findings) -> Chapter:
 
 
 def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:
-    """Return the chapter about external test sets; None if there are none.
+    """Return the chapter about images from elsewhere: external test sets, and a split tune unlike train; or None.
 
     `tested` maps a set to its results, see cnnstudy.external.results, and `sheets` to some of its images, as data URIs.
     """
-    whole = {name: found for name, found in tested.items() if found["runs"]}
-    if not whole:
+    whole, gaps = {name: found for name, found in tested.items() if found["runs"]}, _tune_gaps(its)
+    shown = whole | gaps
+    if not shown:
         return None
-    last = [list(phases.values())[-1] for found in whole.values() for phases in found["runs"].values()]
+    last = [list(phases.values())[-1] for found in (whole or gaps).values() for phases in found["runs"].values()]
     losses = [each["drop"] for each in last if each["drop_low"] > 0]
     headline = "No net loses accuracy on images from elsewhere beyond chance"
     if losses:
         headline = f"Images from elsewhere cost {len(losses)} of {len(last)} nets accuracy, up to {max(losses):.3f}"
     sentences = [
         "Every net is also tested on images of another origin than its own, which no training, selection or tuning has "
-        f"seen: {joined([_set_in_words(its, name, found) for name, found in whole.items()])}.",
+        f"seen: {joined([_set_in_words(its, name, found) for name, found in whole.items()])}."
+    ] * bool(whole)
+    sentences += [
         "A loss is the accuracy on the study’s own primary split minus that elsewhere; it is counted if its 95 % "
-        "interval lies above 0.",
+        "interval lies above 0."
     ]
     sentences += [
         f"{name} has images of fewer than two of the classes that the nets know, and tests nothing."
         for name, found in tested.items()
         if name not in whole
     ]
+    sentences += [f"The split {name}, costs accuracy too: its images differ from those of train." for name in gaps]
     caption = "Accuracy of each net on its study’s images and on images from elsewhere; at the right: own → elsewhere."
     more = [
         More(f"{name}: some images", images=[Image(f"external-{name}", f"Some images of {name}", sheets[name])])
         for name in whole
     ]
-    figure = Figure(caption, plot=dots.external(its, whole))
+    figure = Figure(caption, plot=dots.external(its, shown))
     return Chapter("elsewhere", "Elsewhere", headline, sentences, [figure], more=more)
+
+
+def _tune_gaps(its: Findings) -> dict[str, dict[str, Any]]:
+    """Return results, as of an external test set, of nets before tuning on the tune splits that cost any accuracy."""
+    found = {}
+    for study, settings in its.params.studies.items():
+        runs = {}
+        for run in its.params.runs_of(study):
+            splits = its.metrics.get(run, {}).get("base", {})
+            if "tune" in splits:
+                own, there = splits[settings.primary_split], splits["tune"]
+                low, high = gap_interval(own, there)
+                loss = {"drop": own["accuracy"] - there["accuracy"], "drop_low": low, "drop_high": high}
+                runs[run] = {"base": there | loss}
+        if any(phases["base"]["drop_low"] > 0 for phases in runs.values()):
+            found[f"tune of {study}, before tuning"] = {"study": study, "runs": runs}
+    return found
 
 
 def _set_in_words(its: Findings, name: str, found: dict[str, Any]) -> str:

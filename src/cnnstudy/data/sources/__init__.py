@@ -28,6 +28,7 @@ from cnnstudy.config.messages import shown
 from cnnstudy.config.schema import Group, Params, Source, Study
 from cnnstudy.data import names as naming
 from cnnstudy.data import synth
+from cnnstudy.data.sources._persons import scheme_of
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, paths
 
@@ -314,7 +315,7 @@ def _delimiter(path: Path, line: str, needed: tuple[str, ...]) -> str:
 
 def formats() -> list[str]:
     """Return all formats: the names of the modules."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem != "__init__")
+    return sorted(path.stem for path in Path(__file__).parent.glob("*.py") if not path.stem.startswith("_"))
 
 
 def about(name: str) -> str:
@@ -439,7 +440,7 @@ def _recognised(found: list[Candidate]) -> list[Candidate]:
     schemes = {
         name: scheme
         for name, members in by_source.items()
-        if not any(each.group for each in members) and (scheme := naming.scheme_of([each.path for each in members]))
+        if not any(each.group for each in members) and (scheme := scheme_of([each.path for each in members]))
     }
     if not schemes:
         return found
