@@ -6,7 +6,7 @@ import pytest
 from workspace import Workspace, clone
 
 from cnnstudy.commands.compare import _most, results
-from cnnstudy.commands.experiments import HEAD, WIDTH, Row, ordered, table
+from cnnstudy.commands.experiments import HEAD, WIDTH, ExperimentRow, ordered, table
 from cnnstudy.evaluation.results import Headline
 
 
@@ -15,23 +15,23 @@ def result(accuracy: float) -> Headline:
 
 
 ROWS = [
-    Row("b", "seeds=[1]", "2026-01-02 10:00", "faces", "alexnet", result(0.5)),
-    Row("a", "seeds=[2]", "2026-01-03 10:00", "faces", "alexnet", result(0.7)),
-    Row("c", "seeds=[3]", "2026-01-01 10:00"),
+    ExperimentRow("b", "seeds=[1]", "2026-01-02 10:00", "faces", "alexnet", result(0.5)),
+    ExperimentRow("a", "seeds=[2]", "2026-01-03 10:00", "faces", "alexnet", result(0.7)),
+    ExperimentRow("c", "seeds=[3]", "2026-01-01 10:00"),
 ]
 
 
 def test_the_most_accurate_comes_first_and_the_newest() -> None:
-    rows = [*ROWS, Row("d", "", "2026-01-04 10:00", "faces", "alexnet", result(0.6))]
+    rows = [*ROWS, ExperimentRow("d", "", "2026-01-04 10:00", "faces", "alexnet", result(0.6))]
     assert [row.name for row in ordered(rows, "accuracy")] == ["a", "d", "b", "c"]
     assert [row.name for row in ordered(rows, "when")] == ["d", "a", "b", "c"]
-    other_study = Row("e", "", "2026-01-04 10:00", "xray", "xraynet", result(0.9))
+    other_study = ExperimentRow("e", "", "2026-01-04 10:00", "xray", "xraynet", result(0.9))
     assert [row.name for row in ordered([*rows, other_study], "accuracy")] == ["a", "d", "b", "e", "c"]
     assert [row.name for row in ordered(rows, "name")] == ["a", "b", "c", "d"]
 
 
 def test_a_table_fits_whatever_is_in_it() -> None:
-    long = Row(
+    long = ExperimentRow(
         "x" * 60, "studies.faces.training.learning_rate=0.1, " * 9, "2026-01-04 10:00", "faces", "y" * 60, result(0.6)
     )
     lines = list(table([*ROWS, long]))

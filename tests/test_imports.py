@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -131,3 +132,13 @@ def test_no_private_part_of_dvc_mlflow_or_keras_is_used() -> None:
     bench = SRC.parent / "bench"
     sources = {path: path.read_text(encoding="utf-8") for root in (SRC, bench) for path in root.rglob("*.py")}
     assert not {(path.name, found[0]) for path, text in sources.items() for found in PRIVATE.finditer(text)}
+
+
+def test_no_class_name_stands_for_two_things() -> None:
+    names = Counter(
+        node.name
+        for path in SRC.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []

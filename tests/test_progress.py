@@ -8,7 +8,7 @@ import built
 import pytest
 
 from cnnstudy.commands import progress
-from cnnstudy.commands.progress import Progress, closing, duration
+from cnnstudy.commands.progress import RebuildProgress, closing, duration
 from cnnstudy.workspace import paths
 
 STAGES = ("train@alexnet", "evaluate@alexnet", "evaluate@xray-aug0")
@@ -40,7 +40,7 @@ def evaluated(run: str, accuracy: float, **others: float) -> None:
 def test_in_a_file_each_stage_is_a_plain_line_with_its_result(capsys: pytest.CaptureFixture[str]) -> None:
     evaluated("alexnet", 0.75, recalibrated=0.75, moving=0.125)
     evaluated("xray-aug0", 0.5)
-    shown = Progress(built.params(), STAGES, jobs=1)
+    shown = RebuildProgress(built.params(), STAGES, jobs=1)
     for name in STAGES:
         shown.start(name)
         shown.hear(name, "epoch 1/2: accuracy 0.1")
@@ -61,7 +61,7 @@ def test_in_a_file_each_stage_is_a_plain_line_with_its_result(capsys: pytest.Cap
 def test_a_terminal_has_a_live_line_and_no_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
-    shown = Progress(built.params(), STAGES, jobs=2)
+    shown = RebuildProgress(built.params(), STAGES, jobs=2)
     shown.start("train@alexnet")
     shown.hear("train@alexnet", "epoch 1/2, accuracy 0.1")
     shown.hear("train@alexnet", "something of note")
@@ -81,7 +81,7 @@ def test_the_live_line_keeps_to_the_terminal_s_width(monkeypatch: pytest.MonkeyP
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setenv("COLUMNS", "30")
-    shown = Progress(built.params(), STAGES, jobs=3)
+    shown = RebuildProgress(built.params(), STAGES, jobs=3)
     for name in STAGES:
         shown.start(name)
     assert max(map(len, terminal.getvalue().split("\x1b[K"))) < 31
@@ -93,7 +93,7 @@ def test_what_is_restored_is_said_and_tells_nothing_of_what_is_left(
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     names = ("train@alexnet", "train@vggnet", "train@mobilenet")
-    shown = Progress(built.params(), names, jobs=1)
+    shown = RebuildProgress(built.params(), names, jobs=1)
     for name, seconds in zip(names, (600, 2, 600), strict=True):
         shown.start(name)
         if seconds == 2:
@@ -111,7 +111,7 @@ def test_kinds_of_which_none_has_ended_take_longer_on_a_slow_machine(
 ) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    shown = Progress(built.params(), ("check@faces", "train@alexnet"), jobs=1)
+    shown = RebuildProgress(built.params(), ("check@faces", "train@alexnet"), jobs=1)
     shown.start("check@faces")
     now[0] += 10 * progress.OTHER
     shown.finish("check@faces")

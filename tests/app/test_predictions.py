@@ -17,7 +17,7 @@ from cnnstudy.models import assemble
 from cnnstudy.training.pipeline import scaled
 
 
-def red_or_green() -> predictions.Net:
+def red_or_green() -> predictions.LoadedNet:
     """A net that tells a red image from a green one."""
     layers = keras.layers
     hidden = layers.Conv2D(2, 1, use_bias=False), layers.Activation("relu"), layers.GlobalAveragePooling2D()
@@ -28,7 +28,7 @@ def red_or_green() -> predictions.Net:
     kernel = np.zeros((1, 1, 3, 2), np.float32)
     kernel[0, 0, 0, 0] = kernel[0, 0, 1, 1] = 1
     model.set_weights([kernel, 20 * np.eye(2, dtype=np.float32), np.zeros(2, np.float32)])
-    return predictions.Net(model, ("red", "green"), 8)
+    return predictions.LoadedNet(model, ("red", "green"), 8)
 
 
 def test_a_net_says_what_it_sees_and_where(tmp_path: Path) -> None:

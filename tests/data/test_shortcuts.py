@@ -19,7 +19,7 @@ def noise(count: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
 
 
-def scored(samples: pd.DataFrame, images: np.ndarray, answers: Sequence[object]) -> shortcuts.Score:
+def scored(samples: pd.DataFrame, images: np.ndarray, answers: Sequence[object]) -> shortcuts.ShortcutScore:
     found = shortcuts.score(shortcuts.features(samples, images, {"a", "b"}), np.array(answers), np.arange(len(samples)))
     assert found is not None
     return found

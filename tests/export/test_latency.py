@@ -9,7 +9,7 @@ from synthetic_runs import params_with, write_export
 
 from cnnstudy.errors import UserError
 from cnnstudy.export import latency, results
-from cnnstudy.export.litert import PRECISIONS, Net
+from cnnstudy.export.litert import PRECISIONS, LiteRtNet
 from cnnstudy.workspace import paths
 
 
@@ -19,7 +19,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_net_of_params_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "open_net", lambda path: Net(None, 32, 8))
+    monkeypatch.setattr(latency, "open_net", lambda path: LiteRtNet(None, 32, 8))
     monkeypatch.setattr(latency, "timed", lambda net: np.arange(101) / 1000)
     latency.write_latency(params_with(("alexnet", "xray-aug0")))
     content = json.loads(paths.LATENCY.read_text())
@@ -30,8 +30,8 @@ def test_every_net_of_params_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_pictures_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, ...]] = []
-    monkeypatch.setattr(Net, "probabilities", lambda net, images: asked.append(images.shape))
-    assert latency.timed(Net(None, 16, 8)).shape == (latency.TIMED,)
+    monkeypatch.setattr(LiteRtNet, "probabilities", lambda net, images: asked.append(images.shape))
+    assert latency.timed(LiteRtNet(None, 16, 8)).shape == (latency.TIMED,)
     assert asked == [(1, 16, 16, 3)] * (latency.WARM_UP + latency.TIMED)
 
 

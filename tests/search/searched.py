@@ -7,13 +7,13 @@ from pathlib import Path
 from synthetic_runs import params_with, write_samples
 
 from cnnstudy.config.schema import Params
-from cnnstudy.search.space import Choices, Range
+from cnnstudy.search.space import Alternatives, Range
 from cnnstudy.search.trials import Epoch, Objective, Report, Search
 
 RUN = "xray-aug0"
 SPACE = (
     Range("studies.xray.training.learning_rate", 1e-5, 1e-1, True, False),
-    Choices("studies.xray.training.schedule", ("constant", "cosine")),
+    Alternatives("studies.xray.training.schedule", ("constant", "cosine")),
 )
 EPOCHS = 4
 

@@ -9,7 +9,7 @@ from built import params as built_params
 from cnnstudy.config.params import read_params
 from cnnstudy.errors import UserError
 from cnnstudy.search import space
-from cnnstudy.search.space import Choices, Range
+from cnnstudy.search.space import Alternatives, Range
 
 ROOT = Path(__file__).parents[2]
 PARAMS = built_params()
@@ -35,7 +35,7 @@ def test_keys_of_both_sections_are_ranges_or_choices(tmp_path: Path) -> None:
     assert read(tmp_path, text) == (
         Range("studies.faces.training.learning_rate", 0.001, 0.1, True, False),
         Range("studies.faces.epochs", 2, 9, False, True),
-        Choices("studies.faces.training.schedule", ("cosine",)),
+        Alternatives("studies.faces.training.schedule", ("cosine",)),
     )
 
 

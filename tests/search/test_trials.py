@@ -15,7 +15,7 @@ from search.searched import EPOCHS, RUN, accuracy, epoch, make, quick, scripted,
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.search import trials
-from cnnstudy.search.space import Choices, with_values
+from cnnstudy.search.space import Alternatives, with_values
 from cnnstudy.search.trials import Epoch, Report, Search
 from cnnstudy.workspace import paths
 
@@ -90,7 +90,7 @@ def test_the_first_trial_takes_what_params_yaml_has() -> None:
 
 def test_the_first_trial_chooses_what_params_yaml_has_outside_the_space() -> None:
     search = make()
-    narrow = dataclasses.replace(search, space=(Choices("studies.xray.epochs", (1, 2)), *search.space))
+    narrow = dataclasses.replace(search, space=(Alternatives("studies.xray.epochs", (1, 2)), *search.space))
     (first,) = trials.finished(trials.run(narrow, 1, quick, unrecorded))
     assert first.params["studies.xray.epochs"] in (1, 2)
     assert first.params["studies.xray.training.learning_rate"] == search.params.studies["xray"].training.learning_rate

@@ -191,8 +191,8 @@ def test_a_champion_whose_files_are_gone_is_one_line_and_promoting_repairs_it(
 
 
 def test_other_code_is_another_version(promoted: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    its = keys.Identity("", {})
-    entry = promote.Entry("faces", choice.choose(promoted, "alexnet", None, None), FACES, [], {}, its)
+    its = keys.RunIdentity("", {})
+    entry = promote.Promotable("faces", choice.choose(promoted, "alexnet", None, None), FACES, [], {}, its)
     before = entry.key
     (tmp_path / "registered.py").write_text("mended")
     monkeypatch.setattr(promote, "PACKAGE", tmp_path)

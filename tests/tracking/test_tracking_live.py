@@ -64,14 +64,14 @@ def later(params: Params) -> Params:
     return params.model_copy(update={"tracking": params.tracking.model_copy(update={"live_after": 3600.0})})
 
 
-def rows(phase: str, seed: int = 0) -> list[live.Row]:
+def rows(phase: str, seed: int = 0) -> list[live.EpochRow]:
     """Return the rows of the workspace's history."""
     table = pd.read_csv(paths.history(paths.seed(NAME, phase, seed)))
-    found: list[live.Row] = table.to_dict("records")
+    found: list[live.EpochRow] = table.to_dict("records")
     return found
 
 
-def train(params: Params, phase: str, epochs: list[live.Row], seed: int = 0) -> None:
+def train(params: Params, phase: str, epochs: list[live.EpochRow], seed: int = 0) -> None:
     with live.reporting(params, NAME, phase) as report:
         for row in epochs:
             report(seed, row)

@@ -33,7 +33,7 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
 
 
 def recorded(params: Params) -> set[str]:
-    return {each.name for each in write.records(params, write.Source({}, has_models=True)) if each}
+    return {each.name for each in write.records(params, write.RecordSource({}, has_models=True)) if each}
 
 
 def evaluated_elsewhere(params: Params) -> Params:
@@ -73,7 +73,7 @@ def test_what_is_not_as_dvc_lock_has_it_is_left_out(
 
 def test_numbers_on_phones_are_those_of_the_same_net(params: Params) -> None:
     def has_them(is_exported: bool = False) -> bool:
-        its = keys.Identity("key", {"base": "1", "tuned": "2"})
+        its = keys.RunIdentity("key", {"base": "1", "tuned": "2"})
         return "export.json" in build.run_record(params, "alexnet", its, {}, is_exported).texts
 
     assert not has_them()

@@ -106,7 +106,7 @@ def model_of(client: MlflowClient, run: Run) -> LoggedModel:
 
 def record_all(params: Params) -> tuple[int, int]:
     tally = write.Tally()
-    write.record_all(write.records(params, write.Source(build.environment_tags(), has_models=True)), tally)
+    write.record_all(write.records(params, write.RecordSource(build.environment_tags(), has_models=True)), tally)
     return tally.stored, tally.total
 
 

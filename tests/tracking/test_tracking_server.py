@@ -159,7 +159,7 @@ def gone(server: Server) -> Iterator[None]:
 
 def record_all(params: Params) -> tuple[int, int]:
     tally = write.Tally()
-    write.record_all(write.records(params, write.Source(build.environment_tags(), has_models=True)), tally)
+    write.record_all(write.records(params, write.RecordSource(build.environment_tags(), has_models=True)), tally)
     return tally.stored, tally.total
 
 

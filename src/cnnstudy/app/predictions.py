@@ -25,7 +25,7 @@ SPLIT = "example"
 
 
 @dataclass(frozen=True)
-class Net:
+class LoadedNet:
     """A run's net of the last phase and first seed, for images of `side` x `side` pixels.
 
     `familiarity` finds images unlike the training images, None where that is unknown; `notices` are lines to be shown
@@ -41,7 +41,7 @@ class Net:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class ExplainedPrediction:
     """The probability of each class, the net's input image, and a Grad-CAM map for the likeliest class over the image.
 
     `image` and `gradcam` are uint8 [SHOWN, SHOWN, 3]; `is_unlike` says whether the image is unlike the training images.
@@ -58,15 +58,15 @@ def trained_runs(params: Params) -> list[str]:
     return [run for run in params.all_runs if paths.weights(trained.folder(params, run)).is_file()]
 
 
-def open_net(params: Params, run: str) -> Net:
+def open_net(params: Params, run: str) -> LoadedNet:
     """Load a run's net. Needs TensorFlow."""
     side = params.study_of(run).image_size
     familiar, notices = trained.familiarity(params, run), trained.notices(params, run)
     temperature = trained.temperature(params, run, params.phases(run)[-1], params.seeds[0])
-    return Net(trained.load(params, run), trained.classes(params, run), side, familiar, notices, temperature)
+    return LoadedNet(trained.load(params, run), trained.classes(params, run), side, familiar, notices, temperature)
 
 
-def predict(net: Net, file: Path) -> Prediction:
+def predict(net: LoadedNet, file: Path) -> ExplainedPrediction:
     """Return a net's prediction for an image file.
 
     Raises:
@@ -88,7 +88,7 @@ def predict(net: Net, file: Path) -> Prediction:
     image = cv2.resize(pixels[0], (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC)
     by_class = dict(zip(net.classes, map(float, probabilities), strict=True))
     is_unlike = bool(net.familiarity and net.familiarity.are_unlike(pixels).item())
-    return Prediction(by_class, image, overlaid(image, heat), is_unlike)
+    return ExplainedPrediction(by_class, image, overlaid(image, heat), is_unlike)
 
 
 def write_examples(params: Params, study: str, folder: Path) -> list[tuple[Path, str]]:

@@ -21,7 +21,7 @@ NONE = "-"
 
 
 @dataclass(frozen=True)
-class Row:
+class ExperimentRow:
     """A state of the project, with the best evaluated net of a study, if any."""
 
     name: str
@@ -50,7 +50,7 @@ def list_experiments(order: Order, of_all_commits: bool) -> None:
         say(f"There is no experiment on {where}. `dvc exp run --temp -S KEY=VALUE` makes one.")
 
 
-def ordered(rows: list[Row], order: Order) -> list[Row]:
+def ordered(rows: list[ExperimentRow], order: Order) -> list[ExperimentRow]:
     """Sort rows: the most accurate first, study by study; the newest first; or by name."""
     rows = sorted(rows, key=lambda row: row.name)
     if order == "accuracy":
@@ -60,7 +60,7 @@ def ordered(rows: list[Row], order: Order) -> list[Row]:
     return rows
 
 
-def table(rows: list[Row]) -> Iterator[str]:
+def table(rows: list[ExperimentRow]) -> Iterator[str]:
     """Yield the lines of a table of `WIDTH` characters at most; the column `what differs` is cut to fit."""
     cells = [[_cut(row.name, NAME), row.differs, _cut(row.net, NET), *_numbers(row.result), row.when] for row in rows]
     columns = zip(HEAD, *cells, strict=True)
@@ -70,7 +70,7 @@ def table(rows: list[Row]) -> Iterator[str]:
     yield from aligned([HEAD, *map(tuple, cells)])
 
 
-def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[Row]:
+def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[ExperimentRow]:
     params = parameters(revision)
     when = git("show", "--no-patch", "--format=%cd", "--date=format:%Y-%m-%d %H:%M", revision) if revision else "now"
     changes = settings(base, params) if params else [OTHER_VERSION]
@@ -84,9 +84,9 @@ def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[Row]
         if study not in best or result.accuracy > best[study][1].accuracy:
             best[study] = run, result
     if not best:
-        yield Row(*state)
+        yield ExperimentRow(*state)
     for study, (run, result) in best.items():
-        yield Row(*state, study, f"{run}, {result.phase}" if result.phase != "base" else run, result)
+        yield ExperimentRow(*state, study, f"{run}, {result.phase}" if result.phase != "base" else run, result)
 
 
 def _numbers(result: Headline | None) -> tuple[str, str]:

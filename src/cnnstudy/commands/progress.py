@@ -23,7 +23,7 @@ MOST = 10
 Kind = tuple[str, str]
 
 
-class Progress:
+class RebuildProgress:
     """Reports on the stages `names` of a rebuild, of which `jobs` run at once; may be called from any thread."""
 
     def __init__(self, params: Params, names: Collection[str], jobs: int) -> None:

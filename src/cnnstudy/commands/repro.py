@@ -148,7 +148,7 @@ def default_jobs(params: Params) -> int:
 
 
 def _run(params: Params, plan: dvc.Plan, jobs: int) -> list[parallel.StageError]:
-    shown = progress.Progress(params, plan.needs, jobs)
+    shown = progress.RebuildProgress(params, plan.needs, jobs)
     stages = parallel.Subprocesses({write.LATER: "1"}, shown.hear)
 
     def task(name: str) -> None:

@@ -119,7 +119,7 @@ def _name(run: str, phase: str) -> str:
     return run if phase == "base" else f"{run}, {phase}"
 
 
-def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:
+def _trainings(params: Params, ablation: Ablation) -> list[figures.TrainingCurve]:
     """Return the accuracies of the base phases against the images seen, as means over the seeds."""
     runs = in_order(ablation)
     if ablation.has_words:
@@ -134,5 +134,5 @@ def _trainings(params: Params, ablation: Ablation) -> list[figures.Training]:
         table_path = paths.policy(ablation.study, params.all_runs[run].policy)
         per_epoch = (pd.read_csv(table_path, usecols=["split"])["split"] == "train").sum()
         table = pd.DataFrame({"images": curves.index * per_epoch, "train": curves["train"], "val": curves["val"]})
-        result.append(figures.Training(run, colour, table.dropna()))
+        result.append(figures.TrainingCurve(run, colour, table.dropna()))
     return result

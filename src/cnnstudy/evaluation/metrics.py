@@ -12,10 +12,10 @@ from cnnstudy.evaluation.intervals import accuracy_interval
 from cnnstudy.evaluation.predictions import Predictions
 
 Metrics = dict[str, float | int | bool | list[float]]
-Score = Callable[[np.ndarray, np.ndarray], float | None]
+ScoreFunction = Callable[[np.ndarray, np.ndarray], float | None]
 
 # The scores by name, in the order of their definition.
-SCORES: dict[str, Score] = {
+SCORES: dict[str, ScoreFunction] = {
     name: function
     for name, function in vars(scores).items()
     if isfunction(function) and function.__module__ == scores.__name__ and not name.startswith("_")

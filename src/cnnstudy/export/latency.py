@@ -11,7 +11,7 @@ import numpy as np
 
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
-from cnnstudy.export.litert import PRECISIONS, Net, open_net
+from cnnstudy.export.litert import PRECISIONS, LiteRtNet, open_net
 from cnnstudy.workspace import files, paths
 
 # The numbers of images predicted before the measurement and during it.
@@ -46,7 +46,7 @@ def write_latency(params: Params) -> dict[str, Any]:
     return content
 
 
-def timed(net: Net) -> np.ndarray:
+def timed(net: LiteRtNet) -> np.ndarray:
     """Return the seconds for each of `TIMED` images, from pixels to probabilities: float64 [TIMED]."""
     image = np.random.default_rng(0).integers(0, 256, (1, net.side, net.side, 3), np.uint8)
     seconds = np.empty(WARM_UP + TIMED)

@@ -15,7 +15,7 @@ PRECISIONS = ("float32", "float16", "int8")
 
 
 @dataclass(frozen=True)
-class Net:
+class LiteRtNet:
     """An open LiteRT file, from images of `side` x `side` pixels to probabilities of `classes` classes."""
 
     interpreter: Any
@@ -35,7 +35,7 @@ class Net:
         return np.float32(scale) * (outputs.astype(np.float32) - zero) if scale else outputs
 
 
-def open_net(path: Path, threads: int = 1) -> Net:
+def open_net(path: Path, threads: int = 1) -> LiteRtNet:
     """Open a LiteRT file of the stage `export`.
 
     Raises:
@@ -53,4 +53,4 @@ def open_net(path: Path, threads: int = 1) -> Net:
         raise UserError(f"{path}: not a LiteRT file: {' '.join(str(error).split())}") from None
     assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer input is a pixel
     side, classes = interpreter.get_input_details()[0]["shape"][1], interpreter.get_output_details()[0]["shape"][1]
-    return Net(interpreter, int(side), int(classes))
+    return LiteRtNet(interpreter, int(side), int(classes))

@@ -27,7 +27,7 @@ from cnnstudy.plots.style import (
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingCurve:
     """A training in `draw_trainings`; `table` has the columns images (seen so far), train and val (accuracies)."""
 
     name: str
@@ -113,7 +113,7 @@ def _bars(table: pd.DataFrame, split: str) -> np.ndarray:
     return np.abs([accuracy - table[f"{split}_accuracy_low"], table[f"{split}_accuracy_high"] - accuracy])
 
 
-def draw_trainings(trainings: list[Training], title: str, path: Path) -> None:
+def draw_trainings(trainings: list[TrainingCurve], title: str, path: Path) -> None:
     """Draw the accuracies of several runs against the images seen: in training on the left, on val on the right."""
     figure = Figure(figsize=(7.2, 3.2), dpi=DPI)
     for axes, column in zip(figure.subplots(1, 2, sharey=True), ("train", "val"), strict=True):

@@ -29,7 +29,7 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Row:
+class DotRow:
     """A row: a name, its dots, the main number in words, and other numbers."""
 
     name: str
@@ -39,11 +39,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Group:
+class DotGroup:
     """Rows under a title, and the accuracy of a net without skill, or None."""
 
     title: str
-    rows: list[Row]
+    rows: list[DotRow]
     chance: float | None = None
 
 
@@ -51,7 +51,7 @@ class Group:
 class Plot:
     """Groups of rows, and a legend of the kinds of dots."""
 
-    groups: list[Group]
+    groups: list[DotGroup]
     legend: dict[str, str]
 
 
@@ -62,7 +62,7 @@ def overview(its: Findings, papers: dict[str, Paper], chances: dict[str, float |
         runs = [run for run in its.params.runs_of(study) if run in its.metrics]
         rows = [_compared(its, run, phase, papers.get(study)) for run in runs for phase in its.metrics[run]]
         if rows:
-            groups.append(Group(f"{settings.title}: {settings.primary_split}", rows, chances[study]))
+            groups.append(DotGroup(f"{settings.title}: {settings.primary_split}", rows, chances[study]))
     names = {OURS: "ours, with its 95 % interval", REPORT: "course report"}
     names |= {PAPER: ", ".join(paper.title for paper in papers.values())}
     return Plot(groups, _present(groups, names))
@@ -81,9 +81,9 @@ def statistics(its: Findings, trainings: list[tuple[str, str]]) -> Plot:
             dots = [Dot(kind, split[f"accuracy_{mode}"], is_constant=split[f"constant_{mode}"])
                     for kind, mode in kinds.items()]  # fmt: skip
             words = f"{split['accuracy_moving']:.3f} → {split['accuracy_recalibrated']:.3f}"
-            rows.append(Row(named(run, phase), dots, Cell(words), []))
+            rows.append(DotRow(named(run, phase), dots, Cell(words), []))
         if rows:
-            groups.append(Group(f"{settings.title}: {settings.primary_split}", rows))
+            groups.append(DotGroup(f"{settings.title}: {settings.primary_split}", rows))
     names = {MOVING: "moving averages", OURS: "re-estimated statistics", BATCH: "statistics of each batch"}
     return Plot(groups, _present(groups, names))
 
@@ -100,10 +100,10 @@ def ablation(its: Findings, name: str, table: pd.DataFrame, paper: Paper | None,
         train = its.split(row["run"], row["phase"], "train")["accuracy"]
         dots = [Dot(TRAIN, train), Dot(MOVING, split["accuracy_moving"], is_constant=split["constant_moving"])]
         others = [*compared.others, Cell(f"train {train:.3f}")]
-        rows.append(Row(named(str(row["x"]), row["phase"]), [*dots, *compared.dots], compared.value, others))
+        rows.append(DotRow(named(str(row["x"]), row["phase"]), [*dots, *compared.dots], compared.value, others))
     names = {OURS: f"{study.primary_split}, with its 95 % interval", MOVING: f"{study.primary_split}, moving averages",
              TRAIN: "train", REPORT: "course report", PAPER: paper.title if paper else ""}  # fmt: skip
-    groups = [Group(f"{study.title}: {study.primary_split}, by {settings.axis}", rows, chance)]
+    groups = [DotGroup(f"{study.title}: {study.primary_split}, by {settings.axis}", rows, chance)]
     return Plot(groups, _present(groups, names))
 
 
@@ -123,8 +123,8 @@ def external(its: Findings, tested: dict[str, dict[str, Any]]) -> Plot:
             loss = f"loss {numbers['drop']:.3f} ({numbers['drop_low']:.3f} to {numbers['drop_high']:.3f})"
             words = Cell(f"{own['accuracy']:.3f} → {accuracy:.3f}")
             dots = [Dot(OWN, own["accuracy"]), Dot(OURS, accuracy, low, high, numbers["constant"])]
-            rows.append(Row(named(run, phase), dots, words, [Cell(minus(loss))]))
-        groups.append(Group(f"{its.params.studies[found['study']].title}: {name}", rows))
+            rows.append(DotRow(named(run, phase), dots, words, [Cell(minus(loss))]))
+        groups.append(DotGroup(f"{its.params.studies[found['study']].title}: {name}", rows))
     return Plot(groups, _present(groups, {OWN: "own images", OURS: "images from elsewhere, with 95 % intervals"}))
 
 
@@ -143,9 +143,9 @@ def printed(its: Findings, papers: dict[str, Paper]) -> Plot:
             others = [Cell(f"{split.replace('_', ' ')} {as_printed(value)}")
                       for split, value in values.items() if split != paper.split]  # fmt: skip
             where = f"table {table}" if str(table).isdigit() else str(table)
-            rows.append(Row(f"{where}: {named(run, phase)}", dots, held_out, others))
+            rows.append(DotRow(f"{where}: {named(run, phase)}", dots, held_out, others))
         if rows:
-            groups.append(Group(f"{its.params.studies[study].title}: {paper.split}", rows))
+            groups.append(DotGroup(f"{its.params.studies[study].title}: {paper.split}", rows))
     names = {REPORT: "held out", TRAIN: "in training, or on the tune split"}
     return Plot(groups, _present(groups, names))
 
@@ -163,15 +163,15 @@ def recipes(found: list[dict[str, Any]]) -> Plot:
                 words = f"{gain['difference']:+.3f} ({gain_in_words(gain)})".replace("-", "−") if gain else ""
                 others = [Cell(words)] if words else [Cell(f"{len(its['seeds'])} seeds")]
                 dot = Dot(OURS if gain else TRAIN, end["accuracy"], end["low"], end["high"])
-                rows.append(Row(f"{run}, {kind}", [dot], value, others))
-        groups.append(Group(f"{each['title']}: {each['split']}, {each['epochs']} epochs", rows))
+                rows.append(DotRow(f"{run}, {kind}", [dot], value, others))
+        groups.append(DotGroup(f"{each['title']}: {each['split']}, {each['epochs']} epochs", rows))
     base = found[0]["recipes"][0]
     return Plot(groups, _present(groups, {TRAIN: f"recipe {base}", OURS: "our recipe"}))
 
 
 def _compared(
     its: Findings, run: str, phase: str, paper: Paper | None, tables: Mapping[int, str] | None = None, x: Any = None
-) -> Row:
+) -> DotRow:
     """Return a training beside the published numbers; with `tables`, only the report's number in table `tables[x]`."""
     split = its.split(run, phase, its.params.study_of(run).primary_split)
     dots = [Dot(OURS, split["accuracy"], split["accuracy_low"], split["accuracy_high"], bool(split["constant"]))]
@@ -184,7 +184,7 @@ def _compared(
         theirs = find_all(its.numbers, source=paper.source, **cells) if phase == "base" else []
         dots = [*_dots(PAPER, theirs), *_dots(REPORT, report), *dots]
         others = [*_words("course report", report, paper), *_words(paper.title, theirs, paper)]
-    return Row(named(run, phase), dots, Cell(f"{split['accuracy']:.3f} ({interval(split)})"), others)
+    return DotRow(named(run, phase), dots, Cell(f"{split['accuracy']:.3f} ({interval(split)})"), others)
 
 
 def _dots(kind: str, found: list[Published]) -> list[Dot]:
@@ -196,7 +196,7 @@ def _words(name: str, found: list[Published], paper: Paper) -> list[Cell]:
     return [Cell(f"{name} {' and '.join(as_printed(each.value) for each in found)}", mark)] if found else []
 
 
-def _present(groups: list[Group], names: dict[str, str]) -> dict[str, str]:
+def _present(groups: list[DotGroup], names: dict[str, str]) -> dict[str, str]:
     """Return the legend entries for what a plot contains."""
     dots = [dot for group in groups for row in group.rows for dot in row.dots]
     found = {kind: text for kind, text in names.items() if kind in {dot.kind for dot in dots}}

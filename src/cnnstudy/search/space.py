@@ -44,7 +44,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Alternatives:
     """A choice between given values."""
 
     key: str
@@ -64,7 +64,7 @@ class Choices:
 
 
 # Each with its key in params.yaml, such as studies.<study>.training.learning_rate.
-Space = tuple[Range | Choices, ...]
+Space = tuple[Range | Alternatives, ...]
 
 
 def default_file(study: str) -> Path:
@@ -118,7 +118,7 @@ def with_values(params: Params, values: Mapping[str, Value]) -> Params:
     return Params.model_validate(content)
 
 
-def _dimension(params: Params, study: str, run: str, key: str, entry: object) -> Range | Choices:
+def _dimension(params: Params, study: str, run: str, key: str, entry: object) -> Range | Alternatives:
     is_recipe = key in Training.model_fields
     section: Section = params.studies[study].training if is_recipe else params.studies[study]
     name = f"studies.{study}.training.{key}" if is_recipe else f"studies.{study}.{key}"
@@ -134,12 +134,12 @@ def _dimension(params: Params, study: str, run: str, key: str, entry: object) ->
     raise UserError(f"{key}: {entry!r} found; allowed: {FORM}")
 
 
-def _choices(section: Section, key: str, name: str, values: list[Any]) -> Choices:
+def _choices(section: Section, key: str, name: str, values: list[Any]) -> Alternatives:
     for value in values:
         _check(section, key, value, key)
     if not values or len(set(values)) < len(values):
         raise UserError(f"{key}: {values!r} found; allowed: at least one value, and each once")
-    return Choices(name, tuple(values))
+    return Alternatives(name, tuple(values))
 
 
 def _range(section: Section, key: str, name: str, entry: dict[Any, Any]) -> Range:

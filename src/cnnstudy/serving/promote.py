@@ -37,7 +37,7 @@ PATIENCE = "120"
 
 
 @dataclass(frozen=True)
-class Entry:
+class Promotable:
     """A net to register: a training of a study, its classes, its version's tags, and its run's identity.
 
     `key` identifies it.
@@ -48,7 +48,7 @@ class Entry:
     classes: tuple[str, ...]
     requirements: list[str]
     tags: dict[str, str]
-    its: keys.Identity
+    its: keys.RunIdentity
 
     @property
     def key(self) -> str:
@@ -70,7 +70,7 @@ def promote(params: Params, choice: Choice) -> str:
     figure = f"{params.studies[study].primary_split}_accuracy"
     tags = {"run": choice.run, "phase": choice.phase, "seed": str(choice.seed), figure: f"{accuracy:.4f}"}
     tags |= _origin(params, choice.run) | {upsert.KEY: its.key}
-    entry = Entry(study, choice, trained.classes(params, choice.run), _requirements(), tags, its)
+    entry = Promotable(study, choice, trained.classes(params, choice.run), _requirements(), tags, its)
     store.configure(PATIENCE)
     with write.user_errors(""):
         version, is_new = _registered(params, entry)
@@ -120,7 +120,7 @@ def _requirements() -> list[str]:
     return [f"{name}=={pinned[name]}" for name in PACKAGES]
 
 
-def _registered(params: Params, entry: Entry) -> tuple[str, bool]:
+def _registered(params: Params, entry: Promotable) -> tuple[str, bool]:
     """Return the version of an entry, created if missing and made the champion, and whether it is a new champion."""
     from mlflow.exceptions import MlflowException
 
@@ -140,7 +140,7 @@ def _registered(params: Params, entry: Entry) -> tuple[str, bool]:
     return version, _crown(client, entry.study, version)
 
 
-def _find(client: "MlflowClient", entry: Entry) -> str | None:
+def _find(client: "MlflowClient", entry: Promotable) -> str | None:
     """Return the version that holds an entry; None where there is none, or where the files of the version are gone."""
     from mlflow.artifacts import list_artifacts
 
@@ -151,7 +151,7 @@ def _find(client: "MlflowClient", entry: Entry) -> str | None:
     )
 
 
-def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", record: build.Record) -> str:
+def _upload(params: Params, entry: Promotable, client: "MlflowClient", run: "Run", record: build.Record) -> str:
     """Upload a new version; its tags are set last, so that an incomplete version never seems complete."""
     from mlflow.models import Model
 
@@ -182,7 +182,7 @@ def _upload(params: Params, entry: Entry, client: "MlflowClient", run: "Run", re
     return str(made.version)
 
 
-def _package(params: Params, entry: Entry, about: object, folder: Path) -> Path:
+def _package(params: Params, entry: Promotable, about: object, folder: Path) -> Path:
     """Write the folder that MLflow loads the model from, and return it."""
     environment.configure(params.compute.threads)
     import mlflow

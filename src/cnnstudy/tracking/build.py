@@ -17,7 +17,7 @@ from cnnstudy.config.schema import SIZES, Params
 from cnnstudy.errors import UserError
 from cnnstudy.export import results
 from cnnstudy.external import results as external
-from cnnstudy.tracking.keys import OWN, Identity, locked, md5_tags, read_lock, text_md5, training_stage
+from cnnstudy.tracking.keys import OWN, RunIdentity, locked, md5_tags, read_lock, text_md5, training_stage
 from cnnstudy.tracking.times import Times
 from cnnstudy.tracking.times import read as read_times
 from cnnstudy.workspace import paths
@@ -110,7 +110,7 @@ def has_page() -> bool:
     return paths.REPORT.exists() and paths.SUMMARY.exists()
 
 
-def run_record(params: Params, run: str, its: Identity, where: dict[str, str], is_exported: bool = False) -> Record:
+def run_record(params: Params, run: str, its: RunIdentity, where: dict[str, str], is_exported: bool = False) -> Record:
     """Return the record of a run, from params.yaml, dvc.lock, metrics, histories and figures.
 
     It includes the numbers of the LiteRT files if dvc.lock, or `is_exported`, says that they are of the same net.
@@ -325,7 +325,7 @@ def _headline(numbers: dict[str, Any]) -> dict[str, float]:
     return found | ({"accuracy_spread": stdev(each)} if len(each) > 1 else {})
 
 
-def _elsewhere(params: Params, run: str, its: Identity) -> dict[str, float]:
+def _elsewhere(params: Params, run: str, its: RunIdentity) -> dict[str, float]:
     """Return the accuracy of a run's last phase on external test sets, as far as these models were tested."""
     found = external.of_run(params, run, its.models)
     return {f"external/{name}/accuracy": float(each["accuracy"]) for name, each in found.items()}
@@ -402,7 +402,7 @@ def _is_constant(metrics: dict[str, dict[str, dict[str, Any]]]) -> bool:
     return any(numbers.get("constant", False) for splits in metrics.values() for numbers in splits.values())
 
 
-def _md5s(its: Identity) -> dict[str, str]:
+def _md5s(its: RunIdentity) -> dict[str, str]:
     """Return tags with the MD5 hashes of a run's models."""
     return {f"{OWN}model_md5.{phase}": md5 for phase, md5 in its.models.items()}
 

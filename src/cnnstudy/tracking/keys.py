@@ -23,7 +23,7 @@ OWN = "cnnstudy."
 
 
 @dataclass(frozen=True)
-class Identity:
+class RunIdentity:
     """The identity of a run: its key, known before training, and afterwards the MD5 hashes of its models by phase."""
 
     key: str
@@ -44,7 +44,7 @@ def planned_key(run: str, params: Params) -> str:
     return _key(run, dvc.lock_entries([training_stage(params, run, phase) for phase in params.phases(run)]))
 
 
-def identity(run: str, params: Params) -> Identity:
+def identity(run: str, params: Params) -> RunIdentity:
     """Return the identity of a run's models in the working directory.
 
     Its key is from dvc.lock if that has these models, else from the stages' current dependencies.
@@ -54,17 +54,17 @@ def identity(run: str, params: Params) -> Identity:
     """
     models = {phase: directory_md5(paths.phase(run, phase)) for phase in params.phases(run)}
     known = lock_identity(read_lock(), run, params)
-    return known if known and known.models == models else Identity(planned_key(run, params), models)
+    return known if known and known.models == models else RunIdentity(planned_key(run, params), models)
 
 
-def lock_identity(lock: dict[str, Any], run: str, params: Params) -> Identity | None:
+def lock_identity(lock: dict[str, Any], run: str, params: Params) -> RunIdentity | None:
     """Return the identity of a run in the content of dvc.lock, or None if a phase is missing there."""
     stages = {phase: training_stage(params, run, phase) for phase in params.phases(run)}
     models = {phase: locked(lock, stage, paths.phase(run, phase)) for phase, stage in stages.items()}
     whole = {phase: md5 for phase, md5 in models.items() if md5}
     if whole != models:
         return None
-    return Identity(_key(run, [lock["stages"][stage] for stage in stages.values()]), whole)
+    return RunIdentity(_key(run, [lock["stages"][stage] for stage in stages.values()]), whole)
 
 
 def md5_tags(lock: dict[str, Any], run: str, params: Params) -> dict[str, str]:

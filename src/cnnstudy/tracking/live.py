@@ -17,9 +17,9 @@ from cnnstudy.config.schema import Params
 from cnnstudy.tracking import times
 from cnnstudy.workspace.terminal import say
 
-Row = dict[str, float]
+EpochRow = dict[str, float]
 # Takes a seed and the latest epoch of its training.
-Report = Callable[[int, Row], None]
+Report = Callable[[int, EpochRow], None]
 # Seconds that a finished training waits for its last epochs to be written, and after which their writer gives up.
 WAIT, LAST = 5.0, 10
 # Seconds between samples of the system metrics.
@@ -39,7 +39,7 @@ class Writer:
     def __init__(self, params: Params, run: str, phase: str, start: float) -> None:
         self.command = [sys.executable, "-m", "cnnstudy.tracking.live", run, phase, repr(start)]
         self.start = time.monotonic() + params.tracking.live_after
-        self.rows: list[tuple[int, Row]] = []
+        self.rows: list[tuple[int, EpochRow]] = []
         self.process: subprocess.Popen[bytes] | None = None
         self.unsent = b""
         self.lock = Lock()
@@ -48,11 +48,11 @@ class Writer:
         self.timer.daemon = True
         self.timer.start()
 
-    def __call__(self, seed: int, row: Row) -> None:
+    def __call__(self, seed: int, row: EpochRow) -> None:
         """Take an epoch."""
         self._pass_on((seed, row), is_due=time.monotonic() >= self.start)
 
-    def _pass_on(self, *rows: tuple[int, Row], is_due: bool = True) -> None:
+    def _pass_on(self, *rows: tuple[int, EpochRow], is_due: bool = True) -> None:
         with self.lock:
             self.rows += rows
             if not is_due:
@@ -82,7 +82,7 @@ class Writer:
             self.process.kill()
             self.process.wait()
 
-    def _send(self, message: list[tuple[int, Row]] | None, patience: float = 0.0) -> None:
+    def _send(self, message: list[tuple[int, EpochRow]] | None, patience: float = 0.0) -> None:
         """Send the waiting rows and a message, as far as a full pipe takes them within `patience` seconds."""
         assert self.process
         assert self.process.stdin
@@ -125,7 +125,7 @@ class Logger:
         self.waiting: dict[int, list[tuple[str, float, int]]] = {}
         self.has_warned = False
 
-    def log(self, rows: list[tuple[int, Row]]) -> None:
+    def log(self, rows: list[tuple[int, EpochRow]]) -> None:
         """Log epochs, and earlier ones that could not be logged."""
         from cnnstudy.tracking import build, upsert
 

@@ -12,7 +12,7 @@ from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.tracking import build
-from cnnstudy.tracking.write import Source, Tally, cause, record_all, records, tidy_up
+from cnnstudy.tracking.write import RecordSource, Tally, cause, record_all, records, tidy_up
 from cnnstudy.workspace import dvc, paths
 from cnnstudy.workspace.terminal import say
 
@@ -62,7 +62,7 @@ def _named_root() -> Iterator[None]:
 
 def _record_in_order(params: Params) -> tuple[int, int]:
     tally = Tally()
-    own = records(params, Source(build.environment_tags(), has_models=True))
+    own = records(params, RecordSource(build.environment_tags(), has_models=True))
     is_whole = len(own) == len(params.all_runs) + len(params.ablations) + 1
     head = _head()
     # An unchanged workspace that has everything is HEAD, and quicker to read.
@@ -110,7 +110,7 @@ def _record_revision(revision: Revision, tally: Tally, places: dict[tuple[str, s
             chdir(folder),
         ):
             where = build.place_tags(revision.commit, branch, revision.experiment)
-            found = records(read_params(), Source(where, has_models=False))
+            found = records(read_params(), RecordSource(where, has_models=False))
             for record in found:
                 if record and record.identity in places:
                     places[record.identity] = places[record.identity] or where

@@ -61,14 +61,14 @@ def _record(make: Callable[[], build.Record], name: str) -> None:
 def record_workspace(params: Params) -> None:
     """Record every run, ablation and page that the workspace has; failures cause warnings on stderr."""
     tally = Tally()
-    record_all(records(params, Source(build.environment_tags(), has_models=True)), tally, REBUILD_LIMIT)
+    record_all(records(params, RecordSource(build.environment_tags(), has_models=True)), tally, REBUILD_LIMIT)
     if tally.stored < tally.total:
         stored = f"MLflow has {tally.stored} of {tally.total} records"
         say(f"warning: {stored}; `cnnstudy track` records the rest", sys.stderr)
 
 
 @dataclass(frozen=True)
-class Source:
+class RecordSource:
     """The identity under which a folder's runs are recorded.
 
     `where` are the tags of `build.place_tags`. `has_models` says whether the models are in the folder, so that runs
@@ -107,7 +107,7 @@ def record_all(found: Iterable[build.Record | None], tally: Tally, limit: float 
             tally.has_failed = True  # the next one would fail like it, after as long a wait
 
 
-def records(params: Params, source: Source) -> list[build.Record | None]:
+def records(params: Params, source: RecordSource) -> list[build.Record | None]:
     """Return records of the runs, ablations and page in the working directory; None for damaged files.
 
     Results whose files or parameters differ from dvc.lock are left out: they belong to another commit, as after
@@ -115,7 +115,7 @@ def records(params: Params, source: Source) -> list[build.Record | None]:
     """
     lock = keys.read_lock()
 
-    def run_maker(run: str, known: keys.Identity | None) -> Callable[[], build.Record]:
+    def run_maker(run: str, known: keys.RunIdentity | None) -> Callable[[], build.Record]:
         return lambda: build.run_record(params, run, known or keys.identity(run, params), source.where)
 
     def ablation_maker(name: str) -> Callable[[], build.Record]:

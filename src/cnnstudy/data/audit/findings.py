@@ -43,7 +43,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class View:
+class AuditView:
     """A data set with one assignment of splits.
 
     `table` has a row for each image, with the columns of samples.csv, split, copy and family. `features` are those of
@@ -53,10 +53,10 @@ class View:
     table: pd.DataFrame
     features: shortcuts.Features
 
-    def where(self, chosen: pd.Series) -> "View":
+    def where(self, chosen: pd.Series) -> "AuditView":
         """Return the view of the chosen images."""
         rows = chosen.to_numpy()
-        return View(self.table[chosen], {name: columns[rows] for name, columns in self.features.items()})
+        return AuditView(self.table[chosen], {name: columns[rows] for name, columns in self.features.items()})
 
 
 def balance(samples: pd.DataFrame, splits: pd.DataFrame, classes: tuple[str, ...]) -> pd.DataFrame:
@@ -83,8 +83,8 @@ def audit(
     spoken |= {name for aliases in ALIASES.values() for name in aliases}
     features = shortcuts.features(table, images, spoken)
     kept = table["reason"] == ""
-    used = View(table, features).where(kept)
-    views = {"raw": View(table.assign(split=table["source_split"]), features), "used": used}
+    used = AuditView(table, features).where(kept)
+    views = {"raw": AuditView(table.assign(split=table["source_split"]), features), "used": used}
     scores = _scores(views)
     dropped = table["reason"][~kept].value_counts().sort_index()
     counts = balance(table, table, tuple(classes))
@@ -274,13 +274,13 @@ def _positive(classes: tuple[str, ...]) -> list[Finding]:
     return [Finding("positive", f"the positive class is {classes[1]}", "warning", 0, advice)]
 
 
-def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | None]]:
+def _scores(views: dict[str, AuditView]) -> dict[str, dict[str, shortcuts.ShortcutScore | None]]:
     """Return how well the features predict the class, the class in the training splits, and the split, for each view.
 
     The class may be tied to the features in the training splits alone. A score that two views share is computed once.
     """
-    known: dict[tuple[str, ...], shortcuts.Score | None] = {}
-    scores: dict[str, dict[str, shortcuts.Score | None]] = {}
+    known: dict[tuple[str, ...], shortcuts.ShortcutScore | None] = {}
+    scores: dict[str, dict[str, shortcuts.ShortcutScore | None]] = {}
     for name, view in views.items():
         training, split = view.where(view.table["split"].isin(TRAINING)), view.where(view.table["split"] != "")
         asked = {"class": ("label", view), "class_in_training": ("label", training), "split": ("split", split)}
@@ -294,7 +294,9 @@ def _scores(views: dict[str, View]) -> dict[str, dict[str, shortcuts.Score | Non
     return scores
 
 
-def _shown(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", "drift"], count: int) -> list[Finding]:
+def _shown(
+    scores: Sequence[shortcuts.ShortcutScore | None], check: Literal["shortcut", "drift"], count: int
+) -> list[Finding]:
     """Return findings where features predict the class (shortcut) or the split (drift) better than chance."""
     if check == "shortcut" and not any(scores):
         advice = "Fewer than two classes have two images that are not copies: add more."
@@ -312,12 +314,12 @@ def _shown(scores: Sequence[shortcuts.Score | None], check: Literal["shortcut", 
     return [Finding("shortcut", f"{score.carrier} predicts the class: {figures}", severity, count, advice)]
 
 
-def _gap(score: shortcuts.Score) -> float:
+def _gap(score: shortcuts.ShortcutScore) -> float:
     """Return the share of the gap between chance and certainty that the lower confidence limit closes, 1 at most."""
     return (score.low - score.chance) / (1 - score.chance)
 
 
-def _row(score: shortcuts.Score) -> dict[str, float]:
+def _row(score: shortcuts.ShortcutScore) -> dict[str, float]:
     named = {"accuracy": score.accuracy, "accuracy_low": score.low, "accuracy_high": score.high, "chance": score.chance}
     return named | {f"{name.replace(' ', '_')}_alone": value for name, value in score.alone.items()}
 

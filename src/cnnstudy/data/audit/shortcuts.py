@@ -34,7 +34,7 @@ Features = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Score:
+class ShortcutScore:
     """Cross-validated accuracy with its 99 % interval (Wilson), the largest class's share, and the best single feature.
 
     `alone` has the accuracy of each feature on its own.
@@ -67,7 +67,7 @@ def features(samples: pd.DataFrame, images: np.ndarray, spoken: set[str]) -> Fea
     return {**coded, **numbers, "border": border, "brightness": brightness}
 
 
-def score(features: Features, targets: np.ndarray, families: np.ndarray) -> Score | None:
+def score(features: Features, targets: np.ndarray, families: np.ndarray) -> ShortcutScore | None:
     """Return how well the features predict the targets [n] (classes or splits), with no family on two sides of a fold.
 
     Targets with only one family, which can't be both learned and tested, are left out; None if fewer than two remain.
@@ -100,7 +100,7 @@ def score(features: Features, targets: np.ndarray, families: np.ndarray) -> Scor
     accuracy, low, high, chance = (
         round(float(value), 4) for value in (together.mean(), interval.low, interval.high, chance)
     )
-    return Score(accuracy, low, high, chance, max(alone, key=lambda name: alone[name]), alone)
+    return ShortcutScore(accuracy, low, high, chance, max(alone, key=lambda name: alone[name]), alone)
 
 
 def _folder(path: str, spoken: set[str]) -> str:
