@@ -117,7 +117,7 @@ def test_edited_params_are_named(workspace: Workspace) -> None:
     params = (workspace.path / "params.yaml").read_text()
     with written(workspace.path / "params.yaml", params.replace("rotation: 20", "rotation: 30")):
         found = lines(workspace, code=0)
-    assert found["parameters"].startswith("note params.yaml is not what conf/ composes but has model=all, ")
+    assert found["parameters"].startswith("note params.yaml has other settings than the default: model=all, ")
     assert "studies.faces.policies.augmented.rotation; `make params`" in found["parameters"]
 
 

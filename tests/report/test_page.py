@@ -387,7 +387,14 @@ def test_losses_on_images_from_elsewhere_are_told(workspace: Params, html: str) 
     assert 'id="elsewhere"' not in html
     path, sheet = paths.external_metrics("faces-elsewhere"), paths.external_plots("faces-elsewhere") / "samples.png"
     runs = {"alexnet": {"tuned": measured(0.3, 0.21)}, "mobilenet": {"tuned": measured(0.5, 0.04)}}
-    content = {"study": "faces", "images": 23, "copies": 2, "without_class": 1, "by_class": {"anger": 20}, "runs": runs}
+    content = {
+        "study": "faces",
+        "images": 23,
+        "copies": 2,
+        "without_class": 1,
+        "by_class": {"anger": 20, "sad": 0},
+        "runs": runs,
+    }
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
     write_sheet(sheet)
@@ -396,7 +403,7 @@ def test_losses_on_images_from_elsewhere_are_told(workspace: Params, html: str) 
     without = render(workspace)
     path.unlink()
     assert "Images from elsewhere cost 1 of 2 nets accuracy, up to 0.210" in chapter
-    left_out = "2 copies of training images left out, 1 images of other classes left out"
+    left_out = "none of sad, 2 copies of the study’s own images left out, 1 images of other classes left out"
     assert f"faces-elsewhere (20 synthetic images, {left_out})" in chapter
     assert "→ 0.300" in chapter
     assert "loss 0.210 (0.160 to 0.260)" in chapter

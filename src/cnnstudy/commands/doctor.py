@@ -181,7 +181,7 @@ def _parameters() -> Iterator[Diagnosis]:
         return
     differing = sorted(key for key in {*wanted, *found} if wanted.get(key) != found.get(key))
     what = f"{', '.join(chosen)}{' and ' if differing else ''}{_some(differing)}"
-    text = f"params.yaml is not what conf/ composes but has {what}; `make params` composes it"
+    text = f"params.yaml has other settings than the default: {what}; `make params` restores the default"
     yield Diagnosis("note", "parameters", text)
 
 

@@ -83,19 +83,19 @@ class Group(Section):
     them, the format's own persons are used, or, with `recognise`, a known scheme of naming files after patients.
     """
 
-    pattern: str
-    folder: bool
-    column: str
-    recognise: bool
+    pattern: str = ""
+    folder: bool = False
+    column: str = ""
+    recognise: bool = True
 
 
 class Columns(Section):
     """Columns of a table in the format csv; for '', usual names are tried. `keep` names columns for samples.csv."""
 
-    file: str
-    label: str
-    split: str
-    keep: list[str]
+    file: str = ""
+    label: str = ""
+    split: str = ""
+    keep: list[str] = Field(default_factory=list)
 
 
 class Source(Section):
@@ -107,8 +107,8 @@ class Source(Section):
 
     format: Annotated[str, Field(min_length=1)]
     path: Annotated[str, Field(min_length=1)]
-    group: Group = Group(pattern="", folder=False, column="", recognise=True)
-    columns: Columns = Columns(file="", label="", split="", keep=[])
+    group: Group = Group()
+    columns: Columns = Columns()
     splits: dict[str, SplitName | Literal["none"]] = Field(default_factory=dict)
     numbers: list[str] = Field(default_factory=list)
     max_bytes: Count = 268_435_456

@@ -24,8 +24,6 @@ from cnnstudy.training import batchnorm
 from cnnstudy.training.pipeline import inference_batch_size, scaled
 from cnnstudy.workspace import files, paths
 
-# The splits whose images a net or its author has seen: copies of them are no test.
-SEEN = ("train", "val", "tune")
 # The number of images of each class on the sheet.
 SHOWN = 8
 
@@ -42,8 +40,8 @@ class _Used:
 def test_nets(params: Params, name: str) -> None:
     """Write the metrics of every net of a study on an external test set, its predictions, and a sheet of the images.
 
-    Left out are images of classes that the nets do not know, and copies of images in the splits `SEEN`. The metrics
-    are `study`; the numbers of images in the set (`images`), of those left out (`without_class`, `copies`) and of the
+    Left out are images of classes that the nets do not know, and copies of the study's own images. The metrics are
+    `study`; the numbers of images in the set (`images`), of those left out (`without_class`, `copies`) and of the
     others by class (`by_class`); and, in `runs`, {run: {phase: metrics}} from `split_metrics` with `model_md5` and the
     loss of accuracy against the study's primary split, `drop`, with its 95 % interval. `runs` is empty if images of
     fewer than two classes are left.
@@ -85,25 +83,25 @@ def test_nets(params: Params, name: str) -> None:
 
 
 def _copies(study: str, own: Dataset, table: pd.DataFrame, images: np.ndarray) -> np.ndarray:
-    """Return whether each of a set's images is a copy of one in the splits `SEEN` of the study: bool [n]."""
-    seen = np.flatnonzero(np.isin(own.splits, SEEN))
-    hashes = pd.concat([samples.read_samples(study)["sha256"].iloc[seen], table["sha256"]], ignore_index=True)
-    numbers = duplicates.copies(hashes, _Chained(own.images, seen, images))
-    return np.isin(numbers[len(seen) :], numbers[: len(seen)])
+    """Return whether each of a set's images is a copy of one of the study's images: bool [n]."""
+    count = len(own.images)
+    hashes = pd.concat([samples.read_samples(study)["sha256"], table["sha256"]], ignore_index=True)
+    numbers = duplicates.copies(hashes, _Chained(own.images, images))
+    return np.isin(numbers[count:], numbers[:count])
 
 
 class _Chained:
-    """Some images of one array, then all of another, read one at a time."""
+    """The images of one array, then those of another, read one at a time."""
 
-    def __init__(self, first: np.ndarray, ids: np.ndarray, second: np.ndarray) -> None:
-        self.first, self.ids, self.second = first, ids, second
+    def __init__(self, first: np.ndarray, second: np.ndarray) -> None:
+        self.first, self.second = first, second
 
     def __len__(self) -> int:
-        return len(self.ids) + len(self.second)
+        return len(self.first) + len(self.second)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        count = len(self.ids)
-        image: np.ndarray = self.first[self.ids[number]] if number < count else self.second[number - count]
+        count = len(self.first)
+        image: np.ndarray = self.first[number] if number < count else self.second[number - count]
         return image
 
 

@@ -402,7 +402,7 @@ def _grouped(found: list[Candidate], source: Source) -> list[Candidate]:
             f"any image, such as {usable[0].path}; allowed: {allowed[how]}"
         )
     grouped = [replace(each, group=_within(each, told.get(id(each), ""))) for each in found]
-    _say_groups(grouped, f"studies.<study>.source.group.{how}")
+    _say_groups(grouped, f"source.group.{how}")
     return grouped
 
 
