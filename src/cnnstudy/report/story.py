@@ -249,7 +249,7 @@ def _tune_gaps(its: Findings) -> dict[str, dict[str, Any]]:
 def _set_in_words(its: Findings, name: str, found: dict[str, Any]) -> str:
     used = sum(found["by_class"].values())
     kind = "synthetic images" if its.params.external[name].synthetic else "images"
-    left_out = [f"none of {name}" for name, count in found["by_class"].items() if not count]
+    left_out = [f"none of {label}" for label, count in found["by_class"].items() if not count]
     left_out += [f"{found['copies']} copies of the study’s own images left out"] if found["copies"] else []
     left_out += [f"{found['without_class']} images of other classes left out"] if found["without_class"] else []
     return f"{name} ({', '.join([f'{used} {kind}', *left_out])})"
