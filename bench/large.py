@@ -38,7 +38,7 @@ def train() -> None:
     from cnnstudy.config.schema import Training
     from cnnstudy.data.samples import Dataset
     from cnnstudy.models import assemble
-    from cnnstudy.training import loop, pipeline, precision, predict
+    from cnnstudy.training import inference, loop, pipeline, precision
     from cnnstudy.training.checkpoint import Checkpoint
 
     size = 150
@@ -66,7 +66,7 @@ def train() -> None:
         loop.fit(model, data, dataset, adam, schedule, Checkpoint(Path(name, "kept.npz"), 0.0))
     keras.backend.clear_session()
     assemble.set_float32(model)
-    predict.predict_splits(model, dataset, data, schedule, "test")
+    inference.predict_splits(model, dataset, data, schedule, "test")
     with tempfile.TemporaryDirectory() as name:
         model.save_weights(Path(name, "model.weights.h5"))
 

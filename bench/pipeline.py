@@ -24,7 +24,7 @@ def main(net: str = "alexnet", threads: str = "1") -> None:
     from cnnstudy.data.samples import Dataset
     from cnnstudy.models import assemble
     from cnnstudy.training import pipeline, precision
-    from cnnstudy.training.augment import Augmentation
+    from cnnstudy.training.augmentation import Augmentation
     from cnnstudy.training.optimizers import Adam
 
     images = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), np.uint8)

@@ -114,8 +114,8 @@ def _add_training(command: argparse.ArgumentParser) -> None:
 
 
 def write_params(overrides: list[str]) -> None:
-    """Compose conf/ into params.yaml; see `cnnstudy.commands.params`."""
-    from cnnstudy.commands.params import write_params
+    """Compose conf/ into params.yaml; see `cnnstudy.commands.write_params`."""
+    from cnnstudy.commands.write_params import write_params
 
     write_params(overrides)
 
@@ -292,7 +292,7 @@ def app(port: int) -> None:
     Raises:
         UserError: Gradio is not installed, no run is trained, or the port is taken.
     """
-    from cnnstudy.app.page import serve
+    from cnnstudy.app.interface import serve
     from cnnstudy.commands.ui import require_free
     from cnnstudy.config.params import read_params
 

@@ -16,7 +16,7 @@ from serving.asgi import call
 from cnnstudy.errors import UserError
 from cnnstudy.serving import images, limits, registered
 from cnnstudy.serving.net import Net
-from cnnstudy.serving.server import RequestGate
+from cnnstudy.serving.server import RequestLimits
 
 LIMITS = limits.Limits(request_mb=1, images=3, pixels=10_000, at_once=2)
 
@@ -126,7 +126,7 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": str(size).encode()})
 
 
-GATE = RequestGate(echo, LIMITS)
+GATE = RequestLimits(echo, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_no_more_requests_are_read_than_are_taken_at_once() -> None:
         await go.wait()
 
     async def main() -> None:
-        gate = RequestGate(wait, LIMITS)
+        gate = RequestLimits(wait, LIMITS)
         scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"1")]}
         tasks = [asyncio.create_task(gate(scope, None, None)) for _ in range(5)]  # type: ignore[arg-type]
         await asyncio.sleep(0)

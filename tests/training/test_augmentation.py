@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from cnnstudy.data import augment
 from cnnstudy.training import pipeline
-from cnnstudy.training.augment import Augmentation, transformed, transformed_by_gathering
+from cnnstudy.training.augmentation import Augmentation, transformed, transformed_by_gathering
 
 SIDE = 24
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from cnnstudy.data import augment
 from cnnstudy.models import assemble, graph
-from cnnstudy.training import batchnorm, pipeline, predict
+from cnnstudy.training import batchnorm, inference, pipeline
 
 IMAGES = np.random.default_rng(0).random((37, 16, 16, 3), np.float32)
 
@@ -231,9 +231,9 @@ def test_a_sample_has_each_class_in_proportion_and_follows_from_its_seed() -> No
 def test_statistics_are_those_of_the_sample_and_answers_are_to_all(
     model: keras.Model, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(predict, "SAMPLE", most)
+    monkeypatch.setattr(inference, "SAMPLE", most)
     data = training_rows((20, 20))
-    answers = predict.recalibrated(model, data, seed=3)
+    answers = inference.recalibrated(model, data, seed=3)
     found = statistics(model)
     everything = pipeline.scaled(data.images)
     np.testing.assert_allclose(answers, model(everything, training=False), atol=1e-5)

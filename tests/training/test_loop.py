@@ -24,7 +24,7 @@ from training.small_net import (
 )
 
 from cnnstudy.data.samples import Dataset
-from cnnstudy.training import loop, pipeline, predict
+from cnnstudy.training import inference, loop, pipeline
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.workspace import files
 
@@ -40,7 +40,7 @@ def test_a_net_learns_and_its_history_has_a_row_an_epoch(dataset: Dataset) -> No
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    arrays = inference.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
 
 
@@ -107,7 +107,7 @@ def test_predictions_cover_every_split_and_mode_and_the_model_keeps_the_one_that
     for mode in ("moving", "recalibrated"):
         model, _ = trained(dataset, data)
         schedule = dataclasses.replace(SCHEDULE, batchnorm=mode)
-        arrays = predict.predict_splits(model, dataset, data, schedule, "test")
+        arrays = inference.predict_splits(model, dataset, data, schedule, "test")
         splits = ("train", "val", "test", "train_augmented")
         expected = {f"{split}/{kind}" for split in splits for kind in ("id", "label", mode)}
         assert set(arrays) == expected | {f"test/{kind}" for kind in ("moving", "recalibrated", "batch")}
@@ -121,10 +121,10 @@ def test_large_images_are_answered_fewer_at_once_and_alike(dataset: Dataset, mon
     data = training(dataset)
     model, _ = trained(dataset, data)
     assert pipeline.inference_batch_size(model) == 100
-    whole = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    whole = inference.predict_splits(model, dataset, data, RECALIBRATED, "test")
     monkeypatch.setattr(pipeline, "LAYER_BYTES", 7 * 4 * 12 * 12 * 4)
     assert pipeline.inference_batch_size(model) == 7
-    few = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    few = inference.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert whole.keys() == few.keys()
     for name in whole.keys() - {"test/moving"}:  # the first call has left others
         np.testing.assert_allclose(few[name], whole[name], atol=1e-5)
@@ -135,7 +135,7 @@ def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(datase
     rows = data.rows.sample(frac=1, random_state=0).reset_index(drop=True)
     mixed = pipeline.training_set(dataset, rows, "train")
     model, _ = trained(dataset, mixed)
-    arrays = predict.predict_splits(model, dataset, mixed, RECALIBRATED, "test")
+    arrays = inference.predict_splits(model, dataset, mixed, RECALIBRATED, "test")
     for name, images in (
         ("train", dataset.images[arrays["train/id"]]),
         ("train_augmented", mixed.exact_copies(np.arange(80))),
@@ -148,7 +148,7 @@ def test_what_it_answers_to_what_it_was_trained_on_is_in_its_images_order(datase
 def test_a_sigmoid_output_becomes_two_probabilities(dataset: Dataset) -> None:
     data = training(dataset)
     model, _ = trained(dataset, data, sigmoid)
-    arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    arrays = inference.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert arrays["val/recalibrated"].shape == (40, 2)
     np.testing.assert_allclose(arrays["val/recalibrated"].sum(axis=1), 1, rtol=1e-6)
     assert (arrays["val/recalibrated"].argmax(axis=1) == arrays["val/label"]).mean() > 0.9
@@ -185,15 +185,15 @@ def test_batch_statistics_are_of_batches_as_large_as_in_training(
 ) -> None:
     model, _ = trained(dataset, training(dataset))
     sizes: list[int] = []
-    through = predict._infer
+    through = inference._infer
 
-    def noted(infer: predict.Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
+    def noted(infer: inference.Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
         kept = list(batches)
         sizes.extend(map(len, kept))
         return through(infer, kept)
 
-    monkeypatch.setattr(predict, "_infer", noted)
-    predict._batch_statistics(model, dataset.images, np.arange(33), loop.Schedule(16, 1, "none", 1))
+    monkeypatch.setattr(inference, "_infer", noted)
+    inference._batch_statistics(model, dataset.images, np.arange(33), loop.Schedule(16, 1, "none", 1))
     assert sizes == [11, 11, 11]
 
 
@@ -257,7 +257,7 @@ def test_a_net_learns_from_mixed_images(dataset: Dataset, make: Make, smoothing:
     )
     assert list(history.columns) == ["epoch", "accuracy", "loss", "val_accuracy", "val_loss"]
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    arrays = predict.predict_splits(model, dataset, data, RECALIBRATED, "test")
+    arrays = inference.predict_splits(model, dataset, data, RECALIBRATED, "test")
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
     assert "train_augmented/id" not in arrays
 

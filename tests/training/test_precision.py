@@ -8,7 +8,7 @@ import pytest
 from training.small_net import RECALIBRATED, bright_or_dark, built, trained, training
 
 from cnnstudy.models import assemble
-from cnnstudy.training import pipeline, precision, predict
+from cnnstudy.training import inference, pipeline, precision
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -25,7 +25,7 @@ def test_a_net_learns_in_half_the_bits_and_its_weights_predict_in_float32(policy
     assemble.set_float32(model)
     images = pipeline.scaled(dataset.images[:10])
     np.testing.assert_array_equal(model(images, training=False), plain(images, training=False))
-    arrays = predict.predict_splits(plain, dataset, data, RECALIBRATED, "test")
+    arrays = inference.predict_splits(plain, dataset, data, RECALIBRATED, "test")
     assert {array.dtype for name, array in arrays.items() if name.endswith("recalibrated")} == {np.dtype(np.float32)}
     assert (arrays["test/recalibrated"].argmax(axis=1) == arrays["test/label"]).mean() > 0.9
 

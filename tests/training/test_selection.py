@@ -22,7 +22,7 @@ from training.small_net import (
 
 from cnnstudy.config.schema import BatchNormMode, Training
 from cnnstudy.data.samples import Dataset
-from cnnstudy.training import loop, predict, selection
+from cnnstudy.training import inference, loop, selection
 from cnnstudy.training.selection import Score
 
 # Steps so long that a net is soon too sure of itself.
@@ -81,7 +81,7 @@ def test_epochs_are_compared_in_the_mode_that_counts(dataset: Dataset) -> None:
     assert batch[list(moving.columns[:5])].equals(moving[list(moving.columns[:5])])
     # One batch holds the whole split, so these are the statistics of all its images.
     everything = dataclasses.replace(schedule, batch_size=40)
-    arrays = predict.predict_splits(model, dataset, data, everything, "val")
+    arrays = inference.predict_splits(model, dataset, data, everything, "val")
     right = arrays["val/batch"][np.arange(40), arrays["val/label"]]
     assert batch["selection_accuracy"].iloc[-1] == (right > 0.5).mean()
     assert batch["selection_loss"].iloc[-1] == pytest.approx(-np.log(right).mean(), rel=1e-4)
@@ -121,7 +121,7 @@ def test_smoothed_labels_are_learnt_and_losses_are_told_without(dataset: Dataset
     surest = []
     for smoothing in (0.0, 0.4):
         model, _ = trained(dataset, data, make, settings=of(LONG, label_smoothing=smoothing), schedule=long)
-        arrays = predict.predict_splits(
+        arrays = inference.predict_splits(
             model, dataset, data, dataclasses.replace(long, batchnorm="recalibrated"), "val"
         )
         surest.append(np.median(arrays["train/recalibrated"].max(axis=1)))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from cnnstudy.commands import repro
-from cnnstudy.commands.revisions import CODE
+from cnnstudy.commands.history import CODE
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, files, paths, recovery
 from cnnstudy.workspace.git import git

@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 import pandas as pd
 
-from cnnstudy.commands import revisions
+from cnnstudy.commands import history
 from cnnstudy.commands.progress import aligned
 from cnnstudy.evaluation.results import Headline
 from cnnstudy.workspace import dvc, files, paths
@@ -57,10 +57,10 @@ def compare(a: str, b: str | None, is_everything: bool = False) -> None:
             _print(title, ())
             dvc.command(command, "diff", *([a] if b is None else [a, b]))
     else:
-        before, after = revisions.parameters(a), revisions.parameters(b)
+        before, after = history.parameters(a), history.parameters(b)
         _print("Files", lines if len(lines) <= MOST["Files"] else _most("Files", _counted(changed)))
-        _print("Parameters", _most("Parameters", revisions.settings(before, after)))
-        _print("Metrics", _most("Metrics", results(revisions.results(before, a), revisions.results(after, b))))
+        _print("Parameters", _most("Parameters", history.settings(before, after)))
+        _print("Metrics", _most("Metrics", results(history.results(before, a), history.results(after, b))))
     drawn = [path for path in listed if _is_drawn(PurePath(path))]
     _draw(a, b, drawn if is_everything else _telling(drawn, changed["modified"]), len(drawn), listed)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from cnnstudy.commands.history import OTHER_VERSION, code_edits, parameters, results, settings
 from cnnstudy.commands.progress import aligned
-from cnnstudy.commands.revisions import OTHER_VERSION, code_edits, parameters, results, settings
 from cnnstudy.config.schema import Params
 from cnnstudy.evaluation.results import Headline
 from cnnstudy.workspace import dvc

@@ -172,13 +172,13 @@ def train_once(params: Params, run: str, seed: int) -> Trained:
 
 def _train_once(params: Params, run: str, seed: int) -> Trained:
     from cnnstudy.data import samples
-    from cnnstudy.training import checkpoint, fit, predict
+    from cnnstudy.training import checkpoint, fit, inference
 
     unkept = checkpoint.Checkpoint(Path("none.npz"), math.inf)
     fitted = fit.fit_seed(params, run, fit.base(params, run), seed, unkept, compares=True)
     study, dataset, history = params.all_runs[run].study, fitted.dataset, fitted.history
     split = params.studies[study].primary_split
-    predicted = predict.predict_one_split(fitted.model, dataset, fitted.data, split, fitted.schedule).argmax(axis=1)
+    predicted = inference.predict_one_split(fitted.model, dataset, fitted.data, split, fitted.schedule).argmax(axis=1)
     ids = dataset.ids(split)
     curve = {"images": history["epoch"] * len(fitted.data), "val": history["selection_accuracy"]}
     groups = samples.groups(samples.read_samples(study), ids)

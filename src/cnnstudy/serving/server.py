@@ -17,7 +17,7 @@ LOCALHOST = "127.0.0.1"
 PATIENCE = 30.0
 
 
-class RequestGate:
+class RequestLimits:
     """An ASGI middleware that refuses large requests and makes all but a few wait, without keeping their bodies."""
 
     def __init__(self, app: "ASGIApp", limit: limits.Limits) -> None:
@@ -73,6 +73,6 @@ def serve(study: str, port: int) -> None:
         mlflow.set_tracking_uri(store.uri())
         model = mlflow.pyfunc.load_model(f"models:/{study}@{promote.CHAMPION}")
     app = scoring_server.init(model)
-    app.add_middleware(RequestGate, limit=limit)
+    app.add_middleware(RequestLimits, limit=limit)
     say(f"The champion of {study} (Ctrl-C ends it): http://{LOCALHOST}:{port}/invocations")
     uvicorn.run(app, host=LOCALHOST, port=port, log_level="warning")

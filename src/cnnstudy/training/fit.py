@@ -23,9 +23,9 @@ from cnnstudy.explain import gradcam
 from cnnstudy.models import assemble, pretrained
 from cnnstudy.models.table import layer_table
 from cnnstudy.training import checkpoint, devices, environment, precision, selection
+from cnnstudy.training.inference import predict_splits
 from cnnstudy.training.loop import Schedule, fit
 from cnnstudy.training.pipeline import TrainingSet, training_set
-from cnnstudy.training.predict import predict_splits
 from cnnstudy.workspace import edits, files, paths
 from cnnstudy.workspace.terminal import say
 

@@ -13,7 +13,7 @@ from cnnstudy.config.schema import BatchNormMode, ClassWeight, Training
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
 from cnnstudy.training import precision, selection
-from cnnstudy.training.augment import Augmentation
+from cnnstudy.training.augmentation import Augmentation
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.optimizers import Adam, Muon
 from cnnstudy.training.pipeline import TrainingSet, inference_batch_size, labelled_batches, steps_of, training_batches

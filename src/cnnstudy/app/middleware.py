@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 NAMES = ("127.0.0.1", "localhost", "::1")
 
 
-class Gate:
+class RequestFilter:
     """An ASGI middleware that refuses requests which no page of the app sends."""
 
     def __init__(self, app: "ASGIApp", room: Room, largest: int) -> None:

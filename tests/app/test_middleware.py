@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving.asgi import call
 
-from cnnstudy.app.gate import Gate
+from cnnstudy.app.middleware import RequestFilter
 from cnnstudy.app.uploads import Room, upload_folder
 
 SRC = Path(__file__).parents[2] / "src"
@@ -24,8 +24,8 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
-    return Gate(answer, Room(tmp_path, 1000), 500)
+def request_filter(tmp_path: Path) -> RequestFilter:
+    return RequestFilter(answer, Room(tmp_path, 1000), 500)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def gate(tmp_path: Path) -> Gate:
     ],
 )
 def test_requests_of_the_page_and_of_this_machine_are_answered(
-    gate: Gate, headers: dict[str, str], status: int
+    request_filter: RequestFilter, headers: dict[str, str], status: int
 ) -> None:
-    code, said = call(gate, b"", headers)
+    code, said = call(request_filter, b"", headers)
     assert code == status
     assert (said == "answered") == (status == 200)
 
@@ -64,8 +64,8 @@ def test_requests_of_the_page_and_of_this_machine_are_answered(
     length=st.one_of(st.integers(-5, 10**30).map(str), st.text(max_size=5)),
 )
 def test_whatever_a_request_says_of_itself_it_is_answered(host: str, origin: str, length: str) -> None:
-    gate = Gate(answer, Room(Path("nowhere"), 1000), 500)
-    code, _ = call(gate, b"", {"host": host, "origin": origin, "content-length": length})
+    request_filter = RequestFilter(answer, Room(Path("nowhere"), 1000), 500)
+    code, _ = call(request_filter, b"", {"host": host, "origin": origin, "content-length": length})
     assert code in (200, 403, 411, 413)
     assert code != 200 or host.rpartition("@")[2].startswith(("127.0.0.1", "localhost", "[::1]"))
 

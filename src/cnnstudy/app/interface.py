@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnstudy.app.gate import Gate
-from cnnstudy.app.predictions import open_net, predict, trained_runs, write_examples
+from cnnstudy.app.explanation import open_net, predict, trained_runs, write_examples
+from cnnstudy.app.middleware import RequestFilter
 from cnnstudy.app.uploads import Room, upload_folder
 from cnnstudy.config.schema import Params
 from cnnstudy.data.decode import UnreadableError
@@ -59,12 +59,12 @@ def serve(params: Params, port: int) -> None:
         environment.configure(params.compute.threads)
         theme = gr.themes.Base(primary_hue="blue", neutral_hue="slate", font=FONT, font_mono=FONT)
         page = build(params, runs, folder)
-        gate = Middleware(Gate, room=Room(folder, UPLOADS), largest=UPLOAD + 1_000_000)
+        request_filter = Middleware(RequestFilter, room=Room(folder, UPLOADS), largest=UPLOAD + 1_000_000)
         try:
             page.launch(
                 server_name=LOCALHOST, server_port=port, share=False, ssr_mode=False, quiet=True, footer_links=[],
                 prevent_thread_lock=True, theme=theme, css=STYLE, max_file_size=UPLOAD,
-                app_kwargs={"middleware": [gate]},
+                app_kwargs={"middleware": [request_filter]},
             )  # fmt: skip
         except OSError:
             raise UserError(f"--port: {port} found; allowed: a port of this machine that is free") from None
