@@ -8,8 +8,8 @@ import numpy as np
 
 from cnnstudy import trained
 from cnnstudy.config.schema import Params
-from cnnstudy.data import synth
-from cnnstudy.data.decode import read_image
+from cnnstudy.data import crop, synth
+from cnnstudy.data.decode import Finder, read_image
 from cnnstudy.data.familiarity import Familiarity
 from cnnstudy.data.sources import Candidate, synthetic
 from cnnstudy.workspace import paths
@@ -29,7 +29,7 @@ class LoadedNet:
     """A run's net of the last phase and first seed, for images of `side` x `side` pixels.
 
     `familiarity` finds images unlike the training images, None where that is unknown; `notices` are lines to be shown
-    with a prediction.
+    with a prediction. `crop` finds the part of an image to use; None for the whole image.
     """
 
     model: "keras.Model"
@@ -38,6 +38,7 @@ class LoadedNet:
     familiarity: Familiarity | None = None
     notices: tuple[str, ...] = ()
     temperature: float = 1.0
+    crop: Finder | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def open_net(params: Params, run: str) -> LoadedNet:
     side = params.study_of(run).image_size
     familiar, notices = trained.familiarity(params, run), trained.notices(params, run)
     temperature = trained.temperature(params, run, params.phases(run)[-1], params.seeds[0])
-    return LoadedNet(trained.load(params, run), trained.classes(params, run), side, familiar, notices, temperature)
+    find = crop.finder(params, params.all_runs[run].study)
+    model, classes = trained.load(params, run), trained.classes(params, run)
+    return LoadedNet(model, classes, side, familiar, notices, temperature, find)
 
 
 def predict(net: LoadedNet, file: Path) -> ExplainedPrediction:
@@ -80,7 +83,7 @@ def predict(net: LoadedNet, file: Path) -> ExplainedPrediction:
     from cnnstudy.plots.gradcam import overlaid
     from cnnstudy.training.pipeline import scaled
 
-    pixels = read_image(file, net.side).pixels[None]
+    pixels = read_image(file, net.side, net.crop).pixels[None]
     (probabilities,) = class_probabilities(net.model(scaled(pixels), training=False).numpy())
     (probabilities,) = at_temperature(probabilities[None], net.temperature)
     (heat,) = gradcam.maps(net.model, pixels, np.array([0]), np.array([probabilities.argmax()]))

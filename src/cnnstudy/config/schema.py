@@ -226,7 +226,9 @@ class Study(Section):
     `positive` comes last. `paper` names a module of cnnstudy.published, or null. `primary_split` is the split of the
     headline numbers. `limits` describes limits of the real data, `not_for` uses that the nets are not made for.
     `options` apply to every net. `data` names the entry of `choices.data` in use, or null. Layer tables are for images
-    of `paper_image_size`, for comparison with the paper's tables, or of `image_size` where that is null.
+    of `paper_image_size`, for comparison with the paper's tables, or of `image_size` where that is null. `crop` is the
+    part of an image to use: `face` for the square around the largest face, widened by `crop_margin` (a share of its
+    side), or null for the whole image.
     """
 
     title: str
@@ -238,6 +240,8 @@ class Study(Section):
     positive: Name | None
     classes: Annotated[dict[Name, list[str]], Field(min_length=2)]
     image_size: Annotated[int, Field(ge=8, le=1024)]
+    crop: Literal["face"] | None = None
+    crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.0
     paper_image_size: Annotated[int, Field(ge=8, le=1024)] | None
     synthetic: Synthetic | None
     split: Split

@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +31,10 @@ PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM")
 
 
+# A function from an upright RGB image to the part to crop; it may raise UnreadableError.
+Finder = Callable[[Image.Image], Box]
+
+
 @dataclass(frozen=True)
 class Decoded:
     """An image at its new size, uint8 [size, size, 3], and properties of its file.
@@ -46,7 +51,7 @@ class Decoded:
     group: str = ""
 
 
-def read_image(path: Path, size: int, box: Box | None = None, most: int = LARGEST_FILE) -> Decoded:
+def read_image(path: Path, size: int, crop: Box | Finder | None = None, most: int = LARGEST_FILE) -> Decoded:
     """Read and decode an image file of at most `most` bytes, as `read_content` does.
 
     Raises:
@@ -60,7 +65,7 @@ def read_image(path: Path, size: int, box: Box | None = None, most: int = LARGES
         raise UnreadableError(error.strerror or "unreadable") from None
     if length > most:
         raise UnreadableError(f"{length} bytes, more than {most}")
-    return read_content(content, size, box)
+    return read_content(content, size, crop)
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -88,13 +93,14 @@ def read_size(path: Path) -> tuple[int, int]:
     return width, height
 
 
-def read_content(content: bytes, size: int, box: Box | None = None) -> Decoded:
+def read_content(content: bytes, size: int, crop: Box | Finder | None = None) -> Decoded:
     """Decode the first frame of an image file: upright, over black, as RGB, resized without keeping the aspect ratio.
 
-    `box` (left, top, right, bottom, in pixels of the upright image) is the part to crop.
+    `crop` is the part to use (left, top, right, bottom, in pixels of the upright image), or a function that finds it.
 
     Raises:
-        UnreadableError: the file is empty, not an image, truncated or too large, or `box` lies outside the image.
+        UnreadableError: the file is empty, not an image, truncated or too large, or the part to use is not found or
+            lies outside the image.
     """
     if not content:
         raise UnreadableError("empty file")
@@ -102,11 +108,11 @@ def read_content(content: bytes, size: int, box: Box | None = None) -> Decoded:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if dicom.is_dicom(content):
-                return _read_dicom(content, size, box)
+                return _read_dicom(content, size, crop)
             with _opened(content) as image:
                 facts = (hashlib.sha256(content).hexdigest(), *image.size, image.mode, len(content))
                 _refuse_large(image.width, image.height)
-                return Decoded(_pixels(image, size, box), *facts)
+                return Decoded(_pixels(image, size, crop), *facts)
     except UnidentifiedImageError:
         raise UnreadableError(kinds.kind_of(content) or "not an image") from None
     except Image.DecompressionBombError:
@@ -134,11 +140,11 @@ def _refuse_large(width: int, height: int) -> None:
         raise UnreadableError(f"{width} x {height} pixels, more than {LARGEST}")
 
 
-def _read_dicom(content: bytes, size: int, box: Box | None) -> Decoded:
+def _read_dicom(content: bytes, size: int, crop: Box | Finder | None) -> Decoded:
     """Decode the first frame of a DICOM file; the patient's hash is the group, and no other tag is kept."""
     frame = dicom.read(content, _refuse_large)
     facts = (hashlib.sha256(content).hexdigest(), *frame.image.size, frame.image.mode, len(content))
-    return Decoded(_pixels(frame.image, size, box), *facts, group=frame.patient)
+    return Decoded(_pixels(frame.image, size, crop), *facts, group=frame.patient)
 
 
 def read_grey(grey: bytes, size: int) -> Decoded:
@@ -148,15 +154,15 @@ def read_grey(grey: bytes, size: int) -> Decoded:
     return Decoded(_pixels(image, size, None), hashlib.sha256(grey).hexdigest(), side, side, "L", len(grey))
 
 
-def _pixels(image: Image.Image, size: int, box: Box | None) -> np.ndarray:
+def _pixels(image: Image.Image, size: int, crop: Box | Finder | None) -> np.ndarray:
     is_negative = _is_negative(image)
-    if box is None:
+    if crop is None:
         image.draft("RGB", (size, size))
     # Computed in place, because a copy of a large image takes hundreds of megabytes.
     ImageOps.exif_transpose(image, in_place=True)
     upright = image
-    if box is not None:
-        left, top, right, bottom = box
+    if crop is not None:
+        left, top, right, bottom = crop(_rgb(upright, is_negative)) if callable(crop) else crop
         part = (max(left, 0), max(top, 0), min(right, upright.width), min(bottom, upright.height))
         if part[2] - part[0] < 1 or part[3] - part[1] < 1:
             raise UnreadableError("the face box lies outside the image")

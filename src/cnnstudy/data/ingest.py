@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from cnnstudy.config.labels import folded, loosened
 from cnnstudy.config.schema import Params
-from cnnstudy.data import sources
-from cnnstudy.data.decode import LARGEST_FILE, Decoded, UnreadableError, read_grey, read_image
+from cnnstudy.data import crop, sources
+from cnnstudy.data.decode import LARGEST_FILE, Decoded, Finder, UnreadableError, read_grey, read_image
 from cnnstudy.data.samples import COLUMNS
 from cnnstudy.data.sources import Candidate, require_source, synthetic
 from cnnstudy.errors import UserError
@@ -102,7 +102,7 @@ def find(params: Params, study: str) -> Found:
             labels[renamed.label][written.label] += 1
         elif not written.reason:
             unknown[written.label] += 1
-    read = partial(_decode, root=root, size=settings.image_size, most=source.max_bytes)
+    read = partial(_decode, root=root, size=settings.image_size, most=source.max_bytes, find=crop.finder(params, study))
     return Found(named, read, labels, unknown)
 
 
@@ -191,11 +191,13 @@ def _kept(found: list[Candidate], columns: list[str], section: str) -> list[str]
     return [folded(name) for name in columns]
 
 
-def _decode(candidate: Candidate, root: Path, size: int, most: int = LARGEST_FILE) -> Decoded | UnreadableError:
+def _decode(
+    candidate: Candidate, root: Path, size: int, most: int = LARGEST_FILE, find: Finder | None = None
+) -> Decoded | UnreadableError:
     try:
         if candidate.grey:
             return read_grey(candidate.grey, size)
-        return read_image(root / candidate.path, size, candidate.box, most)
+        return read_image(root / candidate.path, size, candidate.box or find, most)
     except UnreadableError as reason:
         return reason
 
@@ -233,6 +235,7 @@ def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | U
 def _start_worker() -> None:
     """Limit a worker process to one thread, and end it with its parent process instead of letting it wait for ever."""
     cv2.setNumThreads(1)
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # where a detector needs TensorFlow
     end_with_parent()
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from cnnstudy.data import sources
-from cnnstudy.data.decode import FORMATS, UnreadableError, read_content, read_image
+from cnnstudy.data.decode import FORMATS, Finder, UnreadableError, read_content, read_image
 from cnnstudy.serving.net import Net
 
 # Images of a batch, and how many decoded batches wait for the net.
@@ -29,8 +29,9 @@ DECODERS = os.cpu_count() or 1
 # Images with more pixels than this are decoded one at a time: decoding takes up to 24 bytes a pixel.
 LARGE = 4_000_000
 
-# A function from a side to the pixels of an image, uint8 [side, side, 3]; it may raise UnreadableError.
-Decoder = Callable[[int], np.ndarray]
+# A function from a side and a finder of the part to use to the pixels of an image, uint8 [side, side, 3]; it may raise
+# UnreadableError.
+Decoder = Callable[[int, Finder | None], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def predictions(net: Net, decoders: Iterable[Decoder]) -> Iterator[Answer]:
     try:
         while True:
             while len(waiting) < DECODERS + AHEAD and (batch := list(islice(left, BATCH))):
-                waiting.append(_pool().submit(_decoded, batch, net.size))
+                waiting.append(_pool().submit(_decoded, batch, net))
             if not waiting:
                 return
             yield from _predicted(net, waiting.popleft().result())
@@ -99,32 +100,32 @@ def _answers(net: Net, images: np.ndarray) -> list[Prediction]:
     return [Prediction(each, is_unlike) for each, is_unlike in zip(net.probabilities(images), unlike, strict=True)]
 
 
-def _decoded(batch: list[Decoder], size: int) -> list[np.ndarray | UnreadableError]:
-    return [_pixels(decoder, size) for decoder in batch]
+def _decoded(batch: list[Decoder], net: Net) -> list[np.ndarray | UnreadableError]:
+    return [_pixels(decoder, net) for decoder in batch]
 
 
-def _pixels(decoder: Decoder, size: int) -> np.ndarray | UnreadableError:
+def _pixels(decoder: Decoder, net: Net) -> np.ndarray | UnreadableError:
     try:
-        return decoder(size)
+        return decoder(net.size, net.crop)
     except UnreadableError as reason:
         return reason
 
 
-def _file_pixels(path: Path, problem: str, size: int) -> np.ndarray:
+def _file_pixels(path: Path, problem: str, size: int, crop: Finder | None) -> np.ndarray:
     if problem:
         raise UnreadableError(problem)
-    return read_image(path, size).pixels
+    return read_image(path, size, crop).pixels
 
 
 _one_large = Lock()
 
 
-def _content_pixels(content: bytes, most: int, size: int) -> np.ndarray:
+def _content_pixels(content: bytes, most: int, size: int, crop: Finder | None) -> np.ndarray:
     count = _count(content)
     if count > most:
         raise UnreadableError(f"{count} pixels; allowed: at most {most}")
     with _one_large if count > LARGE else nullcontext():
-        return read_content(content, size).pixels
+        return read_content(content, size, crop).pixels
 
 
 def _count(content: bytes) -> int:

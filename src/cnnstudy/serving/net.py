@@ -12,6 +12,7 @@ from cnnstudy.evaluation.confidence import at_temperature
 if TYPE_CHECKING:
     import keras
 
+    from cnnstudy.data.decode import Finder
     from cnnstudy.data.familiarity import Familiarity
 
 
@@ -20,7 +21,8 @@ class Net:
     """A net for RGB images; `probabilities` maps uint8 [n, size, size, 3] to float32 [n, classes].
 
     `familiarity` finds images unlike the training images, None where that is unknown. `is_synthetic` says whether the
-    training images were synthetic, and `notices` are lines that a user must see with every prediction.
+    training images were synthetic, and `notices` are lines that a user must see with every prediction. `crop` finds the
+    part of an image to use; None for the whole image.
     """
 
     classes: tuple[str, ...]
@@ -29,6 +31,7 @@ class Net:
     familiarity: "Familiarity | None" = None
     is_synthetic: bool = False
     notices: tuple[str, ...] = ()
+    crop: "Finder | None" = None
 
 
 def calibrated(net: Net, temperature: float) -> Net:

@@ -15,6 +15,7 @@ import numpy as np
 from cnnstudy import trained
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
+from cnnstudy.data import crop
 from cnnstudy.data.decode import UnreadableError
 from cnnstudy.errors import UserError
 from cnnstudy.export import litert
@@ -100,13 +101,14 @@ def _net(arguments: argparse.Namespace) -> Net:
 
 
 def _with_warnings(params: Params, chosen: choice.Choice, net: Net) -> Net:
-    """Return a training's net with calibrated probabilities and the facts about its training images."""
+    """Return a training's net with calibrated probabilities, its study's crop and facts about its training images."""
     run = chosen.run
     return replace(
         calibrated(net, trained.temperature(params, run, chosen.phase, chosen.seed)),
         familiarity=trained.familiarity(params, run),
         is_synthetic=trained.is_synthetic(params, run),
         notices=trained.notices(params, run),
+        crop=crop.finder(params, params.all_runs[run].study),
     )
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import cnnstudy
 from cnnstudy import trained
-from cnnstudy.config.schema import Params
+from cnnstudy.config.schema import Params, Study
+from cnnstudy.data import crop
 from cnnstudy.errors import UserError
 from cnnstudy.serving import card, registered
 from cnnstudy.serving.choice import Choice
@@ -70,7 +71,8 @@ def promote(params: Params, choice: Choice) -> str:
     figure = f"{params.studies[study].primary_split}_accuracy"
     tags = {"run": choice.run, "phase": choice.phase, "seed": str(choice.seed), figure: f"{accuracy:.4f}"}
     tags |= _origin(params, choice.run) | {upsert.KEY: its.key}
-    entry = Promotable(study, choice, trained.classes(params, choice.run), _requirements(), tags, its)
+    requirements = _requirements(params.studies[study])
+    entry = Promotable(study, choice, trained.classes(params, choice.run), requirements, tags, its)
     store.configure(PATIENCE)
     with write.user_errors(""):
         version, is_new = _registered(params, entry)
@@ -115,9 +117,10 @@ def _origin(params: Params, run: str) -> dict[str, str]:
     return {name: tags[name] for name in wanted if name in tags} | keys.md5_tags(keys.read_lock(), run, params)
 
 
-def _requirements() -> list[str]:
+def _requirements(study: Study) -> list[str]:
+    """Return the packages that a study's registered net needs, with the versions of the lock."""
     pinned = locked.versions(paths.REQUIREMENTS)
-    return [f"{name}=={pinned[name]}" for name in PACKAGES]
+    return [f"{name}=={pinned[name]}" for name in (*PACKAGES, *([crop.PACKAGE] if study.crop else []))]
 
 
 def _registered(params: Params, entry: Promotable) -> tuple[str, bool]:
@@ -193,11 +196,12 @@ def _package(params: Params, entry: Promotable, about: object, folder: Path) -> 
     files.write_text(data / registered.CLASSES, json.dumps(entry.classes) + "\n")
     if (familiarity := paths.familiarity(entry.study)).is_file():
         shutil.copy(familiarity, data / registered.FAMILIARITY)
-    run = entry.choice.run
+    run, study = entry.choice.run, params.studies[entry.study]
     warnings = {
         "is_synthetic": trained.is_synthetic(params, run),
         "notices": trained.notices(params, run),
         "temperature": trained.temperature(params, run, entry.choice.phase, entry.choice.seed),
+        "crop_margin": study.crop_margin if study.crop else None,
     }
     files.write_text(data / registered.WARNINGS, json.dumps(warnings) + "\n")
     pinned = locked.versions(paths.REQUIREMENTS)

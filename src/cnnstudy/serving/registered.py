@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnstudy.data import familiarity
-from cnnstudy.data.decode import UnreadableError
+from cnnstudy.data import crop, familiarity
+from cnnstudy.data.decode import Finder, UnreadableError
 from cnnstudy.serving import images, limits, net
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def _refusal(reason: str, status: int) -> Exception:
 def _decoder(sent: object, most: int) -> images.Decoder:
     """Return the decoder of an image as sent in a request, of at most `most` pixels."""
 
-    def pixels(size: int) -> "np.ndarray":
-        return images.in_bytes(_content(sent), most)(size)
+    def pixels(size: int, find: Finder | None) -> "np.ndarray":
+        return images.in_bytes(_content(sent), most)(size, find)
 
     return pixels
 
@@ -102,7 +102,7 @@ def _content(sent: object) -> bytes:
 
 
 def read_net(folder: Path) -> net.Net:
-    """Read the net of a registered model; older versions lack `FAMILIARITY`, `WARNINGS` or a temperature."""
+    """Read the net of a registered model; older versions lack `FAMILIARITY`, `WARNINGS` or some of its keys."""
     found = net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
     if not (folder / WARNINGS).is_file():
         return found
@@ -110,7 +110,9 @@ def read_net(folder: Path) -> net.Net:
     familiar = familiarity.read(folder / FAMILIARITY) if (folder / FAMILIARITY).is_file() else None
     notices = tuple(warnings["notices"])
     found = net.calibrated(found, warnings.get("temperature", 1.0))
-    return replace(found, familiarity=familiar, is_synthetic=warnings["is_synthetic"], notices=notices)
+    margin = warnings.get("crop_margin")
+    find = None if margin is None else crop.with_margin(margin)
+    return replace(found, familiarity=familiar, is_synthetic=warnings["is_synthetic"], notices=notices, crop=find)
 
 
 def _load_pyfunc(path: str) -> Model:
