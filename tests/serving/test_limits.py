@@ -95,13 +95,13 @@ def test_of_large_images_one_is_decoded_at_a_time_whoever_asks(monkeypatch: pyte
     at_once, most, lock = 0, 0, threading.Lock()
     read = images.read_content
 
-    def watched(content: bytes, size: int) -> Any:
+    def watched(content: bytes, *args: Any) -> Any:
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
         try:
-            return read(content, size)
+            return read(content, *args)
         finally:
             with lock:
                 at_once -= 1
