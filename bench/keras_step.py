@@ -1,9 +1,11 @@
 """A net's training step as cnnstudy makes it; a worker of bench/steps.py."""
 
 import sys
+from typing import cast
 
 import steps
 
+from cnnstudy.config.schema import Precision
 from cnnstudy.training import environment
 
 
@@ -18,13 +20,14 @@ def main(net: str, dtype: str, batch: str, threads: str) -> None:
     from cnnstudy.training.optimizers import Adam
 
     design, count = steps.design(net), int(batch)
-    policy = precision.policy("float32" if dtype == "float32" else "bfloat16")
+    policy = precision.policy(cast(Precision, dtype))
+    tf.config.experimental.enable_tensor_float_32_execution(dtype == "tf32")
     rng = np.random.default_rng(0)
     images = tf.constant(rng.random((count, design.side, design.side, 3), np.float32))
     labels = tf.constant(rng.integers(0, 2, (count, 1)).astype(np.float32))
-    model = assemble.build(design, 0, policy)
+    compiled = devices.compiles("auto")
+    model = assemble.build(design, 0, policy, is_compiled=compiled)
     loss = "binary_crossentropy" if net == "xraynet" else "sparse_categorical_crossentropy"
-    compiled = devices.compiles("auto", design)
     model.compile(Adam(1e-3), loss, jit_compile=compiled)
     step = tf.function(lambda: model.train_step((images, labels)), jit_compile=compiled, autograph=False)
 

@@ -124,3 +124,74 @@ def test_batchnorm_without_scale_or_shift_is_keras_s(shape: tuple[int, ...], set
     for found, expected in zip(trained(ours, values(shape)), trained(theirs, values(shape)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=2e-5)
     np.testing.assert_allclose(ours(values(shape)), theirs(values(shape)), rtol=1e-5, atol=2e-6)
+
+
+POOLS = [(2, 2, "same"), (2, 2, "valid"), (3, 2, "same"), (3, 2, "valid"), (3, 1, "same"), ((1, 3), (1, 2), "valid")]
+KERNELS = [(3, 1, "same"), (3, 2, "same"), (3, 2, "valid"), (5, 1, "valid")]
+SIDES = [(8, 8), (7, 9), (5, 6)]
+
+
+def as_xla(layer: keras.Layer, inputs: tf.Tensor) -> list[np.ndarray]:
+    """What `trained` returns without the weights, by a function that XLA compiles."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def step(inputs: tf.Tensor) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = tf.cast(layer(inputs, training=True), tf.float32)
+            weights = tf.reshape(tf.sin(tf.range(tf.size(outputs), dtype=tf.float32)), tf.shape(outputs))
+            total = tf.reduce_sum(outputs * weights)
+        gradients = tape.gradient(total, [inputs, *(weight.value for weight in layer.trainable_variables)])
+        return [outputs, *gradients]
+
+    return [tf.cast(each, tf.float32).numpy() for each in step(inputs)]
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize(("size", "strides", "padding"), POOLS)
+def test_shifted_pooling_is_keras_s_with_ties_and_under_xla(
+    size: Any, strides: Any, padding: str, sides: tuple[int, int]
+) -> None:
+    # Few values, so that many windows have several largest pixels.
+    inputs = tf.round(values((2, *sides, 3)))
+    ours, theirs = (kind(size, strides, padding=padding) for kind in (layers.MaxPooling2D, keras.layers.MaxPooling2D))
+    expected = trained(theirs, inputs)
+    for found in (trained(ours, inputs), as_xla(ours, inputs)):
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(ours(inputs), theirs(inputs))
+
+
+@pytest.mark.parametrize("sides", SIDES)
+@pytest.mark.parametrize(("size", "strides", "padding"), KERNELS)
+def test_shifted_products_are_keras_s_depthwise_convolution_under_xla(
+    size: Any, strides: Any, padding: str, sides: tuple[int, int]
+) -> None:
+    settings: dict[str, Any] = {"strides": strides, "padding": padding, "activation": "relu"}
+    shape = (2, *sides, 3)
+    kinds = layers.DepthwiseConv2D, keras.layers.DepthwiseConv2D
+    ours, theirs = twins(kinds[0](size, **settings), kinds[1](size, **settings), shape)
+    expected = trained(theirs, values(shape))
+    for found in (trained(ours, values(shape)), as_xla(ours, values(shape))):
+        for one, other in zip(found, expected, strict=False):
+            np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-4)
+    np.testing.assert_array_equal(ours(values(shape)), theirs(values(shape)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_shifted_layers_repeat_to_the_bit_under_xla(dtype: str) -> None:
+    inputs = values((4, 9, 9, 16), dtype.removeprefix("mixed_"))
+    for layer in (
+        layers.MaxPooling2D(3, 2, padding="same", dtype=dtype),
+        layers.DepthwiseConv2D(3, padding="same", dtype=dtype),
+    ):
+        layer.build(inputs.shape)
+        first, second = as_xla(layer, inputs), as_xla(layer, inputs)
+        assert [each.tobytes() for each in first] == [each.tobytes() for each in second]
+
+
+@pytest.mark.parametrize("settings", [{"depth_multiplier": 2}, {"dilation_rate": 2}])
+def test_other_depthwise_convolutions_are_left_to_keras(settings: dict[str, int]) -> None:
+    kinds = layers.DepthwiseConv2D, keras.layers.DepthwiseConv2D
+    ours, theirs = twins(kinds[0](3, **settings), kinds[1](3, **settings), (1, 8, 8, 2))
+    np.testing.assert_array_equal(ours(values((1, 8, 8, 2)), training=True), theirs(values((1, 8, 8, 2))))

@@ -45,12 +45,14 @@ def sigmoid() -> keras.Model:
     return small(last=(1, "sigmoid"))
 
 
-def built(make: Make = small, policy: str = "float32", frozen: int | str = "none") -> keras.Model:
+def built(
+    make: Make = small, policy: str = "float32", frozen: int | str = "none", is_compiled: bool = False
+) -> keras.Model:
     """The net `small` with the faster layers, and weights from a seed."""
     keras.backend.clear_session()  # layers are named by number, and the names are in the weights' file
     plain = make()
     keras.utils.set_random_seed(1)
-    model = assemble.faster(plain, policy)
+    model = assemble.faster(plain, policy, is_compiled=is_compiled)
     assemble.freeze(model, frozen)
     return model
 
@@ -90,6 +92,6 @@ def trained(
     policy: str = "float32",
     schedule: loop.Schedule = SCHEDULE,
 ) -> tuple[keras.Model, pd.DataFrame]:
-    model = built(make, policy)
+    model = built(make, policy, is_compiled=schedule.is_compiled)
     schedule = dataclasses.replace(schedule, policy=policy)
     return model, loop.fit(model, data, dataset, settings, schedule, checkpoint or unkept())

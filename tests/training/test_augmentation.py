@@ -64,6 +64,26 @@ def test_the_compiled_kind_compiles() -> None:
     np.testing.assert_allclose(compiled(images, drawn), layer([images, drawn], training=True), atol=1e-4)
 
 
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize("operation", augment.OPERATIONS)
+def test_an_exact_copy_as_a_transform_has_the_same_pixels(operation: str, is_compiled: bool) -> None:
+    images = noise_images(3)
+    layer = Augmentation(True, is_compiled, images)
+    found = layer([np.array([2, 0], np.int32), augment.exact_transforms(np.repeat(operation, 2), SIDE)], training=True)
+    expected = np.stack([augment.apply_exact(images[i], operation) for i in (2, 0)]).astype(np.float32) / np.float32(
+        255
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_composed_transforms_change_an_image_as_one_after_the_other() -> None:
+    smooth = ndimage.uniform_filter(noise_images(20) / 255, (1, 5, 5, 1)).astype(np.float32)
+    exact = augment.exact_transforms(np.repeat("rotate90", 20), SIDE)
+    copies = tf.constant(np.stack([augment.apply_exact(image, "rotate90") for image in smooth]))
+    found = transformed(tf.constant(smooth), augment.composed(exact, transforms(20)))
+    np.testing.assert_allclose(found, transformed(copies, transforms(20)), atol=2e-4)
+
+
 def test_the_moves_are_distributed_as_image_data_generator_s() -> None:
     """Angles, shifts along both axes and flips, of 4,000 draws each, by Kolmogorov and Smirnov's distance."""
     theirs = tf.keras.preprocessing.image.ImageDataGenerator(

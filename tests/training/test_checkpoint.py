@@ -107,6 +107,23 @@ def test_a_stopped_training_ends_with_the_same_bytes(
     assert train(kept) == undisturbed(settings, policy)
 
 
+@pytest.mark.parametrize(("number", "progress"), [(1, (0, 2)), (2, (1, 0)), (3, (1, 2))])
+def test_a_training_of_several_steps_at_once_resumes_between_them(
+    dataset: Dataset, undisturbed: Undisturbed, tmp_path: Path, number: int, progress: tuple[int, int]
+) -> None:
+    schedule = dataclasses.replace(RECALIBRATED, steps_at_once=2)
+
+    def train(checkpoint: Checkpoint) -> tuple[bytes, str]:
+        return result(*trained(dataset, data, with_noise, checkpoint, ADAM, "float32", schedule), tmp_path)
+
+    data, file = training(dataset, rotation=20), tmp_path / "seed1.npz"
+    with pytest.raises(KeyboardInterrupt):
+        train(Stopping(file, number))
+    kept = Checkpoint(file, math.inf)
+    assert (kept.progress.epoch, kept.progress.batch) == progress
+    assert train(kept) == undisturbed(ADAM, "float32")
+
+
 def test_a_training_is_stored_by_time(dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     stored: list[Progress] = []

@@ -1,18 +1,21 @@
 """A net on several devices, compiled, and where an operation has no deterministic kind."""
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from training.small_net import bright_or_dark, trained, training
 
 from cnnstudy.errors import UserError
-from cnnstudy.models.assemble import Design
+from cnnstudy.models import layers
 from cnnstudy.training import devices, environment, fit, loop
 
 START = """
@@ -172,27 +175,61 @@ def test_a_compiled_net_learns_the_same(is_deterministic: bool, monkeypatch: pyt
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=0.2)
 
 
-def design(net: str, **options: str) -> Design:
-    return Design(net, tuple(options.items()), 32, 8)
+def pooled() -> keras.Model:
+    """A net with max pooling and depthwise convolutions, whose operations XLA could not make deterministic on a GPU."""
+    inputs = keras.Input((12, 12, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.layers.MaxPooling2D(2)(keras.layers.Activation("relu")(x))
+    x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.MaxPooling2D(3, 2, padding="same")(x))
+    return keras.Model(inputs, keras.layers.Dense(2, "softmax")(x))
 
 
-def test_xla_compiles_on_gpus_and_only_what_gains_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    nets = {name: design(name) for name in ("alexnet", "mobilenet", "resnet18")}
-    for each in nets.values():
-        assert [devices.compiles(setting, each) for setting in ("auto", "on", "off")] == [False, True, False]
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
-    assert {name for name, each in nets.items() if devices.compiles("auto", each)} == {"resnet18"}
-    with pytest.raises(UserError, match=r"compute\.jit: on found; allowed: auto or off"):
-        devices.compiles("on", nets["alexnet"])
-    assert devices.compiles("on", nets["mobilenet"])
+def test_a_compiled_net_with_pooling_learns_the_same_and_repeats_to_the_bit() -> None:
+    dataset = bright_or_dark()
+    data = training(dataset, level=1, rotation=20)
+    plain = loop.Schedule(16, 2, "none", 1, augments_on_device=True, holds_images=True, steps_at_once=2)
+    compiled = dataclasses.replace(plain, is_compiled=True)
+    found = [trained(dataset, data, pooled, schedule=schedule) for schedule in (plain, compiled, compiled)]
+    (_, first), (net, second), (again, third) = found
+    ours = {layer.name.rstrip("_0123456789") for layer in net.layers if type(layer).__module__ == layers.__name__}
+    assert ours >= {"max_pooling2d", "depthwise_conv2d"}
+    np.testing.assert_allclose(first["loss"], second["loss"], rtol=0.05)
+    pd.testing.assert_frame_equal(second, third)
+    for one, other in zip(net.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
-def test_xla_does_not_compile_for_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one", "another"])
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    file = tmp_path / "images.npy"
+    file.write_bytes(b"1234")
+    return file
+
+
+def test_a_gpu_compiles_steps_holds_images_and_runs_several_steps(
+    images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [devices.compiles(setting) for setting in ("auto", "on", "off")] == [False, True, False]
+    assert not devices.holds(images)
+    assert devices.steps_at_once() == 1
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [SimpleNamespace(name="one")])
+    assert [devices.compiles(setting) for setting in ("auto", "on", "off")] == [True, True, False]
+    assert devices.holds(images)
+    assert devices.steps_at_once() > 1
+    monkeypatch.setattr(devices, "HELD", 3)
+    assert not devices.holds(images)
+
+
+def test_several_gpus_do_none_of_it(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["one", "another"])
     monkeypatch.setattr(devices, "strategy", lambda: SimpleNamespace(num_replicas_in_sync=2))
-    assert [devices.compiles(setting, design("resnet18")) for setting in ("auto", "off")] == [False, False]
+    assert [devices.compiles(setting) for setting in ("auto", "off")] == [False, False]
+    assert not devices.holds(images)
+    assert devices.steps_at_once() == 1
     with pytest.raises(UserError, match=r"compute\.jit: on found; allowed: auto or off on several GPUs"):
-        devices.compiles("on", design("resnet18"))
+        devices.compiles("on")
 
 
 def test_on_several_devices_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

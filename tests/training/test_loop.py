@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 from training.small_net import (
     ADAM,
@@ -51,6 +52,46 @@ def test_the_same_seed_gives_the_same_bits(dataset: Dataset, tmp_path: Path) -> 
         model.save_weights(tmp_path / f"{attempt}.weights.h5")
         files.append(((tmp_path / f"{attempt}.weights.h5").read_bytes(), history.to_csv()))
     assert files[0] == files[1]
+
+
+def test_images_held_by_the_device_train_the_same_net(dataset: Dataset) -> None:
+    sent = dataclasses.replace(SCHEDULE, augments_on_device=True)
+    held = dataclasses.replace(sent, holds_images=True)
+    for level in (0, 4):
+        data = training(dataset, level, rotation=20)
+        (one, first), (other, second) = (trained(dataset, data, schedule=each) for each in (sent, held))
+        # The random transform of a rotated copy is rounded differently.
+        np.testing.assert_allclose(first["loss"], second["loss"], rtol=1e-3 if level else 0)
+        pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+        assert level or all(np.array_equal(*each) for each in pairs)
+
+
+def test_a_device_that_holds_images_trains_with_unchanged_copies(dataset: Dataset) -> None:
+    data = training(dataset, level=4)
+    assert data.has_copies
+    assert not data.is_random
+    held = dataclasses.replace(SCHEDULE, augments_on_device=True, holds_images=True)
+    (one, _), (other, _) = trained(dataset, data), trained(dataset, data, schedule=held)
+    for weights, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
+@pytest.mark.parametrize("changes", [{"brightness": 0.3}, {"mixing": 0.4}])
+def test_images_with_changed_pixels_are_sent_to_the_device(dataset: Dataset, changes: dict[str, float]) -> None:
+    data = training(dataset, 0, 0, **changes)
+    held = dataclasses.replace(SCHEDULE, holds_images=True)
+    (one, _), (other, _) = trained(dataset, data), trained(dataset, data, schedule=held)
+    for weights, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
+def test_several_steps_at_once_give_the_same_bits_and_history(dataset: Dataset) -> None:
+    data = training(dataset, rotation=20)
+    several = dataclasses.replace(SCHEDULE, steps_at_once=2)  # an epoch has three steps
+    (one, first), (other, second) = (trained(dataset, data, schedule=each) for each in (SCHEDULE, several))
+    for weights, expected in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+    pd.testing.assert_frame_equal(first, second)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])

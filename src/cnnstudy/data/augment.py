@@ -35,6 +35,26 @@ def apply_exact(image: np.ndarray, operation: str) -> np.ndarray:
     raise AssertionError(operation)
 
 
+def exact_transforms(operations: np.ndarray, size: int) -> np.ndarray:
+    """Return the exact copies [n] of images of a size as transforms, float32 [n, 8], from output to input pixels."""
+    end = size - 1
+    rows = {
+        "original": (1, 0, 0, 0, 1, 0),
+        "rotate90": (0, -1, end, 1, 0, 0),
+        "rotate180": (-1, 0, end, 0, -1, end),
+        "rotate270": (0, 1, 0, -1, 0, end),
+        "flip": (-1, 0, end, 0, 1, 0),
+    }
+    return np.array([(*rows[operation], 0, 0) for operation in operations], np.float32).reshape(-1, 8)
+
+
+def composed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return transforms, float32 [n, 8], that map an output pixel by `second`, [n, 8], and the result by `first`."""
+    ones = np.ones((len(first), 1))
+    matrices = [np.hstack([transforms, ones]).reshape(-1, 3, 3) for transforms in (first, second)]
+    return (matrices[0] @ matrices[1]).reshape(-1, 9)[:, :8].astype(np.float32)
+
+
 def make(policy: Policy, splits: pd.DataFrame) -> pd.DataFrame:
     """Return the augmentation table: a row for each training image, with id, split, operation, and the policy's ranges.
 
@@ -87,10 +107,8 @@ def crop(transforms: np.ndarray, key: tuple[int, int], share: np.ndarray, size: 
     scale, centre = 1 - share * uniform[:, 0], (size - 1) / 2
     free = (1 - scale) * size / 2
     right, down = (centre * (1 - scale) + free * (2 * uniform[:, i] - 1) for i in (1, 2))
-    first = np.column_stack([transforms, np.ones(len(transforms))]).reshape(-1, 3, 3)
-    zeros, ones = np.zeros(len(scale)), np.ones(len(scale))
-    second = np.stack([scale, zeros, right, zeros, scale, down, zeros, zeros, ones], axis=1).reshape(-1, 3, 3)
-    return (first @ second).reshape(-1, 9)[:, :8].astype(np.float32)
+    zeros = np.zeros(len(scale))
+    return composed(transforms, np.stack([scale, zeros, right, zeros, scale, down, zeros, zeros], axis=1))
 
 
 def brightness(images: np.ndarray, uniform: np.ndarray, share: np.ndarray) -> np.ndarray:

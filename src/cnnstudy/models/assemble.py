@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -17,10 +16,16 @@ from cnnstudy.workspace import paths
 
 # A policy besides those of Keras: mixed_bfloat16 for convolutions, float32 for all other layers.
 CONVOLUTIONS = "convolutions_bfloat16"
-# Keras's layers, and faster classes with the same weights and names.
+# A policy that is float32 for Keras; a GPU then multiplies in TF32 (see cnnstudy.training.precision).
+TF32 = "tf32"
+# Keras's layers, and faster classes with the same weights and names; and more such classes for XLA.
 FASTER: dict[type, Any] = {
     keras.layers.BatchNormalization: layers.BatchNormalization,
     keras.layers.Conv2D: layers.Conv2D,
+}
+COMPILED: dict[type, Any] = {
+    keras.layers.MaxPooling2D: layers.MaxPooling2D,
+    keras.layers.DepthwiseConv2D: layers.DepthwiseConv2D,
 }
 DROPOUTS = (keras.layers.Dropout, keras.layers.GaussianDropout, keras.layers.SpatialDropout2D)
 # Layers that take pixels, which need the precision of float32.
@@ -74,31 +79,40 @@ def build_plain(design: Design) -> keras.Model:
     return _cloned(_build(design), noise, lambda layer, config: type(layer).from_config(config))
 
 
-def build(design: Design, seed: int, policy: str = "float32", frozen: int | str = "none") -> keras.Model:
+def build(
+    design: Design, seed: int, policy: str = "float32", frozen: int | str = "none", is_compiled: bool = False
+) -> keras.Model:
     """Return an uncompiled model to be trained, for float input [B, side, side, 3] in [0, 1].
 
     `seed` determines the initial weights and the noise of dropout. Frozen layers (see `freeze`) are not trained. For
-    `policy` see `faster`.
+    `policy` and `is_compiled` see `faster`.
 
     Raises:
         UserError: as `build_plain`, or `frozen` names no layer.
     """
     plain = _build(design)
     keras.utils.set_random_seed(seed)  # `faster` initialises the weights
-    model = faster(plain, policy, (design.dropout, design.head_dropout))
+    model = faster(plain, policy, (design.dropout, design.head_dropout), is_compiled)
     freeze(model, frozen)
     return model
 
 
-def faster(model: keras.Model, policy: str = "float32", noise: tuple[float, float] = (1.0, 0.0)) -> keras.Model:
-    """Return a copy with new weights and faster layers, under a Keras dtype policy or `CONVOLUTIONS`.
+def faster(
+    model: keras.Model,
+    policy: str = "float32",
+    noise: tuple[float, float] = (1.0, 0.0),
+    is_compiled: bool = False,
+) -> keras.Model:
+    """Return a copy with new weights and faster layers, under a Keras dtype policy, `CONVOLUTIONS` or `TF32`.
 
     Variables and outputs are float32 under every policy. `noise` is the factor of the rates of dropout layers, and the
-    rate of an additional one before the last layer, 0 for none.
+    rate of an additional one before the last layer, 0 for none. `is_compiled` says whether XLA compiles the training
+    steps.
     """
+    classes = FASTER | COMPILED if is_compiled else FASTER
 
     def make(layer: keras.Layer, config: dict[str, Any]) -> keras.Layer:
-        kind: Any = FASTER.get(type(layer), type(layer))
+        kind: Any = classes.get(type(layer), type(layer))
         return kind.from_config(config | {"dtype": _policy_of(layer, policy)})
 
     return _cloned(model, noise, make)
@@ -141,12 +155,6 @@ def set_float32(model: keras.Model) -> None:
 def class_probabilities(outputs: np.ndarray) -> np.ndarray:
     """Return a model's outputs as [n, classes]: a single sigmoid output p becomes [1 - p, p]."""
     return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
-
-
-@cache
-def kinds(design: Design) -> frozenset[str]:
-    """Return the names of the classes of a net's layers."""
-    return frozenset(type(layer).__name__ for layer in _build(design).layers)
 
 
 def _build(design: Design) -> keras.Model:
@@ -229,7 +237,7 @@ def _policy_of(layer: keras.Layer, policy: str) -> str:
         "softmax",
         "sigmoid",
     )
-    if is_last or isinstance(layer, PREPROCESSING):
+    if is_last or isinstance(layer, PREPROCESSING) or policy == TF32:
         return "float32"
     if policy == CONVOLUTIONS:
         return "mixed_bfloat16" if type(layer) is keras.layers.Conv2D else "float32"

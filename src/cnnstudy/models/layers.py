@@ -1,5 +1,9 @@
 """Layers like Keras's, with the same weights and names, that train with a faster operation of TensorFlow."""
 
+from collections.abc import Iterator
+from functools import reduce
+from itertools import product
+
 import keras
 import tensorflow as tf
 
@@ -70,3 +74,61 @@ class Conv2D(keras.layers.Conv2D):
             inputs = inputs[:, ::rows, ::columns]
         outputs = tf.tensordot(inputs, tf.reshape(self.kernel, self.kernel.shape[-2:]), 1)
         return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """Keras's MaxPooling2D, but trained as a maximum of shifted images; for steps that XLA compiles.
+
+    XLA has no deterministic gradient of TensorFlow's operation on a GPU. The maximum's gradient is deterministic and
+    goes to the same pixel, the first of equal ones, and XLA fuses it with the operations around it.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Pool inputs [B, H, W, C] to [B, H', W', C]."""
+        if not training or self.data_format != "channels_last":
+            return super().call(inputs)
+        windows = _shifted(inputs, self.pool_size, self.strides, self.padding, inputs.dtype.min)
+        return reduce(tf.maximum, (window for _, window in windows))
+
+
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """Keras's DepthwiseConv2D, but trained as a sum of shifted products; for steps that XLA compiles.
+
+    XLA compiles the sum and its gradients to few operations, where TensorFlow's own gradients are slow on a GPU.
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Convolve inputs [B, H, W, C] to [B, H', W', C]; products are summed in float32."""
+        is_plain = self.data_format == "channels_last" and self.depth_multiplier == 1
+        if not training or not is_plain or self.dilation_rate != (1, 1):
+            return super().call(inputs)
+        kernel = tf.cast(self.kernel, tf.float32)[..., 0]
+        windows = _shifted(inputs, self.kernel_size, self.strides, self.padding, 0)
+        products = (tf.cast(window, tf.float32) * kernel[place] for place, window in windows)
+        outputs = tf.cast(reduce(tf.add, products), inputs.dtype)
+        return self.activation(outputs + self.bias if self.use_bias else outputs)
+
+
+def _shifted(
+    images: tf.Tensor, size: tuple[int, int], strides: tuple[int, int], padding: str, outside: float
+) -> Iterator[tuple[tuple[int, int], tf.Tensor]]:
+    """Yield each place in a window, row by row, and the pixels [B, H', W', C] that are there in all windows.
+
+    With the padding `same`, `outside` is the value around the images [B, H, W, C], as TensorFlow places it.
+    """
+    sides = images.shape[1:3]
+    counts = [
+        -(-side // stride) if padding == "same" else (side - length) // stride + 1
+        for side, length, stride in zip(sides, size, strides, strict=True)
+    ]
+    if padding == "same":
+        missing = [
+            max((count - 1) * stride + length - side, 0)
+            for count, stride, length, side in zip(counts, strides, size, sides, strict=True)
+        ]
+        around = [[0, 0], *([each // 2, each - each // 2] for each in missing), [0, 0]]
+        images = tf.pad(images, around, constant_values=tf.cast(outside, images.dtype))
+    (rows, columns), (down, across) = counts, strides
+    for top, left in product(range(size[0]), range(size[1])):
+        bottom, right = top + (rows - 1) * down + 1, left + (columns - 1) * across + 1
+        yield (top, left), images[:, top:bottom:down, left:right:across]

@@ -1,6 +1,7 @@
 """Augmentation of a batch on the training GPU: one transform rotates, shifts and flips each image."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 
@@ -8,17 +9,23 @@ class Augmentation(keras.layers.Layer):
     """A layer that scales uint8 images [B, H, W, 3] to float32 in [0, 1], and in training applies their transforms.
 
     The transforms [B, 8] are those of cnnstudy.data.augment. Pixels outside an image take the value of the nearest
-    pixel. XLA lacks this operation: if XLA compiles, the four neighbours of each point are gathered instead.
+    pixel. XLA lacks this operation: if XLA compiles, the four neighbours of each point are gathered instead. If the
+    layer is given all images of the data set, uint8 [N, H, W, 3], it keeps them in the device's memory and takes ids,
+    int32 [B], instead of images.
     """
 
-    def __init__(self, is_augmenting: bool, is_compiled: bool) -> None:
+    def __init__(self, is_augmenting: bool, is_compiled: bool, held: np.ndarray | None = None) -> None:
         super().__init__(dtype="float32", autocast=False)
         self.is_augmenting = is_augmenting
+        # A constant, not a weight: checkpoints leave it out.
+        self.held = None if held is None else tf.constant(held)
         self.transform = transformed_by_gathering if is_compiled else transformed
 
     def call(self, inputs: tuple[tf.Tensor, tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Scale the images, and in training apply the transforms."""
         images, transforms = inputs
+        if self.held is not None:
+            images = tf.gather(self.held, images)
         scaled = tf.cast(images, tf.float32) / 255.0
         return self.transform(scaled, transforms) if training and self.is_augmenting else scaled
 

@@ -61,7 +61,7 @@ class Checkpoint(keras.callbacks.Callback):
         super().__init__()
         self.file, self.seconds, self.report = file, seconds, report
         self.metrics: list[keras.metrics.Metric] = []
-        self.batches = 0
+        self.first = self.batches = 0
         self.progress, self.best_weights = _read_progress(file)
         self.is_resumed = self.progress == Progress()
         self.last = time.monotonic()
@@ -82,14 +82,17 @@ class Checkpoint(keras.callbacks.Callback):
             say(f"resumed from epoch {self.progress.epoch + 1}, batch {self.progress.batch + 1}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save a checkpoint if one is due and this is not the epoch's last batch."""
-        self.progress = replace(self.progress, batch=self.progress.batch + 1)
+        """Save a checkpoint if one is due and this is not the epoch's last batch.
+
+        Keras counts batches from the first one of this process, and may count further than there are batches.
+        """
+        self.progress = replace(self.progress, batch=min(self.first + batch + 1, self.batches))
         if self.progress.batch < self.batches and self._is_due():
             self._save()
 
     def begin_epoch(self, batches: int) -> None:
-        """Set the number of batches of the next epoch."""
-        self.batches = batches
+        """Set the number of batches of the next epoch, which may have been begun before."""
+        self.first, self.batches = self.progress.batch, batches
 
     def set_best(self, best: Score, weights: list[np.ndarray]) -> None:
         """Make the current epoch's score the best so far, with its weights if they will be restored."""

@@ -1,12 +1,17 @@
-"""The devices that a net trains on, and whether XLA compiles its training steps."""
+"""The devices that a net trains on, and what is left to them: compiled steps, images in their memory, several steps."""
 
 from functools import cache
+from pathlib import Path
 
 import tensorflow as tf
 
 from cnnstudy.config.schema import Jit
 from cnnstudy.errors import UserError
-from cnnstudy.models.assemble import Design, kinds
+
+# The most bytes of a data set in a GPU's memory: 43,000 images of 128 px.
+HELD = 2 << 30
+# Training steps that a GPU runs in a row: enough to hide Python, and few enough for a checkpoint to be on time.
+STEPS = 16
 
 
 @cache  # several strategies in one process mix up their sums
@@ -19,32 +24,33 @@ def strategy(devices: tuple[tf.config.LogicalDevice, ...] = ()) -> tf.distribute
     return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
 
 
-def compiles(setting: Jit, design: Design) -> bool:
-    """Return whether XLA compiles a net's training steps.
+def compiles(setting: Jit) -> bool:
+    """Return whether XLA compiles the training steps.
 
-    `auto` compiles nothing on a CPU, where a compiled step takes 4 to 7 times as long. On a GPU it compiles nets
-    without max pooling, whose gradient is not deterministic in XLA, and without depthwise convolutions: with these, a
-    step of 100 images of 128 px on an H200 took 13 ms in float32 (rounded to TF32) and in bfloat16, but 61 and 44 ms
-    when compiled.
+    `auto` compiles on a GPU, where a step is otherwise hundreds of small operations, and not on a CPU, where a compiled
+    step takes 4 to 7 times as long.
 
     Raises:
-        UserError: the setting is `on`, for a net with max pooling on a GPU, or for any net on several GPUs.
+        UserError: the setting is `on`, and there are several GPUs.
     """
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
     if strategy().num_replicas_in_sync > 1:
         # Keras gives XLA the step of all replicas as one program, which can't have variables of several devices.
         if setting == "on":
             raise UserError("params.yaml: compute.jit: on found; allowed: auto or off on several GPUs")
         return False
-    if not has_gpu:
-        return setting == "on"
-    layers = kinds(design)
-    pools = any(name.startswith("MaxPooling") for name in layers)
-    if setting == "on" and pools:
-        raise UserError(
-            "params.yaml: compute.jit: on found; allowed: auto or off on a GPU for a net with max pooling, "
-            "whose gradient is not deterministic in XLA"
-        )
-    if setting != "auto":
-        return setting == "on"
-    return not pools and not any("Depthwise" in name or "Separable" in name for name in layers)
+    return has_gpu() if setting == "auto" else setting == "on"
+
+
+def holds(images: Path) -> bool:
+    """Return whether the training device keeps all images of a data set, those in a file, in its memory."""
+    return has_gpu() and strategy().num_replicas_in_sync == 1 and images.stat().st_size <= HELD
+
+
+def steps_at_once() -> int:
+    """Return the number of training steps that the device runs without waiting for Python."""
+    return STEPS if has_gpu() and strategy().num_replicas_in_sync == 1 else 1
+
+
+def has_gpu() -> bool:
+    """Return whether TensorFlow sees a GPU."""
+    return bool(tf.config.list_logical_devices("GPU"))

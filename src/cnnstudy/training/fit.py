@@ -133,14 +133,11 @@ def _machine_facts(params: Params, run: str) -> dict[str, str | bool | int]:
     return {
         "precision": policy,
         "products": precision.product_dtype(policy),
-        "jit": devices.compiles(params.compute.jit, _design(params, run)),
+        "jit": devices.compiles(params.compute.jit),
+        "holds_images": devices.holds(paths.images(params.all_runs[run].study)),
         "replicas": devices.strategy().num_replicas_in_sync,
         "gpus": ", ".join(environment.gpus()) or "none",
     }
-
-
-def _design(params: Params, run: str) -> assemble.Design:
-    return assemble.design_of(params, run, len(params.study_of(run).classes))
 
 
 def training_data(params: Params, run: str, phase: Phase, dataset: Dataset) -> TrainingSet:
@@ -161,7 +158,9 @@ def schedule(params: Params, run: str, phase: Phase, seed: int) -> Schedule:
         str(machine["precision"]),
         params.batchnorm,
         bool(machine["jit"]),
-        bool(tf.config.list_logical_devices("GPU")),
+        devices.has_gpu(),
+        bool(machine["holds_images"]),
+        devices.steps_at_once(),
     )
 
 
@@ -212,12 +211,13 @@ def fit_seed(
     source = assemble.build_plain(design) if start else None
     keras.backend.clear_session()
     with devices.strategy().scope():
-        model = assemble.build(design, seed, plan.policy, phase.frozen)
+        model = assemble.build(design, seed, plan.policy, phase.frozen, plan.is_compiled)
         if phase.name == "tuned":
             model.load_weights(paths.weights(paths.seed(run, "base", seed)))
         elif start:
             say(pretrained.load(model, source, Path(start.weights)))
-        history = fit(model, data, dataset, recipe, plan, progress)
+        with precision.products(plan.policy):
+            history = fit(model, data, dataset, recipe, plan, progress)
     assemble.set_float32(model)
     return Fitted(model, history, dataset, data, plan)
 

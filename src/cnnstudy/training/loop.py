@@ -30,8 +30,9 @@ class Schedule:
     """Batch size, epochs and class weights of a phase, and the seed of the images' order and augmentation.
 
     `policy` is the dtype policy that the model was built under (see cnnstudy.models.assemble), `batchnorm` the mode
-    that it will predict in; `is_compiled` says whether XLA compiles the steps, and `augments_on_device` whether the
-    training device also transforms the images.
+    that it will predict in. `is_compiled` says whether XLA compiles the steps, `augments_on_device` whether the
+    training device also transforms the images, and `holds_images` whether it keeps all images in its memory.
+    `steps_at_once` is the number of steps that the device runs without waiting for Python.
     """
 
     batch_size: int
@@ -42,6 +43,8 @@ class Schedule:
     batchnorm: BatchNormMode = "moving"
     is_compiled: bool = False
     augments_on_device: bool = False
+    holds_images: bool = False
+    steps_at_once: int = 1
 
 
 def fit(
@@ -71,14 +74,17 @@ def fit(
     if replicas > 1 and smallest < 2 * replicas:
         allowed = f"two images for each of {replicas} GPUs"
         raise UserError(f"batch_size: a batch of {smallest} images found; allowed: {allowed}")
+    held = dataset.images if schedule.holds_images and not data.changes_pixels else None
     twin, checkpoint.metrics, sources = _compiled(
-        _augmented(model, data, schedule), settings, schedule, steps, data.is_mixed
+        _augmented(model, data, schedule, held), settings, schedule, steps, data.is_mixed
     )
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
     # Keras divides validation batches among the replicas, and a small last one may leave a replica without an image.
     outputs = model.output_shape[-1]
     shares = outputs if data.is_mixed else 1
-    validation = labelled_batches(dataset, selection.SPLIT, inference_batch_size(model), shares)
+    validation = labelled_batches(
+        dataset, selection.SPLIT, inference_batch_size(model), shares, sends_ids=held is not None
+    )
     validation = validation if replicas == 1 else None
     validated = selection.validator(model, dataset)
     is_compared = selection.compares(settings)
@@ -98,6 +104,7 @@ def fit(
                 applies_transforms=not schedule.augments_on_device,
                 multiple=replicas,
                 outputs=outputs,
+                sends_ids=held is not None,
             ),
             initial_epoch=epoch,
             epochs=epoch + 1,
@@ -139,22 +146,27 @@ def _is_finite(model: keras.Model) -> bool:
     return bool(np.isfinite(sums).all())
 
 
-def _augmented(model: keras.Model, data: TrainingSet, schedule: Schedule) -> keras.Model:
+def _augmented(
+    model: keras.Model, data: TrainingSet, schedule: Schedule, held: np.ndarray | None = None
+) -> keras.Model:
     """Return a model that takes the pipeline's batches and shares the layers of `model`.
 
-    The optimizer belongs to the returned model, so that `model` can be saved without it.
+    The optimizer belongs to the returned model, so that `model` can be saved without it. `held` are the images to keep
+    in the device's memory, if the batches have ids.
     """
     side = model.input_shape[1]
-    images, transforms = keras.Input((side, side, 3), dtype="uint8"), keras.Input((8,))
-    outputs = Augmentation(data.is_random and schedule.augments_on_device, schedule.is_compiled)([images, transforms])
-    outputs = model(outputs)
+    images = keras.Input((side, side, 3), dtype="uint8") if held is None else keras.Input((), dtype="int32")
+    transforms = keras.Input((8,))
+    is_augmenting = data.is_random and schedule.augments_on_device
+    is_augmenting |= held is not None and (data.is_random or data.has_copies)
+    outputs = model(Augmentation(is_augmenting, schedule.is_compiled, held)([images, transforms]))
     return (Compiled if schedule.is_compiled else keras.Model)([images, transforms], outputs)
 
 
 class Compiled(keras.Model):
     """A model whose training steps XLA compiles.
 
-    Keras turns XLA off when operations must be deterministic, since some can't be; `devices.compiles` chooses nets
+    Keras turns XLA off when operations must be deterministic, since some can't be; cnnstudy.models.layers has layers
     without such operations.
     """
 
@@ -180,6 +192,7 @@ def _compiled(
         metrics=[accuracy],
         weighted_metrics=exact or None,
         jit_compile=False,  # see `Compiled`
+        steps_per_execution=schedule.steps_at_once,
     )
     # The optimizer's moments must exist before the first step, to be restored from a checkpoint.
     twin.optimizer.build(twin.trainable_variables)

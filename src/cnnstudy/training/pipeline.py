@@ -20,7 +20,7 @@ SCALED = ("rotation", "shift", "crop", *augment.PIXELS)
 # of 128 px, and too little for memory to grow with the square of an image's side.
 BATCH, LAYER_BYTES = 100, 200 << 20
 
-# ((images, transforms), labels)
+# ((images or ids, transforms), labels)
 Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -43,6 +43,16 @@ class TrainingSet:
     def is_random(self) -> bool:
         """Return whether any image is augmented at random, differently in every epoch."""
         return bool(self.rows[list(augment.RANGES)].to_numpy(float).any())
+
+    @property
+    def has_copies(self) -> bool:
+        """Return whether any row is a rotated or flipped copy."""
+        return bool((self.rows["operation"] != "original").any())
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Return whether any image is changed in more than its geometry."""
+        return bool(self.rows[[*augment.PIXELS, "mixing"]].to_numpy(float).any())
 
     @property
     def is_mixed(self) -> bool:
@@ -74,6 +84,11 @@ class TrainingSet:
         size = self.images.shape[1]
         transforms = augment.random_transforms((seed, epoch), (rotation, shift, flip), size)
         return augment.crop(transforms, (seed, epoch), crop, size) if crop.any() else transforms
+
+    def transforms_of_originals(self, seed: int, epoch: int) -> np.ndarray:
+        """Return transforms, float32 [n, 8], that turn an original image into its row's copy, transformed at random."""
+        exact = augment.exact_transforms(self.rows["operation"].to_numpy(), self.images.shape[1])
+        return augment.composed(exact, self.transforms(seed, epoch)) if self.is_random else exact
 
     def changed(self, rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """Return the images of some rows, with the epoch's random changes of pixels: uint8 [len(rows), H, W, 3]."""
@@ -120,11 +135,13 @@ def training_batches(
     applies_transforms: bool = True,
     multiple: int = 1,
     outputs: int = 1,
+    sends_ids: bool = False,
 ) -> tf.data.Dataset:
     """Return an epoch's shuffled batches from batch `first` on: ((images, transforms), labels).
 
     Images are uint8 [B, H, W, 3]; transforms, float32 [B, 8], are those of cnnstudy.data.augment, or zeros if nothing
-    is random; labels are float32 [B, 1], or [B, outputs] of mixed images (see `TrainingSet.mixed`).
+    is random; labels are float32 [B, 1], or [B, outputs] of mixed images (see `TrainingSet.mixed`). With `sends_ids`
+    the ids of the original images, int32 [B], take the place of the images, and the transforms include exact copies.
     `applies_transforms` applies the transforms here, which on a CPU is quicker than in the net. Order and transforms
     depend on (seed, epoch, row) alone, so that a training can be resumed at any batch. Batch sizes differ by at most an
     image: a small last batch would give BatchNorm poor statistics.
@@ -135,9 +152,15 @@ def training_batches(
 
     def batches() -> Iterator[Batch]:
         order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(len(data))
-        transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
+        if sends_ids:
+            transforms = data.transforms_of_originals(seed, epoch)
+        else:
+            transforms = data.transforms(seed, epoch) if data.is_random else np.zeros((len(data), 8), np.float32)
         shares = order[: len(order) // multiple * multiple].reshape(-1, multiple)
         for rows in map(np.ravel, np.array_split(shares, steps)[first:]):
+            if sends_ids:
+                yield (data.ids[rows].astype(np.int32), transforms[rows]), data.labels[rows, None].astype(np.float32)
+                continue
             if data.is_mixed:
                 images, labels = data.mixed(rows, seed, epoch, outputs)
             else:
@@ -147,7 +170,8 @@ def training_batches(
             yield (images, transforms[rows]), labels
 
     steps = steps_of(len(data), batch_size)
-    return _dataset(batches, steps - first, data.images.shape[1], outputs if data.is_mixed else 1)
+    side = None if sends_ids else data.images.shape[1]
+    return _dataset(batches, steps - first, side, outputs if data.is_mixed else 1)
 
 
 def transform_images(images: np.ndarray, transforms: np.ndarray) -> None:
@@ -160,7 +184,9 @@ def transform_images(images: np.ndarray, transforms: np.ndarray) -> None:
         )
 
 
-def labelled_batches(dataset: Dataset, split: str, batch_size: int, shares: int = 1) -> tf.data.Dataset:
+def labelled_batches(
+    dataset: Dataset, split: str, batch_size: int, shares: int = 1, sends_ids: bool = False
+) -> tf.data.Dataset:
     """Return the images of a split in order, in batches like those of `training_batches` but without augmentation.
 
     If `shares` is more than 1, labels are one-hot over that many classes.
@@ -170,12 +196,12 @@ def labelled_batches(dataset: Dataset, split: str, batch_size: int, shares: int 
     def batches() -> Iterator[Batch]:
         for start in range(0, len(ids), batch_size):
             batch = ids[start : start + batch_size]
-            images = dataset.images[batch]
+            images = batch.astype(np.int32) if sends_ids else dataset.images[batch]
             labels = dataset.labels[batch, None].astype(np.float32)
             one_hot = np.eye(shares, dtype=np.float32)[dataset.labels[batch]] if shares > 1 else labels
             yield (images, np.zeros((len(batch), 8), np.float32)), one_hot
 
-    return _dataset(batches, steps_of(len(ids), batch_size), dataset.images.shape[1], shares)
+    return _dataset(batches, steps_of(len(ids), batch_size), None if sends_ids else dataset.images.shape[1], shares)
 
 
 def inference_batch_size(model: keras.Model) -> int:
@@ -217,8 +243,10 @@ def scaled(images: np.ndarray) -> np.ndarray:
     return images.astype(np.float32) / np.float32(255)
 
 
-def _dataset(batches: Callable[[], Iterator[Batch]], count: int, side: int, width: int) -> tf.data.Dataset:
-    images, transforms = tf.TensorSpec((None, side, side, 3), tf.uint8), tf.TensorSpec((None, 8), tf.float32)
+def _dataset(batches: Callable[[], Iterator[Batch]], count: int, side: int | None, width: int) -> tf.data.Dataset:
+    """Return a dataset of `count` batches of images of a side, or of ids if that is None, with labels of a width."""
+    images = tf.TensorSpec((None, side, side, 3), tf.uint8) if side else tf.TensorSpec((None,), tf.int32)
+    transforms = tf.TensorSpec((None, 8), tf.float32)
     signature = ((images, transforms), tf.TensorSpec((None, width), tf.float32))
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     # There is nothing to tune, and TensorFlow's tuner sometimes takes seconds to stop at the end of an epoch.

@@ -1,11 +1,14 @@
 """The numeric precision of training. Stored weights and predictions are always float32."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 import tensorflow as tf
 
 from cnnstudy.config.schema import Precision
 from cnnstudy.models import replicas
-from cnnstudy.models.assemble import CONVOLUTIONS
+from cnnstudy.models.assemble import CONVOLUTIONS, TF32
 from cnnstudy.training.environment import cpu_features
 
 # Features of CPUs with instructions for bfloat16, on which convolutions train faster in bfloat16. With these a step of
@@ -19,17 +22,30 @@ def policy(setting: Precision) -> str:
 
     `auto` is mixed_bfloat16 on GPUs of compute capability 8 and above, mixed_float16 on GPUs from 7, bfloat16 on CPUs
     with instructions for it, and otherwise float32. On a CPU only convolutions use bfloat16, since nothing else is
-    faster in it. Variables are float32 under every policy.
+    faster in it. `tf32` is float32 whose products a GPU rounds to 10 bits; a CPU has none. Variables are float32 under
+    every policy.
     """
     gpus = tf.config.list_physical_devices("GPU")
     if setting == "bfloat16" and not gpus:
         return CONVOLUTIONS
+    if setting == "tf32":
+        return TF32 if gpus else "float32"
     if setting != "auto":
         return setting if setting == "float32" else f"mixed_{setting}"
     if gpus:
         devices = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
         return gpu_policy(min(details.get("compute_capability", (0, 0)) for details in devices))
     return "float32" if BFLOAT16.isdisjoint(cpu_features()) else CONVOLUTIONS
+
+
+@contextmanager
+def products(policy: str) -> Iterator[None]:
+    """Let a GPU multiply in TF32 within the block, if the policy is `TF32`."""
+    tf.config.experimental.enable_tensor_float_32_execution(policy == TF32)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 def gpu_policy(capability: tuple[int, int]) -> str:
