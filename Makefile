@@ -11,7 +11,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup repro test test-all test-app soak lint ui app docs latency compare bench report params advisories lock
+.PHONY: help setup repro test test-all test-app soak lint ui app docs latency compare bench bench-gpu report params advisories lock
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -81,9 +81,12 @@ latency: $(READY) ## time the LiteRT files on this machine
 bench: .venv-bench/ready ## how fast it is, against PyTorch too, and what it takes (an hour on two quiet cores)
 	.venv-bench/bin/python -W ignore bench/all.py
 
-.venv-bench/ready: requirements.lock pyproject.toml
+bench-gpu: .venv-bench/ready ## the same for a GPU, in ten minutes
+	.venv-bench/bin/python -W ignore bench/gpu.py
+
+.venv-bench/ready: $(LOCK) pyproject.toml
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCK)
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check torch  # the newest: what it is measured against
 	touch $@

@@ -10,9 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
+
+if TYPE_CHECKING:
+    from cnnstudy.config.schema import Training
+    from cnnstudy.data.samples import Dataset
+    from cnnstudy.training.pipeline import TrainingSet
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
@@ -35,6 +40,41 @@ NETS = {
     "mobilenet": Benched(128, 8),
     "xraynet": Benched(150, 2, (("depth", 5), ("widths", "report"))),
 }
+
+
+def random_data(side: int, classes: int, split: str, **policy: Any) -> "tuple[Dataset, TrainingSet]":
+    """Return random images as a data set with some splits, and the set to train on under an augmentation policy.
+
+    `split` has a word for each image: its split.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from cnnstudy.config.schema import Policy
+    from cnnstudy.data import augment
+    from cnnstudy.data.samples import Dataset
+    from cnnstudy.training.pipeline import training_set
+
+    splits = np.array(split.split())
+    images = np.random.default_rng(0).integers(0, 256, (len(splits), side, side, 3), np.uint8)
+    labels = np.arange(len(splits)) % classes
+    dataset = Dataset(images, labels, splits, tuple(f"class {number}" for number in range(classes)))
+    table = augment.make(
+        Policy(**{"level": 0, "rotation": 0, "shift": 0.0, "flip": False} | policy),
+        pd.DataFrame({"id": range(len(splits)), "split": splits}),
+    )
+    return dataset, training_set(dataset, table, "train")
+
+
+def adam() -> "Training":
+    """Return the settings of a training by Adam without anything else."""
+    from cnnstudy.config.schema import Training
+
+    return Training(
+        optimizer="adam", relative_update=5.0, augmentation=1.0, head_dropout=0.0,
+        learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0,
+        label_smoothing=0.0, selection="last", patience=0,
+    )  # fmt: skip
 
 
 def alternate(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:

@@ -38,7 +38,7 @@ def main(net: str, dtype: str, batch: str, threads: str) -> None:
     def peak() -> float:
         return steps.peak_of(lambda: (square @ square)[0, 0].numpy(), side)
 
-    steps.serve(lambda: float(step()["loss"]), peak)
+    steps.serve(lambda: step()["loss"], float, peak)
 
 
 if __name__ == "__main__":

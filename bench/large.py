@@ -32,38 +32,21 @@ def train() -> None:
 
     environment.configure(1)
     import keras
-    import numpy as np
-    import pandas as pd
 
-    from cnnstudy.config.schema import Training
-    from cnnstudy.data.samples import Dataset
     from cnnstudy.models import assemble
-    from cnnstudy.training import inference, loop, pipeline, precision
+    from cnnstudy.training import inference, loop, precision
     from cnnstudy.training.checkpoint import Checkpoint
 
     size = 150
     design = assemble.Design("xraynet", (("depth", 1), ("widths", "reshi")), size, 2)
     assert assemble.build_plain(design).count_params() > 184e6
-    images = np.random.default_rng(0).integers(0, 256, (2 * COUNT, size, size, 3), np.uint8)
-    names = np.repeat(["train", "test"], COUNT)
-    dataset = Dataset(
-        images, np.arange(2 * COUNT) % 2, np.where(np.arange(2 * COUNT) % 8 < 7, names, "val"), ("a", "b")
-    )
-    ids = dataset.ids("train")
-    ranges = {"rotation": 0, "shift": 0.0, "flip": 0}
-    policy = pd.DataFrame({"id": ids, "split": "train", "operation": "original", **ranges})
-    data = pipeline.training_set(dataset, policy, "train")
-    adam = Training(
-        optimizer="adam", relative_update=5.0, augmentation=1.0, head_dropout=0.0,
-        learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, schedule="constant", dropout=1.0,
-        label_smoothing=0.0, selection="last", patience=0,
-    )  # fmt: skip
+    dataset, data = common.random_data(size, 2, "train " * COUNT + "test " * (COUNT - 8) + "val " * 8)
     dtype = precision.policy("auto")
     schedule = loop.Schedule(32, 2, "none", 0, dtype, "recalibrated")
     model = assemble.build(design, 0, dtype)
     with tempfile.TemporaryDirectory() as name:
         # Stored after every step.
-        loop.fit(model, data, dataset, adam, schedule, Checkpoint(Path(name, "kept.npz"), 0.0))
+        loop.fit(model, data, dataset, common.adam(), schedule, Checkpoint(Path(name, "kept.npz"), 0.0))
     keras.backend.clear_session()
     assemble.set_float32(model)
     inference.predict_splits(model, dataset, data, schedule, "test")

@@ -18,21 +18,15 @@ def main(net: str = "alexnet", threads: str = "1") -> None:
     """Measure with a net on some threads."""
     environment.configure(int(threads))
     import keras
-    import pandas as pd
     import tensorflow as tf
 
-    from cnnstudy.data.samples import Dataset
     from cnnstudy.models import assemble
     from cnnstudy.training import pipeline, precision
     from cnnstudy.training.augmentation import Augmentation
     from cnnstudy.training.optimizers import Adam
 
-    images = np.random.default_rng(0).integers(0, 256, (COUNT, SIDE, SIDE, 3), np.uint8)
-    labels = np.arange(COUNT) % 8
-    dataset = Dataset(images, labels, np.full(COUNT, "train"), tuple("abcdefgh"))
-    ranges = {"rotation": ROTATION, "shift": SHIFT, "flip": 1}
-    policy = pd.DataFrame({"id": range(COUNT), "split": "train", "operation": "original", **ranges})
-    data = pipeline.training_set(dataset, policy, "train")
+    dataset, data = common.random_data(SIDE, 8, "train " * COUNT, rotation=ROTATION, shift=SHIFT, flip=True)
+    images, labels = dataset.images, dataset.labels
     layer = Augmentation(False, False)
     scale = tf.function(layer, autograph=False)
     theirs = tf.keras.preprocessing.image.ImageDataGenerator(

@@ -3,6 +3,7 @@
 Each framework runs in processes of its own, which take turns: `python bench/steps.py` asks them for rounds of steps.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import common
 
@@ -21,9 +22,17 @@ if TYPE_CHECKING:
 
     from cnnstudy.models.assemble import Design
 
+Tensor = TypeVar("Tensor")
 # The batch, the side of the images and the classes.
 NETS = {"alexnet": (100, 128, 8), "vggnet": (100, 128, 8), "mobilenet": (100, 128, 8), "xraynet": (32, 150, 2)}
 ROUNDS = 7
+# The ways to train a net: a worker's script and its last arguments.
+OURS, THEIRS = "cnnstudy", "PyTorch"
+WAYS: dict[str, tuple[str, ...]] = {
+    OURS: ("keras_step.py",),
+    f"{THEIRS}, channels first": ("torch_step.py", "first"),
+    f"{THEIRS}, channels last": ("torch_step.py", "last"),
+}
 # Seconds of a round, at least one step.
 ROUND = 1.0
 HERE = Path(__file__).parent
@@ -43,10 +52,12 @@ class Worker:
         self.answers: IO[str] = self.process.stdout
         self.steps = 1
 
-    def ready(self) -> None:
-        """Wait until it has started, and settle how many steps make a round."""
-        self.answers.readline()
+    def is_ready(self) -> bool:
+        """Wait until it has started, and settle how many steps make a round; return False if it has failed."""
+        if not self.answers.readline():
+            return False
         self.steps = max(1, round(ROUND / self.seconds()))
+        return True
 
     def seconds(self) -> float:
         """Return the mean seconds of a step in one round."""
@@ -88,10 +99,33 @@ def operations(model: "keras.Model") -> float:
     return 3 * 2 * total
 
 
-def main(threads: str = "1", *nets: str) -> None:
-    """Measure nets on some threads, all four where none is named."""
+def operations_of(net: str) -> float:
+    """Return the operations of a training step per image of a net."""
     from cnnstudy.models import assemble
 
+    return operations(assemble.sketch(design(net)))
+
+
+def describe(net: str) -> None:
+    """Print a net's layers as JSON: of each its class, output shape, kernel's shape and configuration."""
+    from cnnstudy.models import assemble
+
+    shown = []
+    for layer in assemble.sketch(design(net)).layers:
+        kernel = tuple(layer.kernel.shape) if hasattr(layer, "kernel") else ()
+        shown.append((type(layer).__name__, layer.output.shape, kernel, layer.get_config()))
+    print(json.dumps(shown, default=str))
+
+
+def described(net: str) -> list[Any]:
+    """Return a net's layers as another process describes them, since PyTorch crashes beside TensorFlow."""
+    command = [sys.executable, "-W", "ignore", __file__, "describe", net]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main(threads: str = "1", *nets: str) -> None:
+    """Measure nets on some threads, all four where none is named."""
     found: dict[str, dict[str, Any]] = {}
     precisions = ("float32", "bfloat16") if _has_bfloat16() else ("float32",)
     for net in nets or NETS:
@@ -99,21 +133,17 @@ def main(threads: str = "1", *nets: str) -> None:
         kinds = {
             f"{name}, {precision}": partial(Worker, script, net, precision, str(batch), threads, *more)
             for precision in precisions
-            for name, script, more in (
-                ("cnnstudy", "keras_step.py", ()),
-                ("PyTorch, channels first", "torch_step.py", ("first",)),
-                ("PyTorch, channels last", "torch_step.py", ("last",)),
-            )
+            for name, (script, *more) in WAYS.items()
         }
         workers = {name: start() for name, start in kinds.items()}
-        for worker in workers.values():
-            worker.ready()
+        for name, worker in workers.items():
+            assert worker.is_ready(), name
         seconds = common.alternate({name: worker.seconds for name, worker in workers.items()}, ROUNDS)
-        count = operations(assemble.build_plain(design(net))) * batch
+        count = operations_of(net) * batch
         found[net] = {"images a second": {name: round(batch / value, 1) for name, value in seconds.items()}}
         for precision in precisions:
-            ours = f"cnnstudy, {precision}"
-            theirs = min(value for name, value in seconds.items() if name.startswith("PyTorch") and precision in name)
+            ours = f"{OURS}, {precision}"
+            theirs = min(value for name, value in seconds.items() if name.startswith(THEIRS) and precision in name)
             found[net][f"times PyTorch, {precision}"] = round(theirs / seconds[ours], 2)
             reached = count / seconds[ours]
             found[net][f"share of a matrix product, {precision}"] = round(reached / workers[ours].peak(), 3)
@@ -128,10 +158,13 @@ def _has_bfloat16() -> bool:
     return bool(environment.gpus()) or any(name.endswith("_bf16") for name in environment.cpu_features())
 
 
-def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:
-    """Run a worker: report its start, then print peak memory or seconds of some steps on request."""
+def serve(step: Callable[[], Tensor], wait: Callable[[Tensor], object], peak: Callable[[], float]) -> None:
+    """Run a worker: report its start, then print the peak or the seconds of some steps on request.
+
+    `step` starts a step, and `wait` waits for its result: as in a training, Python runs ahead of the device.
+    """
     for _ in range(2):
-        step()
+        wait(step())
     print("ready", flush=True)
     for line in sys.stdin:
         if line == "peak\n":
@@ -139,7 +172,8 @@ def serve(step: Callable[[], object], peak: Callable[[], float]) -> None:
             continue
         start = time.perf_counter()
         for _ in range(int(line)):
-            step()
+            result = step()
+        wait(result)
         print(time.perf_counter() - start, flush=True)
 
 
@@ -150,4 +184,4 @@ def peak_of(product: Callable[[], object], side: int, rounds: int = 5) -> float:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    describe(sys.argv[2]) if sys.argv[1:2] == ["describe"] else main(*sys.argv[1:])

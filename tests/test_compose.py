@@ -162,6 +162,24 @@ def test_a_value_that_needs_quotes_is_shown_with_them(
 
 
 @pytest.mark.usefixtures("project")
+def test_in_a_list_each_item_is_shown_with_the_quotes_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(monkeypatch, capsys, "params", "studies.faces.classes.anger=[Ärger, anger]")
+    (allowed,) = shlex.split(line.split("; allowed: a value in quotes, ")[1])
+    assert composition([allowed]).studies["faces"].classes["anger"] == ["Ärger", "anger"]
+
+
+@pytest.mark.usefixtures("project")
+def test_an_item_of_a_section_that_is_set_as_a_whole_is_not_called_unknown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refusal(monkeypatch, capsys, "params", "studies.xray.classes.covid=[corona]")
+    assert "studies.xray.classes is set as a whole in conf/; allowed: `studies.xray.classes={...}`" in line
+    assert "no such key" not in line
+
+
+@pytest.mark.usefixtures("project")
 def test_a_recipe_that_no_study_has_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,6 +81,12 @@ def test_each_says_what_differs_and_when(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
+def test_an_experiment_is_compared_with_a_commit_by_its_name(workspace: Workspace) -> None:
+    said = workspace.run("cnnstudy", "compare", "HEAD", "other-seed").splitlines()
+    assert "  seeds=[7]" in said[said.index("Parameters") :]
+
+
+@pytest.mark.slow
 def test_those_of_other_commits_are_listed_on_demand(workspace: Workspace) -> None:
     (workspace.path / "README.md").write_text("other")
     workspace.run("git", "commit", "--quiet", "--all", "--message=other")

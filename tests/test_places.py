@@ -1,6 +1,7 @@
 """The project in a folder without git, of another user, or inside a larger repository."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ def test_a_download_without_git_is_told_how_to_become_a_repository(workspace: Wo
         f"error: {workspace.path}: not a git repository, as after a download without git's history; "
         "`git init && git add --all && git commit --message=start` makes it one"
     )
+    for command in (("compare", "HEAD"), ("experiments",), ("back",)):
+        assert workspace.run("cnnstudy", *command, code=2).splitlines() == [line]
     assert f"fix   git: {line.removeprefix('error: ')}" in workspace.run("cnnstudy", "doctor", code=1)
     assert f"warning: {line.removeprefix('error: ')}; without it only " in workspace.run("cnnstudy", "track")
     workspace.run("git", "init", "--quiet")
@@ -33,6 +36,17 @@ def test_a_folder_of_another_user_is_told_what_git_wants(workspace: Workspace) -
     (line,) = workspace.run("cnnstudy", "repro", "check@faces", code=2).splitlines()
     remedy = f"`git config --global --add safe.directory '{workspace.path}'` lets git read it"
     assert line == f"error: {workspace.path}: owned by another user; {remedy}"
+    for command in (("compare", "HEAD"), ("experiments",), ("back",)):
+        assert workspace.run("cnnstudy", *command, code=2).splitlines() == [line]
+
+
+def test_a_user_without_a_name_is_called_by_the_id(workspace: Workspace) -> None:
+    nameless = "import getpass, pwd; pwd.getpwuid = lambda uid: {}[uid]; import sys; sys.argv[0] = 'cnnstudy'"
+    run = f"{nameless}; from cnnstudy.cli import main; main()"
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        workspace.environment.pop(name, None)
+    assert "everything is up to date" not in workspace.run(sys.executable, "-c", run, "repro", "check@faces")
+    workspace.run(sys.executable, "-c", run, "experiments")
 
 
 @pytest.mark.slow

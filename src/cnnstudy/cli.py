@@ -5,13 +5,14 @@ import os
 from pathlib import Path
 from typing import Literal, NoReturn
 
-from cnnstudy.workspace.stage import reported_errors
+from cnnstudy.workspace.stage import name_user, reported_errors
 from cnnstudy.workspace.terminal import escaped, say
 
 
 def main() -> None:
     """Run the given command; a user's mistake is reported in one line, with exit code 2."""
     arguments = command_line().parse_args()
+    name_user()
     with reported_errors():
         arguments.action(arguments)
 

@@ -26,9 +26,12 @@ def classes(params: Params, run: str) -> tuple[str, ...]:
     """Return the classes of a run's outputs, in order.
 
     Raises:
-        UserError: the parameters have the classes in another order than the run was trained with.
+        UserError: the samples are missing, or the parameters have the classes in another order than the run was trained
+            with.
     """
     study = params.all_runs[run].study
+    if not paths.samples(study).is_file():
+        raise UserError(f"{paths.samples(study)}: no such file; {_fetched(paths.samples(study))}")
     table = samples.read_samples(study)
     present = samples.present_classes(params.studies[study].classes, table)
     if (predictions := paths.predictions(folder(params, run))).is_file():
@@ -37,10 +40,20 @@ def classes(params: Params, run: str) -> tuple[str, ...]:
 
 
 def notices(params: Params, run: str) -> tuple[str, ...]:
-    """Return warnings about a run's predictions: its training images were synthetic, and uses that it is not for."""
+    """Return warnings about a run's predictions: synthetic training images, missing files, and what it is not for."""
     study = params.study_of(run)
     synthetic = f"{run} was trained on synthetic images; its predictions for other images mean little."
-    return tuple(filter(None, (synthetic if is_synthetic(params, run) else "", study.not_for)))
+    missing = {
+        paths.familiarity(params.all_runs[run].study): "images unlike the training images are not marked",
+        paths.run_metrics(run): "the probabilities are not calibrated",
+    }
+    lines = [f"{path}: no such file, so {effect}; {_fetched(path)}" for path, effect in missing.items()
+             if not path.is_file()]  # fmt: skip
+    return tuple(filter(None, (synthetic if is_synthetic(params, run) else "", *lines, study.not_for)))
+
+
+def _fetched(path: Path) -> str:
+    return f"`dvc pull {path}` fetches it, `cnnstudy repro` makes it"
 
 
 def familiarity(params: Params, run: str) -> Familiarity | None:

@@ -190,6 +190,42 @@ def test_a_champion_whose_files_are_gone_is_one_line_and_promoting_repairs_it(
         shutil.move(tmp_path / "gone", folder)
 
 
+@pytest.mark.parametrize("name", [registered.KERAS, registered.CLASSES])
+def test_a_champion_without_one_of_its_files_is_one_line_and_promoting_repairs_it(
+    promoted: Params, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    folder = folder_of("xray")
+    (folder / registered.FOLDER / name).unlink()
+    with pytest.raises(SystemExit) as end:
+        call("predict", "--champion", "xray", "image.png")
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}: gone from the registered model; `cnnstudy promote RUN` registers it anew" in line
+    call("promote", "xray-aug4", "--seed", "7")
+    assert "is the champion: xray-aug4, base, seed 7" in capsys.readouterr().out
+    assert folder_of("xray") != folder
+    call("predict", "--champion", "xray", "--json", "image.png")
+    assert "probabilities" in capsys.readouterr().out
+
+
+def test_what_is_missing_after_a_partial_pull_is_named_with_the_command(
+    promoted: Params, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = (paths.samples("xray"), paths.familiarity("xray"), paths.run_metrics("xray-aug4"))
+    for number, path in enumerate(missing):
+        shutil.move(path, tmp_path / "aside")
+        try:
+            if number:
+                call("predict", "--run", "xray-aug4", "image.png")
+            else:
+                with pytest.raises(SystemExit):
+                    call("predict", "--run", "xray-aug4", "image.png")
+            assert f"{path}: no such file" in (said := capsys.readouterr().err)
+            assert f"`dvc pull {path}` fetches it" in said
+        finally:
+            shutil.move(tmp_path / "aside", path)
+
+
 def test_other_code_is_another_version(promoted: Params, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     its = keys.RunIdentity("", {})
     entry = promote.Promotable("faces", choice.choose(promoted, "alexnet", None, None), FACES, [], {}, its)

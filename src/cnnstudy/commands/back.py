@@ -6,7 +6,7 @@ from cnnstudy.commands import repro
 from cnnstudy.commands.history import CODE
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import dvc, files, paths, recovery
-from cnnstudy.workspace.git import git
+from cnnstudy.workspace.git import git, require_repository
 from cnnstudy.workspace.terminal import say
 
 # Files in git that commands and stages write; those of `latency` and `recipes` are not part of an experiment.
@@ -26,6 +26,7 @@ def back() -> None:
     """
     if not Path(".dvc").is_dir():
         raise UserError(".dvc: no such folder; run cnnstudy in the repository's root")
+    require_repository()
     with repro.alone():
         put_back()
     known = set(dvc.outputs().values())  # so that only stages that HEAD has are rebuilt

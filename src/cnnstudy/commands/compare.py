@@ -10,6 +10,7 @@ from cnnstudy.commands import history
 from cnnstudy.commands.progress import aligned
 from cnnstudy.evaluation.results import Headline
 from cnnstudy.workspace import dvc, files, paths
+from cnnstudy.workspace.git import require_repository
 from cnnstudy.workspace.terminal import say
 
 KINDS = "added", "deleted", "modified"
@@ -43,8 +44,9 @@ def compare(a: str, b: str | None, is_everything: bool = False) -> None:
     `is_everything` every file, parameter and metric is listed, and every figure drawn.
 
     Raises:
-        UserError: there is no such commit.
+        UserError: there is no such commit, or no repository.
     """
+    require_repository()
     found = dvc.changed_paths(a, b)
     changed = {kind: found.get(kind, []) for kind in KINDS}
     listed = sorted(path for its in changed.values() for path in its)

@@ -9,7 +9,7 @@ from cnnstudy.commands.progress import aligned
 from cnnstudy.config.schema import Params
 from cnnstudy.evaluation.results import Headline
 from cnnstudy.workspace import dvc
-from cnnstudy.workspace.git import git
+from cnnstudy.workspace.git import git, require_repository
 from cnnstudy.workspace.terminal import say
 
 Order = Literal["accuracy", "when", "name"]
@@ -38,6 +38,7 @@ def list_experiments(order: Order, of_all_commits: bool) -> None:
     Raises:
         UserError: there is no commit, or params.yaml can't be read.
     """
+    require_repository()
     base = parameters("HEAD")
     fixed = [*_rows("last commit", "HEAD", base)]
     if parameters(None) != base:

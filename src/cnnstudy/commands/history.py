@@ -24,7 +24,7 @@ def parameters(revision: str | None) -> Params | None:
     """
     if revision is None:
         return read_params()
-    text = git("show", f"{revision}:./{paths.PARAMS}")
+    text = git("show", f"{dvc.commit_of(revision)}:./{paths.PARAMS}")
     try:
         return parse_params(text, paths.PARAMS)
     except UserError:

@@ -66,7 +66,7 @@ def compose(target: Path, overrides: list[str], called: Path) -> Params:
     except OverrideParseException as error:
         key, _, value = error.override.partition("=")
         bare = QUOTED.sub(r"\2", value)
-        allowed = shlex.quote(f"{key}={_text(bare)}")
+        allowed = shlex.quote(f"{key}={_quoted(bare)}")
         raise UserError(f"{error.override}: not in Hydra's syntax; allowed: a value in quotes, {allowed}") from None
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         cause = str(error).partition("Config search path")[0]
@@ -80,11 +80,25 @@ def compose(target: Path, overrides: list[str], called: Path) -> Params:
     return parse_params(target.read_text(encoding="utf-8"), called)
 
 
+def _quoted(value: str) -> str:
+    """Return a value in Hydra's syntax, with quotes around the text; of a list or mapping around each item."""
+    try:
+        content = yaml.safe_load(value) if value[:1] in ("[", "{") else value
+    except yaml.YAMLError:
+        content = value
+    return _text(content)
+
+
 def _explained(cause: str) -> str:
     """Return Hydra's message on an override, with the existing key or choice that is most like an unknown one."""
     if unknown := NO_KEY.search(cause):
         with suppress(UserError):  # raised if conf/ itself is wrong
-            return f"{unknown[1]}: no such key{nearest(unknown[1], _keys())}; `+{unknown[1]}=...` would add one"
+            if unknown[1] in (known := _keys()):  # the section above the key is an interpolation in conf/
+                section = unknown[1].rpartition(".")[0]
+                return (
+                    f"{unknown[1]}: {section} is set as a whole in conf/; allowed: `{section}={{...}}` with all of it"
+                )
+            return f"{unknown[1]}: no such key{nearest(unknown[1], known)}; `+{unknown[1]}=...` would add one"
     if absent := NO_CHOICE.search(cause):
         group, name = absent.groups()
         return cause + nearest(name, [file.stem for file in (paths.CONF / group).glob("*.yaml")])

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import cnnstudy
@@ -144,14 +144,19 @@ def _registered(params: Params, entry: Promotable) -> tuple[str, bool]:
 
 
 def _find(client: "MlflowClient", entry: Promotable) -> str | None:
-    """Return the version that holds an entry; None where there is none, or where the files of the version are gone."""
-    from mlflow.artifacts import list_artifacts
-
+    """Return the version that holds an entry; None where there is none, or where files of the version are gone."""
     found = client.search_model_versions(f"name = '{entry.study}'")
     same = (each for each in found if each.tags.get(MODEL_KEY) == entry.key)
-    return next(
-        (str(each.version) for each in same if list_artifacts(artifact_uri=each.source, tracking_uri=store.uri())), None
-    )
+    return next((str(each.version) for each in same if _is_complete(str(each.source))), None)
+
+
+def _is_complete(source: str) -> bool:
+    """Return whether the files that predictions need are among the artifacts at an address."""
+    from mlflow.artifacts import list_artifacts
+
+    folder = f"{source.rstrip('/')}/{registered.FOLDER.as_posix()}"
+    present = list_artifacts(artifact_uri=folder, tracking_uri=store.uri()) or []
+    return {registered.KERAS, registered.CLASSES} <= {PurePosixPath(each.path).name for each in present}
 
 
 def _upload(params: Params, entry: Promotable, client: "MlflowClient", run: "Run", record: build.Record) -> str:

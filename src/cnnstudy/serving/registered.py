@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnstudy.data import crop, familiarity
 from cnnstudy.data.decode import Finder, UnreadableError
+from cnnstudy.errors import UserError
 from cnnstudy.serving import images, limits, net
 
 if TYPE_CHECKING:
@@ -102,7 +103,16 @@ def _content(sent: object) -> bytes:
 
 
 def read_net(folder: Path) -> net.Net:
-    """Read the net of a registered model; older versions lack `FAMILIARITY`, `WARNINGS` or some of its keys."""
+    """Read the net of a registered model; older versions lack `FAMILIARITY`, `WARNINGS` or some of its keys.
+
+    Raises:
+        UserError: a file of the model is gone.
+    """
+    for name in (KERAS, CLASSES):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{FOLDER / name}: gone from the registered model; `cnnstudy promote RUN` registers it anew"
+            )
     found = net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
     if not (folder / WARNINGS).is_file():
         return found

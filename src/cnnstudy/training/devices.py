@@ -8,8 +8,8 @@ import tensorflow as tf
 from cnnstudy.config.schema import Jit
 from cnnstudy.errors import UserError
 
-# The most bytes of a data set in a GPU's memory: 43,000 images of 128 px.
-HELD = 2 << 30
+# The most bytes of a data set in a GPU's memory: 21,000 images of 128 px.
+HELD = 1 << 30
 # Training steps that a GPU runs in a row: enough to hide Python, and few enough for a checkpoint to be on time.
 STEPS = 16
 

@@ -196,6 +196,23 @@ def checkout() -> None:
         raise _busy(error) from None
 
 
+def commit_of(revision: str) -> str:
+    """Return the commit of a branch, tag, commit or experiment.
+
+    Raises:
+        UserError: there is no such revision.
+    """
+    from dvc.repo import Repo
+    from dvc.scm import RevError, resolve_rev
+
+    with Repo() as repo:
+        try:
+            return str(resolve_rev(repo.scm, revision))
+        except RevError:
+            allowed = "a branch, tag, commit or experiment"
+            raise UserError(f"{revision}: no such commit; allowed: {allowed}") from None
+
+
 def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
     """Return the outputs that differ between revision `a` and `b`, or the working tree, by the kind of change.
 
@@ -205,16 +222,10 @@ def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
         UserError: there is no such revision.
     """
     from dvc.repo import Repo
-    from dvc.scm import RevError, resolve_rev
 
+    commits = [each and commit_of(each) for each in (a, b)]
     with Repo() as repo:
-        for revision in filter(None, (a, b)):
-            try:
-                resolve_rev(repo.scm, revision)
-            except RevError:
-                allowed = "a branch, tag, commit or experiment"
-                raise UserError(f"{revision}: no such commit; allowed: {allowed}") from None
-        found = repo.diff(a, b)
+        found = repo.diff(*commits)
     return {kind: sorted(entry["path"] for entry in entries) for kind, entries in found.items()}
 
 

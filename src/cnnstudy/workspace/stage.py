@@ -1,6 +1,7 @@
 """How a stage runs: one process at a time per workspace, no longer than its `dvc`, and with failures in one line."""
 
 import gc
+import getpass
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,7 @@ def run_stage(main: Callable[..., None], *arguments: str) -> None:
     Edits of the stage's code or parameters while it runs are refused; see `edits`.
     """
     gc.set_threshold(NEW_OBJECTS)
+    name_user()
     with reported_errors():
         is_of_dvc = "DVC_STAGE" in os.environ
         if is_of_dvc and (starter := find_starter()):
@@ -42,6 +44,17 @@ def run_stage(main: Callable[..., None], *arguments: str) -> None:
                 edits.begin()
             main(*arguments)
             edits.check()
+
+
+def name_user() -> None:
+    """Give a user without a name, as in a container that is started under another id, the id as a name.
+
+    DVC asks Python for the user's name, which fails if the system has none.
+    """
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = str(os.getuid())
 
 
 @contextmanager
