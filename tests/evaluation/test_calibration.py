@@ -39,6 +39,7 @@ def test_the_brier_score_is_the_squared_distance() -> None:
 def test_a_known_temperature_is_found_and_corrects_the_error(sharpness: float) -> None:
     labels, probabilities = drawn(4000, sharpness)
     temperature = calibration.temperature(labels, probabilities)
+    assert temperature
     assert temperature == pytest.approx(sharpness, rel=0.1)
     after = at_temperature(probabilities, temperature)
     assert scores.calibration_error(labels, after) < calibration.chance(labels, after)
@@ -51,8 +52,8 @@ def test_a_known_temperature_is_found_and_corrects_the_error(sharpness: float) -
 
 def test_few_images_fit_no_temperature() -> None:
     labels, probabilities = drawn(FEWEST, 3.0)
-    assert calibration.temperature(labels[1:], probabilities[1:]) == 1
-    assert calibration.temperature(labels, probabilities) > 1.5
+    assert calibration.temperature(labels[1:], probabilities[1:]) is None
+    assert (calibration.temperature(labels, probabilities) or 0) > 1.5
 
 
 def test_a_sigmoid_is_scaled_as_its_logit() -> None:
@@ -65,6 +66,7 @@ def test_certain_and_wrong_predictions_have_a_temperature() -> None:
     labels = np.arange(200) % 2
     probabilities = np.eye(2)[np.where(np.arange(200) < 180, labels, 1 - labels)]
     temperature = calibration.temperature(labels, probabilities)
+    assert temperature
     assert at_temperature(probabilities, temperature).max(axis=1).mean() == pytest.approx(0.9, abs=0.01)
 
 
@@ -95,3 +97,6 @@ def test_measures_are_means_over_seeds() -> None:
     assert found["brier_low"] < np.mean([scores.brier(labels, each) for each in seeds]) < found["brier_high"]
     confidence = np.mean([each.max(axis=1).mean() for each in seeds])
     assert found["confidence_gap"] == pytest.approx(confidence - scores.accuracy(labels, probabilities))
+    unscaled = calibration.measures(labels, seeds, [], np.arange(300))
+    assert unscaled == {name: value for name, value in found.items() if name in unscaled}
+    assert not [name for name in unscaled if name == "temperature" or name.endswith("_scaled")]

@@ -71,6 +71,9 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
     if study.positive is not None and (len(study.classes) > 2 or study.positive not in study.classes):
         allowed = ", ".join(study.classes) if len(study.classes) == 2 else "null, since there are more than two classes"
         found.append((f"{section}.positive", study.positive, allowed))
+    if study.operating_point is not None and len(study.classes) > 2:
+        allowed = "null, since there are more than two classes"
+        found.append((f"{section}.operating_point", study.operating_point.model_dump(), allowed))
     return found + _class_contradictions(section, study.classes)
 
 

@@ -75,6 +75,17 @@ class Promotion(Section):
     accepted: list[Severe] = Field(default_factory=list)
 
 
+class OperatingPoint(Section):
+    """How the threshold of a net for two classes is chosen on val, and the prevalence that predictive values are for.
+
+    The threshold is the highest with at least this `sensitivity`, or that of Youden's index if it is null. `prevalence`
+    is the share of positive cases where the net would be used.
+    """
+
+    sensitivity: Annotated[float, Field(gt=0, le=1)] | None
+    prevalence: Annotated[float, Field(gt=0, lt=1)]
+
+
 class Group(Section):
     """The way to find the person or patient of an image; a person's images stay on one side of every split.
 
@@ -228,7 +239,7 @@ class Study(Section):
     `options` apply to every net. `data` names the entry of `choices.data` in use, or null. Layer tables are for images
     of `paper_image_size`, for comparison with the paper's tables, or of `image_size` where that is null. `crop` is the
     part of an image to use: `face` for the square around the largest face, widened by `crop_margin` (a share of its
-    side), or null for the whole image.
+    side), or null for the whole image. `operating_point` is for two classes, or null.
     """
 
     title: str
@@ -253,6 +264,7 @@ class Study(Section):
     class_weight: ClassWeight
     training: Training
     finetune: Finetune | None
+    operating_point: OperatingPoint | None = None
     promotion: Promotion
     choices: Choices
 

@@ -34,10 +34,10 @@ class Reliability:
     images: np.ndarray
 
 
-def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
     """Return the temperature with the lowest cross-entropy, rounded to 4 decimals; above 1 if a net is overconfident.
 
-    For fewer than `FEWEST` images it is 1, which changes nothing.
+    The result is None for fewer than `FEWEST` images.
 
     Args:
         labels: int [n], n > 0.
@@ -48,7 +48,7 @@ def temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
         return scores.loss(labels, at_temperature(probabilities, float(np.exp(log))))
 
     if len(labels) < FEWEST:
-        return 1.0
+        return None
     bounds = np.log(LOWEST), np.log(HIGHEST)
     return round(float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-5}).x)), 4)
 
@@ -80,27 +80,29 @@ def chance(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def measures(
     labels: np.ndarray, seeds: list[np.ndarray], temperatures: list[float], groups: np.ndarray
 ) -> dict[str, float]:
-    """Return the calibration of a split as means over seeds, before and after scaling.
+    """Return the calibration of a split as means over seeds.
 
-    The metrics are `temperature`; `confidence_gap`, the mean confidence minus the accuracy; `brier_low` and
-    `brier_high`, the 95 % interval of the Brier score; `calibration_error_chance` from `chance`; and `<score>_scaled`
-    after scaling for loss, brier and calibration_error.
+    The metrics are `confidence_gap`, the mean confidence minus the accuracy; `brier_low` and `brier_high`, the 95 %
+    interval of the Brier score; `calibration_error_chance` from `chance`; and, if there are temperatures, `temperature`
+    and `<score>_scaled` after scaling for loss, brier and calibration_error.
 
     Args:
         labels: int [n].
         seeds: each seed's probabilities, float [n, classes].
-        temperatures: each seed's temperature.
+        temperatures: each seed's temperature; empty if none was fitted.
         groups: int [n], the same number for images of the same group.
     """
-    after = [at_temperature(each, value) for each, value in zip(seeds, temperatures, strict=True)]
     low, high = mean_interval(np.array([squared_distances(labels, each) for each in seeds]), groups)
     found = {
-        "temperature": float(np.mean(temperatures)),
         "confidence_gap": float(np.mean([each.max(axis=1).mean() - scores.accuracy(labels, each) for each in seeds])),
         "brier_low": low,
         "brier_high": high,
         "calibration_error_chance": float(np.mean([chance(labels, each) for each in seeds])),
     }
+    if not temperatures:
+        return found
+    after = [at_temperature(each, value) for each, value in zip(seeds, temperatures, strict=True)]
+    found["temperature"] = float(np.mean(temperatures))
     for score in (scores.loss, scores.brier, scores.calibration_error):
         found[f"{score.__name__}_scaled"] = float(np.mean([score(labels, each) for each in after]))
     return found

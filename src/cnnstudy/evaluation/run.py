@@ -4,15 +4,14 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cnnstudy.config.schema import Params
+from cnnstudy.config.schema import Params, Study
 from cnnstudy.data import samples
 from cnnstudy.data.specifications import generator_of, read_areas
-from cnnstudy.evaluation import calibration, classification, roc
+from cnnstudy.evaluation import calibration, classification, operating, roc
 from cnnstudy.evaluation.confidence import at_temperature
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
@@ -63,8 +62,9 @@ def evaluate_run(params: Params, run: str) -> None:
     """Write a run's metrics, its predictions and, in plots/runs/<run>, CSV files for `dvc plots` and figures/.
 
     The metrics are {phase: {split: metrics}} from `split_metrics`. The primary split also has those from
-    `calibration.measures`, and `temperature_seeds`, each seed's temperature; with synthetic data the last phase's
-    primary split also has those from `saliency_overlap`.
+    `calibration.measures`, and `temperature_seeds`, each seed's temperature if any was fitted; those from
+    `operating.measures` if the study has an operating point; and with synthetic data in the last phase those from
+    `saliency_overlap`.
     """
     settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
     table = samples.read_samples(settings.study)
@@ -84,7 +84,10 @@ def evaluate_run(params: Params, run: str) -> None:
         for phase, splits in predictions.items()
     }
     for phase, splits in predictions.items():
-        content[phase][study.primary_split] |= calibrate(splits, study.primary_split, mode, table)
+        fitted = temperatures(splits, mode)
+        primary = content[phase][study.primary_split]
+        primary |= calibrate(splits, study.primary_split, mode, table, fitted)
+        primary |= operate(study, splits, mode, table, fitted)
     with files.replacing(paths.run_predictions(run)) as aside:
         listed = predictions_table(params.seeds, predictions, mode, classes, table)
         listed.to_csv(aside, index=False, float_format="%.6f")
@@ -118,12 +121,43 @@ def evaluate_run(params: Params, run: str) -> None:
     files.write_text(paths.run_metrics(run), json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def calibrate(splits: Splits, split: str, mode: str, table: pd.DataFrame) -> dict[str, Any]:
-    """Return the calibration of a split, see `evaluate_run`; temperatures are fitted on val."""
-    fitted = [calibration.temperature(seed.labels, seed.probabilities[mode]) for seed in splits[calibration.SPLIT]]
+def temperatures(splits: Splits, mode: str) -> list[float]:
+    """Return each seed's temperature, fitted on val; empty if val has too few images."""
+    found = [calibration.temperature(seed.labels, seed.probabilities[mode]) for seed in splits[calibration.SPLIT]]
+    return [value for value in found if value is not None]  # val has the same images for every seed
+
+
+def calibrate(
+    splits: Splits, split: str, mode: str, table: pd.DataFrame, fitted: list[float]
+) -> dict[str, float | list[float]]:
+    """Return the calibration of a split, see `evaluate_run`."""
     first, groups = splits[split][0], samples.groups(table, splits[split][0].ids)
     probabilities = [seed.probabilities[mode] for seed in splits[split]]
-    return calibration.measures(first.labels, probabilities, fitted, groups) | {"temperature_seeds": fitted}
+    found: dict[str, float | list[float]] = {**calibration.measures(first.labels, probabilities, fitted, groups)}
+    return found | ({"temperature_seeds": fitted} if fitted else {})
+
+
+def operate(study: Study, splits: Splits, mode: str, table: pd.DataFrame, fitted: list[float]) -> dict[str, float]:
+    """Return the operating point on the primary split, chosen on val with calibrated probabilities; {} if none is."""
+    if study.operating_point is None:
+        return {}
+
+    def positive(split: str) -> list[np.ndarray]:
+        found = [seed.probabilities[mode] for seed in splits[split]]
+        if fitted:
+            found = [at_temperature(each, value) for each, value in zip(found, fitted, strict=True)]
+        return [each[:, 1] for each in found]
+
+    chosen = [
+        operating.threshold(seed.labels, probabilities, study.operating_point.sensitivity)
+        for seed, probabilities in zip(splits[calibration.SPLIT], positive(calibration.SPLIT), strict=True)
+    ]
+    thresholds = [value for value in chosen if value is not None]
+    if len(thresholds) < len(chosen):
+        return {}
+    first = splits[study.primary_split][0]
+    groups, prevalence = samples.groups(table, first.ids), study.operating_point.prevalence
+    return operating.measures(first.labels, positive(study.primary_split), thresholds, groups, prevalence)
 
 
 def write_saliency(params: Params, run: str, classes: tuple[str, ...], images: np.ndarray, folder: Path) -> None:
@@ -253,16 +287,14 @@ def write_roc(folder: Path, part: Part, curves: dict[str, np.ndarray]) -> pd.Dat
 
 
 def write_reliability(folder: Path, part: Part, seeds: list[Predictions], mode: str) -> None:
-    """Write the reliability of a part before and after temperature scaling, all seeds together, as figure and table."""
+    """Write the reliability of a part, all seeds together, before and after scaling, as figure and table."""
     labels = np.concatenate([seed.labels for seed in seeds])
     before = [seed.probabilities[mode] for seed in seeds]
-    temperatures = part.metrics["temperature_seeds"]
-    assert isinstance(temperatures, list)
-    after = [at_temperature(each, value) for each, value in zip(before, temperatures, strict=True)]
-    found = {
-        name: calibration.reliability(labels, np.concatenate(each))
-        for name, each in (("before", before), ("after", after))
-    }
+    scaled = {"before": before}
+    if fitted := part.metrics.get("temperature_seeds"):
+        assert isinstance(fitted, list)
+        scaled["after"] = [at_temperature(each, value) for each, value in zip(before, fitted, strict=True)]
+    found = {name: calibration.reliability(labels, np.concatenate(each)) for name, each in scaled.items()}
     bins = {name: (each.confidence, each.accuracy) for name, each in found.items()}
     figures.draw_reliability(bins, part.title, folder / f"{part.stem}-reliability.png")
     tables = [pd.DataFrame(asdict(each)).assign(scaling=name) for name, each in found.items()]

@@ -101,17 +101,18 @@ def draw_roc(curves: dict[str, tuple[np.ndarray, float]], title: Title, path: Pa
 def draw_reliability(bins: Mapping[str, tuple[np.ndarray, np.ndarray]], title: Title, path: Path) -> None:
     """Draw the accuracy in bins of as many images each against the mean confidence; on the diagonal both are equal.
 
-    `bins` has (confidence, accuracy), float [bins] each, before and after temperature scaling.
+    `bins` has (confidence, accuracy), float [bins] each, before and, if any is fitted, after temperature scaling.
     """
     figure = Figure(figsize=(4.1, 3.9), dpi=DPI)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1)
-    for (name, (confidence, accuracy)), shade in zip(bins.items(), (TRAIN, HELD_OUT), strict=True):
+    for (name, (confidence, accuracy)), shade in zip(bins.items(), (TRAIN, HELD_OUT), strict=False):
         label = f"{name} temperature scaling"
         axes.plot(confidence, accuracy, color=shade, linewidth=1.4, marker="o", markersize=4, label=label)
     dress(axes, "confidence", "accuracy")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")
+    if len(bins) > 1:
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.subplots_adjust(left=0.14, right=0.96, bottom=0.13, top=0.87 if title.alarm else 0.91)
     head(figure, title, 0.14 * figure.get_figwidth())
     save(figure, path)

@@ -175,7 +175,7 @@ def calibration(its: Findings) -> Chapter:
     ]
     wrong = [each for each in last if each["calibration_error"] > each["calibration_error_chance"]]
     over = sum(each["confidence_gap"] > 0 for each in wrong)
-    fitted = [each for each in last if each["temperature"] != 1]
+    fitted = [each for each in last if "temperature" in each]
     kinds = {"overconfident": over, "underconfident": len(wrong) - over}
     told = [f"{count} {'is' if count == 1 else 'are'} {kind}" for kind, count in kinds.items() if count]
     headline = "Confidence and accuracy agree, as far as these images tell"
@@ -190,6 +190,34 @@ def calibration(its: Findings) -> Chapter:
         "exceeds in 5 % of samples. A net with a larger error is over- or underconfident, by its mean confidence.",
     ]
     return Chapter("calibration", "Calibration", headline, sentences, tables=[tables.calibration_table(its)])
+
+
+def operating(its: Findings, study: str) -> Chapter | None:
+    """Return the chapter about the thresholds of a study's nets for two classes; None if it has no operating points."""
+    settings = its.params.studies[study]
+    if settings.operating_point is None or not (table := tables.operating_table(its, study)).rows:
+        return None
+    positive, least = list(settings.classes)[1], settings.operating_point.sensitivity
+    count, split = len(table.rows), settings.primary_split
+    if least:
+        rule = f"the highest that keeps a sensitivity of {least:g} on val"
+        kept = sum(float(row[1].text) >= least for row in table.rows)
+        headline = f"A sensitivity of {least:g} on val is kept on {split} by {kept} of {count} nets"
+    else:
+        rule = "that of Youden’s index on val"
+        spans = [[float(row[column].text) for row in table.rows] for column in (1, 2)]
+        told = [f"{min(span):.2f} to {max(span):.2f}" for span in spans]
+        headline = (
+            f"At thresholds from val, {count} nets have a sensitivity of {told[0]} and a specificity of {told[1]}"
+        )
+    sentences = [
+        f"A net predicts {positive} where its probability is at least a threshold, {rule}.",
+        f"val has {next(iter(its.metrics.values()))['base']['val']['n']} images; the fewer, the more a threshold is left "
+        "to chance, which the intervals do not include.",
+        f"PPV and NPV are the shares of {positive} and of other predictions that are correct if "
+        f"{settings.operating_point.prevalence:.0%} of all cases are {positive}, as they are not in the images here.",
+    ]
+    return Chapter(f"operating-{study}", "Threshold", headline, sentences, tables=[table])
 
 
 def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:

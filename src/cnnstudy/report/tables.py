@@ -25,7 +25,10 @@ HEADINGS = {
 }
 APART = {"accuracy", "attention_share", "attention_area", "constant", "constant_seeds"}
 # The beginning of metrics that have several forms, of which a table by split shows none.
-DETAILS = ("accuracy_", "constant_", "temperature", "confidence_", "brier_", "calibration_error_", "loss_scaled")
+DETAILS = (
+    *("accuracy_", "constant_", "temperature", "confidence_", "brier_", "calibration_error_", "loss_scaled"),
+    "operating_",
+)
 # The most columns that fit the width of the page's text.
 MOST = 5
 
@@ -140,18 +143,38 @@ def calibration_table(its: Findings) -> Table:
     for run, phases in its.metrics.items():
         phase = list(phases)[-1]
         numbers = its.split(run, phase, its.params.study_of(run).primary_split)
-        is_fitted = numbers["temperature"] != 1
-        after = Cell(f"{numbers['calibration_error_scaled']:.3f}", note=f"Brier {numbers['brier_scaled']:.3f}")
+        is_fitted, after = "temperature" in numbers, Cell(NONE)
+        if is_fitted:
+            after = Cell(f"{numbers['calibration_error_scaled']:.3f}", note=f"Brier {numbers['brier_scaled']:.3f}")
         brier = f"Brier {numbers['brier']:.3f} ({numbers['brier_low']:.3f} to {numbers['brier_high']:.3f})"
         rows.append([
             Cell(named(run, phase)),
             Cell(f"{numbers['temperature']:.2f}" if is_fitted else NONE),
             Cell(f"{numbers['calibration_error']:.3f}", note=brier),
-            after if is_fitted else Cell(NONE),
+            after,
             Cell(f"{numbers['calibration_error_chance']:.3f}"),
         ])  # fmt: skip
     head = ["net", "temperature", "calibration error", "after scaling", "by chance"]
     return Table(head, rows, "Calibration on the primary split, before and after temperature scaling")
+
+
+def operating_table(its: Findings, study: str) -> Table:
+    """Return the operating points of a study's nets in their last phase, on the primary split."""
+    split, settings = its.params.studies[study].primary_split, its.params.studies[study].operating_point
+    assert settings is not None
+    rows = []
+    for run in its.params.runs_of(study):
+        phases = its.metrics.get(run, {})
+        numbers = its.split(run, list(phases)[-1], split) if phases else {}
+        if "operating_ppv" in numbers:
+            names = ("sensitivity", "specificity", "ppv", "npv")
+            cells = [
+                Cell(f"{numbers[key]:.3f}", note=f"{numbers[f'{key}_low']:.3f} to {numbers[f'{key}_high']:.3f}")
+                for key in (f"operating_{name}" for name in names)
+            ]
+            rows.append([Cell(run, note=f"from {numbers['operating_threshold']:.3f}"), *cells])
+    head = ["net", "sensitivity", "specificity", f"PPV at {settings.prevalence:g}", f"NPV at {settings.prevalence:g}"]
+    return Table(head, rows, f"Operating points on {split}, with 95 % intervals")
 
 
 def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:
