@@ -51,6 +51,16 @@ def test_what_is_not_in_the_cache_is_not_taken_for_the_same(workspace: Workspace
     assert lines[-1] == "  1 folder: not in DVC's cache; `dvc fetch --all-commits` fetches it from a remote"
 
 
+def test_a_renamed_run_is_deleted_and_added(workspace: Workspace) -> None:
+    for path in (paths.LOCK, paths.PARAMS):
+        text = (workspace.path / path).read_text()
+        (workspace.path / path).write_text(text.replace("xray-aug0", "xray-zero"))
+    workspace.run("git", "commit", "--quiet", "--all", "--message=renamed")
+    lines = workspace.run("cnnstudy", "compare", "--all", "HEAD~1", "HEAD").splitlines()
+    assert any(line.startswith("  deleted models/xray-aug0/base/") for line in lines)
+    assert any(line.startswith("  added models/xray-zero/base/") for line in lines)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return clone(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from workspace import Workspace, clone
 
 from cnnstudy.commands.compare import _most, results
-from cnnstudy.commands.experiments import HEAD, WIDTH, ExperimentRow, ordered, table
+from cnnstudy.commands.experiments import HEAD, WIDTH, ExperimentRow, _shortened, ordered, table
 from cnnstudy.evaluation.results import Headline
 
 
@@ -40,6 +40,12 @@ def test_a_table_fits_whatever_is_in_it() -> None:
     assert lines[2].split() == ["a", "seeds=[2]", "alexnet", "0.700", "0.650", "to", "0.750", "2026-01-03", "10:00"]
     assert lines[-1].count("…") == 3
     assert len(lines[1].split()) == len(HEAD) + 3
+
+
+def test_a_row_shows_the_value_that_differs_whatever_the_key_s_length() -> None:
+    assert _shortened("studies.plates.training.optimizer=adam") == "optimizer=adam"
+    assert _shortened("seeds=[2]") == "seeds=[2]"
+    assert _shortened("~external.xray-elsewhere") == "~external.xray-elsewhere"
 
 
 def test_two_states_are_set_side_by_side_by_what_differs_most() -> None:

@@ -201,7 +201,8 @@ def predict(arguments: argparse.Namespace) -> None:
     # These mistakes are reported before the net is loaded, which takes seconds.
     if not any(_holds_files(path) for path in arguments.paths):
         names = " ".join(map(str, arguments.paths))
-        raise UserError(f"{names}: no image found; allowed: an image, or a folder of images")
+        cause = "no image found" if any(path.exists() for path in arguments.paths) else "no such file or folder"
+        raise UserError(f"{names}: {cause}; allowed: an image, or a folder of images")
     if arguments.run:
         its = choice.choose(read_params(), arguments.run, arguments.phase, arguments.seed)
         if not arguments.litert:

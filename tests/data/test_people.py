@@ -234,7 +234,7 @@ def test_known_ways_of_naming_patients_are_recognised(
     write_images(tmp_path, *files)
     told = groups(found("folders", tmp_path))
     assert [told[path] for path in files] == expected
-    assert ("persons or patients" in caplog.text) == any(expected)
+    assert ("persons or things" in caplog.text) == any(expected)
     assert not any(groups(found("folders", tmp_path, group={"recognise": False})).values())
 
 

@@ -428,7 +428,7 @@ def test_nets_whose_confidence_is_wrong_beyond_chance_are_counted(workspace: Par
     kept = paths.run_metrics("xray-aug4").read_text()
     metrics = json.loads(kept)
     metrics["base"]["test"] |= {"calibration_error": 0.4, "calibration_error_chance": 0.1, "confidence_gap": 0.4}
-    metrics["base"]["test"] |= {"temperature": 3.2, "calibration_error_scaled": 0.05}
+    metrics["base"]["test"] |= {"temperature": 3.2, "calibration_error_scaled": 0.05, "brier_scaled": 0.2}
     paths.run_metrics("xray-aug4").write_text(json.dumps(metrics))
     chapter = render(workspace).split('<section id="calibration">')[1].split("</section>")[0]
     paths.run_metrics("xray-aug4").write_text(kept)

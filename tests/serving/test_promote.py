@@ -232,7 +232,10 @@ def test_other_code_is_another_version(promoted: Params, monkeypatch: pytest.Mon
     before = entry.key
     (tmp_path / "registered.py").write_text("mended")
     monkeypatch.setattr(promote, "PACKAGE", tmp_path)
-    assert entry.key != before
+    assert (mended := entry.key) != before
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/lenet5.py").write_text("a net that this one is not")
+    assert entry.key == mended
 
 
 def test_the_champion_before_is_the_previous_one_and_can_come_back(
@@ -294,7 +297,10 @@ def test_an_answer_is_what_the_net_says_of_the_pixels_that_ingest_keeps(promoted
         (("--run", "nobody", "image.png"), "RUN: 'nobody' found; allowed: alexnet, xray-aug4"),
         (("--champion", "faces", "--seed", "0", "image.png"), "--seed: 0 found; allowed: only with --run"),
         (("--run", "alexnet", "--top", "0", "image.png"), "--top: 0 found; allowed: 1 or more"),
-        (("--run", "alexnet", "absent.png"), "absent.png: no image found; allowed: an image, or a folder of images"),
+        (
+            ("--run", "alexnet", "absent.png"),
+            "absent.png: no such file or folder; allowed: an image, or a folder of images",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -74,7 +74,7 @@ def table(rows: list[ExperimentRow]) -> Iterator[str]:
 def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[ExperimentRow]:
     params = parameters(revision)
     when = git("show", "--no-patch", "--format=%cd", "--date=format:%Y-%m-%d %H:%M", revision) if revision else "now"
-    changes = settings(base, params) if params else [OTHER_VERSION]
+    changes = list(map(_shortened, settings(base, params))) if params else [OTHER_VERSION]
     if count := code_edits("HEAD", revision):
         changes.append(f"code ({count} file{'s' * (count > 1)})")
     state = name, ", ".join(changes) or NONE, when.strip()
@@ -88,6 +88,12 @@ def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[Expe
         yield ExperimentRow(*state)
     for study, (run, result) in best.items():
         yield ExperimentRow(*state, study, f"{run}, {result.phase}" if result.phase != "base" else run, result)
+
+
+def _shortened(change: str) -> str:
+    """Return an override without the sections before the last part of its key: the value is what tells rows apart."""
+    key, equals, value = change.partition("=")
+    return f"{key.split('.')[-1]}{equals}{value}" if equals else change
 
 
 def _numbers(result: Headline | None) -> tuple[str, str]:

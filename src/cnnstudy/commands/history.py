@@ -8,7 +8,7 @@ from cnnstudy.config.params import parse_params, read_params
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.results import Headline, headline
-from cnnstudy.workspace import dvc, paths
+from cnnstudy.workspace import dvc, files, paths
 from cnnstudy.workspace.git import git
 
 # Paths whose edits change results without showing in the settings.
@@ -32,7 +32,10 @@ def parameters(revision: str | None) -> Params | None:
 
 
 def settings(before: Params | None, after: Params | None) -> list[str]:
-    """Return the overrides that lead `dvc exp run -S` from `before` to `after`, if conf/ is the same."""
+    """Return the overrides that lead `dvc exp run -S` from `before` to `after`, if conf/ is the same.
+
+    Where `after` has a default again, its value is given.
+    """
     if before == after:
         return []
     try:
@@ -41,7 +44,12 @@ def settings(before: Params | None, after: Params | None) -> list[str]:
         return [OTHER_VERSION]
     named = {_key(change) for change in now}
     # A study that the new choice of models leaves out has no choice of data.
-    dropped = [f"{key} as usual" for key in map(_key, then) if key not in named and not key.endswith("_data")]
+    values = files.flat(after.model_dump(exclude_unset=True)) if after else {}
+    dropped = [
+        f"{key}={values[key]}" if key in values else f"~{key}"
+        for key in map(_key, then)
+        if key not in named and not key.endswith("_data")
+    ]
     return [*(each for each in now if each not in then), *dropped]
 
 

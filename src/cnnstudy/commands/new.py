@@ -61,8 +61,12 @@ def new(name: str, place: Path, net: str | None, columns: tuple[str, str], force
     for line in described(chosen, found):
         say(f"{name}: {line}")
     say(f"{target} is written; review it, then")
-    if not _is_versioned(Path(found.source.path)):
-        say(f"  dvc add {shlex.quote(found.source.path)}    # records the images for git")
+    added = [str(target)]
+    if not (source := Path(found.source.path)).is_absolute():
+        if not _is_versioned(source):
+            say(f"  dvc add {shlex.quote(found.source.path)}    # records the images")
+        added += [f"{source}.dvc", str(source.parent / ".gitignore")]
+    say(f"  git add {' '.join(map(shlex.quote, added))}    # for experiments in a copy of the repository")
     say(f"  cnnstudy params model={name} && cnnstudy repro    # or: dvc exp run -S model={name}")
     say(f"  cnnstudy params 'model=[all,{name}]'              # with the shipped studies")
 
@@ -147,8 +151,6 @@ def _study(chosen: Chosen, found: Survey) -> Iterator[str]:
     yield 'limits: ""'
     yield 'not_for: ""'
     yield f"# {_persons(found)}"
-    if not found.persons:
-        yield "# If several images show one person or thing, set source.group: see conf/study/base.yaml."
     yield f"source: {_source(found)}"
     yield "# Each class with its spellings in the source; the order gives the label's number."
     yield "classes:"
@@ -165,6 +167,8 @@ def _study(chosen: Chosen, found: Survey) -> Iterator[str]:
     if largest > UNBALANCED * smallest:
         yield f"# The largest class has {largest} images, the smallest {smallest}: a rare class weighs more."
         yield "class_weight: balanced"
+    yield "# `cnnstudy promote` requires this accuracy."
+    yield "promotion: {minimum: 0.0}"
     yield "# Ranges of random changes, drawn anew in every epoch. Set flip: true if no class depends on left and right."
     yield "policies:"
     yield "  plain: {level: 0, rotation: 0, shift: 0.0, flip: false}"
@@ -268,9 +272,10 @@ def _splits(found: Survey) -> str:
 
 def _persons(found: Survey) -> str:
     if not found.persons:
-        return "no person or patient is known for any image"
+        pattern = "group: {pattern: 'plate(\\d+)'}"
+        return f"each image counts as another person or thing; if several show one, add to source such as {pattern}"
     rest = f"; none is known for {found.images_without_person} images" if found.images_without_person else ""
-    return f"{found.persons} persons or patients, who stay on one side of every split{rest}"
+    return f"{found.persons} persons or things (groups), which stay on one side of every split{rest}"
 
 
 def _word(text: str) -> str:

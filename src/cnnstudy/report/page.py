@@ -128,7 +128,9 @@ def _timing(its: Findings) -> str:
     """Return the image size and machine of the exported files' times, in words."""
     exported = {its.params.exported[run].study for run in its.metrics if run in its.params.exported}
     sides = {f"{side}×{side}" for study in sorted(exported) for side in [its.params.studies[study].image_size]}
-    machine = export.read_machine().get("cpu", "")
+    runs = [run for run in its.metrics if run in its.params.exported]
+    is_timed = any("latency_ms" in numbers for run in runs for numbers in export.read_numbers(run).values())
+    machine = export.read_machine().get("cpu", "") if is_timed else ""
     size = f"The nets take images of {summary.joined(sorted(sides))} pixels"
     if not machine:
         return f"{size}; `cnnstudy latency` adds how long an image takes."

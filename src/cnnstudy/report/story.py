@@ -199,6 +199,7 @@ def operating(its: Findings, study: str) -> Chapter | None:
         return None
     positive, least = list(settings.classes)[1], settings.operating_point.sensitivity
     count, split = len(table.rows), settings.primary_split
+    chosen_on = its.split(table.rows[0][0].text, "base", "val")["n"]
     if least:
         rule = f"the highest that keeps a sensitivity of {least:g} on val"
         kept = sum(float(row[1].text) >= least for row in table.rows)
@@ -212,8 +213,8 @@ def operating(its: Findings, study: str) -> Chapter | None:
         )
     sentences = [
         f"A net predicts {positive} where its probability is at least a threshold, {rule}.",
-        f"val has {next(iter(its.metrics.values()))['base']['val']['n']} images; the fewer, the more a threshold is left "
-        "to chance, which the intervals do not include.",
+        f"val has {chosen_on} images; the fewer, the more a threshold is left to chance, which the intervals do not "
+        "include.",
         f"PPV and NPV are the shares of {positive} and of other predictions that are correct if "
         f"{settings.operating_point.prevalence:.0%} of all cases are {positive}, as they are not in the images here.",
     ]

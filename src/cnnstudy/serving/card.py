@@ -40,9 +40,11 @@ def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build
 
 
 def _use(params: Params, choice: Choice, classes: tuple[str, ...]) -> str:
-    side = params.study_of(choice.run).image_size
+    study = params.study_of(choice.run)
+    side = study.image_size
+    purpose = "it rebuilds a published study" if study.paper else "it compares nets on one data set"
     return (
-        f"Research and teaching: it rebuilds a published study. It takes an image, scaled to {side} x {side} pixels, "
+        f"Research and teaching: {purpose}. It takes an image, scaled to {side} x {side} pixels, "
         f"and gives each class a probability: {', '.join(classes)}. It has no class for an image of anything else."
     )
 

@@ -31,6 +31,8 @@ CHAMPION, PREVIOUS = "champion", "previous"
 MODEL_KEY = f"{keys.OWN}model_key"
 # What the registered code imports, besides the dependencies of these packages; the lock has all versions.
 PACKAGES = ("keras", "mlflow", "numpy", "pandas", "pillow", "tensorflow")
+# Folders of the package to which users add files; a registered net needs none of them.
+ADDED = ("models", "published")
 # Characters that MLflow keeps of a description.
 LONGEST = 5000
 # Seconds that a user waits for one answer of a server, which may have a large file to store.
@@ -55,7 +57,7 @@ class Promotable:
     def key(self) -> str:
         """A hash of the weights, classes, packages and code that a version contains."""
         weights = files.md5(paths.weights(self.choice.folder))
-        code = [files.md5(path) for path in sorted(PACKAGE.rglob("*.py"))]
+        code = [files.md5(path) for path in sorted(PACKAGE.rglob("*.py")) if path.parent.name not in ADDED]
         return keys.text_md5(json.dumps([weights, self.classes, self.requirements, code]))
 
 

@@ -216,7 +216,8 @@ def commit_of(revision: str) -> str:
 def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
     """Return the outputs that differ between revision `a` and `b`, or the working tree, by the kind of change.
 
-    Folders end with a slash. The kinds are those of `dvc diff`, such as `added`; empty if nothing differs.
+    Folders end with a slash. The kinds are those of `dvc diff`, such as `added`; empty if nothing differs. A renamed
+    output counts as deleted and as added.
 
     Raises:
         UserError: there is no such revision.
@@ -226,7 +227,12 @@ def changed_paths(a: str, b: str | None) -> dict[str, list[str]]:
     commits = [each and commit_of(each) for each in (a, b)]
     with Repo() as repo:
         found = repo.diff(*commits)
-    return {kind: sorted(entry["path"] for entry in entries) for kind, entries in found.items()}
+    renamed = [entry["path"] for entry in found.pop("renamed", [])]
+    changed = {kind: [entry["path"] for entry in entries] for kind, entries in found.items()}
+    for kind, side in (("deleted", "old"), ("added", "new")):
+        if renamed:
+            changed[kind] = [*changed.get(kind, []), *(path[side] for path in renamed)]
+    return {kind: sorted(paths) for kind, paths in changed.items()}
 
 
 def file_system(revision: str | None) -> "AbstractFileSystem":

@@ -460,7 +460,7 @@ def _say_groups(found: list[Candidate], how: str) -> None:
     usable = [each for each in found if not each.reason]
     known = Counter(each.group for each in usable if each.group)
     rest = len(usable) - known.total()
-    log.info("%d persons or patients by %s%s", len(known), how, f"; none is known for {rest} images" if rest else "")
+    log.info("%d persons or things by %s%s", len(known), how, f"; none is known for {rest} images" if rest else "")
 
 
 def check_sources(params: Params) -> None:
