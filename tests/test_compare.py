@@ -52,10 +52,12 @@ def test_what_is_not_in_the_cache_is_not_taken_for_the_same(workspace: Workspace
 
 
 def test_a_renamed_run_is_deleted_and_added(workspace: Workspace) -> None:
-    for path in (paths.LOCK, paths.PARAMS):
-        text = (workspace.path / path).read_text()
-        (workspace.path / path).write_text(text.replace("xray-aug0", "xray-zero"))
-    workspace.run("git", "commit", "--quiet", "--all", "--message=renamed")
+    texts = {path: (ROOT / path).read_text() for path in (paths.LOCK, paths.PARAMS)}
+    for name in ("xray-aug0", "xray-zero"):
+        for path, text in texts.items():
+            (workspace.path / path).write_text(text.replace("xray-aug0", name))
+        workspace.run("git", "add", "--all")
+        workspace.run("git", "commit", "--quiet", "--allow-empty", f"--message={name}")
     lines = workspace.run("cnnstudy", "compare", "--all", "HEAD~1", "HEAD").splitlines()
     assert any(line.startswith("  deleted models/xray-aug0/base/") for line in lines)
     assert any(line.startswith("  added models/xray-zero/base/") for line in lines)

@@ -87,7 +87,10 @@ def test_a_second_rebuild_is_refused(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--run", "alexnet", "/nope.jpg"), "/nope.jpg: no image found; allowed: an image, or a folder of images"),
+        (
+            ("--run", "alexnet", "/nope.jpg"),
+            "/nope.jpg: no such file or folder; allowed: an image, or a folder of images",
+        ),
         (("--run", "alexnet", "empty"), "empty: no image found"),
         (("--run", "alexnt", "Makefile"), "'alexnt' found"),
         (("--run", "alexnet", "Makefile"), "models/alexnet/tuned/seed0/model.weights.h5: no such file; "),
