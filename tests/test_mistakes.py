@@ -89,7 +89,7 @@ def test_a_second_rebuild_is_refused(workspace: Workspace) -> None:
     [
         (
             ("--run", "alexnet", "/nope.jpg"),
-            "/nope.jpg: no such file or folder; allowed: an image, or a folder of images",
+            "/nope.jpg: no such file or folder; allowed: an image",
         ),
         (("--run", "alexnet", "empty"), "empty: no image found"),
         (("--run", "alexnt", "Makefile"), "'alexnt' found"),
