@@ -24,7 +24,7 @@ from cnnstudy.config.schema import Params
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 # What an entry of a mapping is called in a dotted key.
-ENTRIES = {"studies": "study", "policies": "policy", "ablations": "ablation"}
+ENTRIES = {"external": "set", "studies": "study", "policies": "policy", "ablations": "ablation"}
 PICTURE = ROOT / "docs/finding.png"
 
 

@@ -7,10 +7,12 @@ import built
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from serving.promotable import write_net
 from synthetic_runs import params_with
 
 from cnnstudy import trained
+from cnnstudy.config.checks import contradictions
 from cnnstudy.config.schema import Params
 from cnnstudy.data import ingest, samples
 from cnnstudy.data.decode import Decoded
@@ -136,3 +138,26 @@ def test_a_synthetic_set_has_the_classes_that_its_generator_knows() -> None:
     params = built.params(studies__xray__classes=changed, studies__xray__positive="pneumonia", external=external)
     found = ingest.find(params.of_external("other"), "other")
     assert {each.label for each in found.candidates} == {"normal"}
+
+
+def test_a_set_may_spell_the_classes_in_its_own_way(tmp_path: Path) -> None:
+    for folder in ("positive", "negative", "doubtful"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(noise(1, len(folder))[0]).save(tmp_path / folder / "a.png")
+    source = {"format": "folders", "path": str(tmp_path)}
+    spelt = {"covid": ["positive"], "normal": ["negative"]}
+    external = {"other": {"study": "xray", "source": source, "classes": spelt}}
+    params = built.params(external=external)
+    found = ingest.find(params.of_external("other"), "other")
+    assert {each.path: each.label for each in found.candidates if not each.reason} == {
+        "negative/a.png": "normal",
+        "positive/a.png": "covid",
+    }
+    assert found.unknown == {"doubtful": 1}
+
+
+def test_a_set_has_no_classes_of_its_own() -> None:
+    source = {"format": "synthetic", "path": "src/cnnstudy/data/synth"}
+    external = {"other": {"study": "xray", "source": source, "classes": {"cold": ["cold"]}}}
+    found = contradictions(built.params(external=external))
+    assert ("external.other.classes", "cold", "classes of xray: normal, covid") in found

@@ -32,6 +32,28 @@ def test_a_good_net_passes_with_the_accuracy_of_its_own_seed(params: Params) -> 
         assert pass_gate(params, choice.choose(params, run, seed=7)) == 0.8
 
 
+def test_a_gap_of_a_subgroup_may_be_limited(params: Params) -> None:
+    gap = promotable.GOOD | {"subgroup_gap": 0.12}
+    write_metrics(params, "alexnet", gap)
+    promotable.write_lock(params)
+    picked = choice.choose(params, "alexnet")
+    assert pass_gate(params, picked) == 0.9
+    study = params.studies["faces"]
+    for most, passes in ((0.12, True), (0.1, False)):
+        promotion = study.promotion.model_copy(update={"maximum_gap": most})
+        limited = params.model_copy(
+            update={"studies": params.studies | {"faces": study.model_copy(update={"promotion": promotion})}}
+        )
+        if passes:
+            pass_gate(limited, picked)
+        else:
+            words = (
+                r"subgroup_gap: 0\.120 found; allowed: at most 0\.1 \(studies\.faces\.promotion\.maximum_gap in params"
+            )
+            with pytest.raises(UserError, match=words):
+                pass_gate(limited, picked)
+
+
 def worse(params: Params) -> None:
     write_metrics(params, "alexnet", promotable.GOOD | {"accuracy_seeds": [0.25, 0.8]})
     promotable.write_lock(params)

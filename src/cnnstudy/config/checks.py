@@ -193,4 +193,8 @@ def _external_contradictions(params: Params) -> list[Contradiction]:
             taken = ", ".join((*params.studies, *RESERVED_STUDIES))
             found.append((section, name, f"any other name than {taken}: its images are written to data/{name}"))
         found += _source_contradictions(section, name, external.source)
+        known = params.studies[external.study].classes if external.study in params.studies else {}
+        if other := [each for each in external.classes or {} if known and each not in known]:
+            found.append((f"{section}.classes", ", ".join(other), f"classes of {external.study}: {', '.join(known)}"))
+        found += _class_contradictions(section, external.classes or {})
     return found

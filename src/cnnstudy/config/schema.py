@@ -69,9 +69,11 @@ class Promotion(Section):
     """The conditions of `cnnstudy promote`: a minimum accuracy on the study's primary split, and no severe finding.
 
     `accepted` lists the checks of the audit whose severe findings were reviewed and do not stop a promotion.
+    `maximum_gap` is the most accuracy that any subgroup may lose significantly against the other images; null for any.
     """
 
     minimum: Share
+    maximum_gap: Share | None = None
     accepted: list[Severe] = Field(default_factory=list)
 
 
@@ -287,12 +289,13 @@ class Generated(Section):
 class External(Section):
     """An external test set: images from elsewhere, on which every net of `study` is tested and none is trained.
 
-    The source's labels are mapped by the study's classes.
+    `classes` maps some of the study's classes to their spellings in this source; without it the study's are used.
     """
 
     study: StudyName
     source: Source
     synthetic: Generated | None = None
+    classes: dict[Name, list[str]] | None = None
 
 
 class Run(Section):
@@ -428,6 +431,8 @@ class Params(Section):
         study, own = self.studies[external.study], external.synthetic
         synthetic = own and Synthetic(generator=own.generator, train=own.images, tune=0, test=0, options=own.options)
         changed = study.model_copy(update={"source": external.source, "synthetic": synthetic, "data": None})
+        if external.classes is not None:
+            changed = changed.model_copy(update={"classes": external.classes})
         seed = crc32(f"{name} {self.data_seed}".encode()) % 2**31
         return self.model_copy(update={"studies": {name: changed}, "data_seed": seed})
 

@@ -31,6 +31,11 @@ def captions(file: Path, generator: ModuleType, ids: Collection[int]) -> dict[in
     return {i: generator.in_words(specification) for i, specification in read(file, ids)}
 
 
+def subgroups(file: Path, generator: ModuleType) -> dict[int, dict[str, str]]:
+    """Return the properties by which the accuracy on synthetic samples is compared, by id."""
+    return {i: generator.subgroups(specification) for i, specification in read(file)}
+
+
 def read(file: Path, ids: Collection[int] | None = None) -> Iterator[tuple[int, Specification]]:
     """Yield the id and specification of each synthetic sample (in `ids`, if given), one at a time to save memory."""
     for i, line in _lines(file):

@@ -28,16 +28,16 @@ class Difference:
     significant: bool
 
 
-def accuracy_interval(accuracies: list[float], n: float) -> tuple[float, float]:
+def accuracy_interval(accuracies: list[float], n: float, level: float = LEVEL) -> tuple[float, float]:
     """Return the bounds of the mean accuracy on `n` images: Wilson's interval (1927), with Student's over seeds added.
 
     Images of one group are not independent: for these `n` is the effective number from `independent_images`.
     """
     mean = float(np.mean(accuracies))
-    centre = special.ndtri((1 + LEVEL) / 2) ** 2
+    centre = special.ndtri((1 + level) / 2) ** 2
     middle = (mean + centre / (2 * n)) / (1 + centre / n)
     half = np.sqrt(centre * (mean * (1 - mean) / n + centre / (4 * n * n))) / (1 + centre / n)
-    among = _seed_half(accuracies, LEVEL)
+    among = _seed_half(accuracies, level)
     low = mean - np.hypot(mean - (middle - half), among)
     high = mean + np.hypot(middle + half - mean, among)
     return max(0.0, float(low)), min(1.0, float(high))

@@ -103,6 +103,14 @@ def read_confusion(run: str, phase: str, split: str) -> pd.DataFrame:
     ).set_index("actual")
 
 
+def read_subgroups(run: str, phase: str, split: str) -> pd.DataFrame:
+    """Return the accuracy by subgroup, see `cnnstudy.evaluation.subgroups.measure`; no rows if it was not compared."""
+    path = _figures(run) / f"{phase}-{split}-subgroups.csv"
+    if not path.is_file():
+        return pd.DataFrame(columns=["column", "value", "gap"])
+    return pd.read_csv(path, dtype={"column": str, "value": str}, keep_default_na=False, na_values={"gap": ""})
+
+
 def read_roc(run: str, phase: str, split: str) -> pd.DataFrame:
     """Return ROC curves, with the columns series, auc, fpr and tpr."""
     return pd.read_csv(_figures(run) / f"{phase}-{split}-roc.csv", dtype={"series": str}, keep_default_na=False)

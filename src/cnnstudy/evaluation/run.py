@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cnnstudy.config.schema import Params, Study
-from cnnstudy.data import samples
+from cnnstudy.data import samples, specifications
 from cnnstudy.data.specifications import generator_of, read_areas
-from cnnstudy.evaluation import calibration, classification, operating, roc
+from cnnstudy.evaluation import calibration, classification, operating, roc, subgroups
 from cnnstudy.evaluation.confidence import at_temperature
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
@@ -63,8 +63,8 @@ def evaluate_run(params: Params, run: str) -> None:
 
     The metrics are {phase: {split: metrics}} from `split_metrics`. The primary split also has those from
     `calibration.measures`, and `temperature_seeds`, each seed's temperature if any was fitted; those from
-    `operating.measures` if the study has an operating point; and with synthetic data in the last phase those from
-    `saliency_overlap`.
+    `operating.measures` if the study has an operating point; `subgroup_gap`, see `worst_gap`; and with synthetic data
+    in the last phase those from `saliency_overlap`.
     """
     settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
     table = samples.read_samples(settings.study)
@@ -83,11 +83,15 @@ def evaluate_run(params: Params, run: str) -> None:
         }
         for phase, splits in predictions.items()
     }
+    grouping = subgroup_columns(study, settings.study, table)
+    by_subgroup = {phase: compare_subgroups(grouping, splits[study.primary_split], mode, table)
+                   for phase, splits in predictions.items()}  # fmt: skip
     for phase, splits in predictions.items():
         fitted = temperatures(splits, mode)
         primary = content[phase][study.primary_split]
         primary |= calibrate(splits, study.primary_split, mode, table, fitted)
         primary |= operate(study, splits, mode, table, fitted)
+        primary["subgroup_gap"] = worst_gap(by_subgroup[phase])
     with files.replacing(paths.run_predictions(run)) as aside:
         listed = predictions_table(params.seeds, predictions, mode, classes, table)
         listed.to_csv(aside, index=False, float_format="%.6f")
@@ -108,6 +112,8 @@ def evaluate_run(params: Params, run: str) -> None:
                 write_report(figure_folder, part, classification.report_table(seeds, mode, classes))
                 if split == study.primary_split:
                     write_reliability(figure_folder, part, seeds, mode)
+                    target = figure_folder / f"{part.stem}-subgroups.csv"
+                    by_subgroup[phase].to_csv(target, index=False, float_format=FLOATS)
                 if split in samples.SPLITS:
                     ids = classification.examples(seeds, mode, classes)
                     file = figure_folder / f"{part.stem}-examples.png"
@@ -119,6 +125,28 @@ def evaluate_run(params: Params, run: str) -> None:
     last = content[params.phases(run)[-1]][study.primary_split]
     last |= saliency_overlap(params, run)
     files.write_text(paths.run_metrics(run), json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def subgroup_columns(study: Study, name: str, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the columns by which a study's images are grouped; see `subgroups.columns`."""
+    generator = generator_of(study)
+    synthetic = specifications.subgroups(paths.specifications(name), generator) if generator else None
+    return subgroups.columns(table, synthetic)
+
+
+def compare_subgroups(
+    grouping: dict[str, np.ndarray], seeds: list[Predictions], mode: str, table: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the accuracy by subgroup of a split; see `subgroups.measure`."""
+    ids = seeds[0].ids
+    chosen = {column: values[ids] for column, values in grouping.items()}
+    probabilities = [seed.probabilities[mode] for seed in seeds]
+    return subgroups.measure(chosen, seeds[0].labels, probabilities, samples.groups(table, ids))
+
+
+def worst_gap(found: pd.DataFrame) -> float:
+    """Return the largest significant gap by which a subgroup is worse than the other images; 0 if there is none."""
+    return float(max([0.0, *found.loc[found["is_significant"].eq(True), "gap"]]))
 
 
 def temperatures(splits: Splits, mode: str) -> list[float]:

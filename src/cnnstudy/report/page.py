@@ -103,6 +103,7 @@ def _chapters(
         story.elsewhere(its, tested, {name: _sheet(name) for name, each in tested.items() if each["runs"]}),
         story.calibration(its) if its.metrics else None,
         *(story.operating(its, study) for study in params.studies),
+        story.subgroups(its),
         story.claims(its, judged),
         story.contradictions(its, papers, files_, points),
         story.gallery(its) if its.metrics else None,

@@ -221,6 +221,27 @@ def operating(its: Findings, study: str) -> Chapter | None:
     return Chapter(f"operating-{study}", "Threshold", headline, sentences, tables=[table])
 
 
+def subgroups(its: Findings) -> Chapter | None:
+    """Return the chapter about accuracy by subgroup; None if no subgroup was compared."""
+    table = tables.subgroup_table(its)
+    if not table.rows:
+        return None
+    worse = [row for row in table.rows if row[-1].text == "yes"]
+    headline = f"No subgroup is significantly worse than the other images, in any of {len(table.rows)} nets"
+    if worse:
+        most = max(worse, key=lambda row: float(row[3].text))
+        count = len(worse)
+        which = f"{most[1].text} costs {most[0].text} {float(most[3].text):.3f}"
+        headline = f"{count} {'net is' if count == 1 else 'nets are'} significantly worse on a subgroup: {which}"
+    sentences = [
+        "Images are grouped by the columns that their source brings, by properties of their files, and if they are "
+        "synthetic by how they were generated; a missing value is a group too.",
+        "Significant is a difference whose interval excludes 0 after correction for all subgroups of a net. All "
+        "subgroups, with calibration and sensitivity, are in plots/runs/<run>/figures.",
+    ]
+    return Chapter("subgroups", "Subgroups", headline, sentences, tables=[table])
+
+
 def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:
     """Return the chapter about images from elsewhere: external test sets, and a split tune unlike train; or None.
 
@@ -254,6 +275,13 @@ def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str
         More(f"{name}: some images", images=[Image(f"external-{name}", f"Some images of {name}", sheets[name])])
         for name in whole
     ]
+    matrix = [
+        table
+        for study in its.params.studies
+        if (sets := {name: found for name, found in whole.items() if found["study"] == study})
+        for table in tables.tested_tables(its, study, sets)
+    ]
+    more = [More("The same as a table", tables=matrix), *more] if matrix else more
     figure = Figure(caption, plot=dots.external(its, shown))
     return Chapter("elsewhere", "Elsewhere", headline, sentences, [figure], more=more)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from cnnstudy.config.schema import Params
+from cnnstudy.evaluation import results
 from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.published.paper import Paper, paper_of
@@ -27,7 +28,7 @@ APART = {"accuracy", "attention_share", "attention_area", "constant", "constant_
 # The beginning of metrics that have several forms, of which a table by split shows none.
 DETAILS = (
     *("accuracy_", "constant_", "temperature", "confidence_", "brier_", "calibration_error_", "loss_scaled"),
-    "operating_",
+    *("operating_", "subgroup_"),
 )
 # The most columns that fit the width of the page's text.
 MOST = 5
@@ -175,6 +176,52 @@ def operating_table(its: Findings, study: str) -> Table:
             rows.append([Cell(run, note=f"from {numbers['operating_threshold']:.3f}"), *cells])
     head = ["net", "sensitivity", "specificity", f"PPV at {settings.prevalence:g}", f"NPV at {settings.prevalence:g}"]
     return Table(head, rows, f"Operating points on {split}, with 95 % intervals")
+
+
+def tested_tables(its: Findings, study: str, tested: dict[str, dict[str, Any]]) -> list[Table]:
+    """Return tables of the accuracy of each net of a study on its own images and on each external test set.
+
+    `tested` maps the sets to their results, see cnnstudy.external.results. A table has at most `MOST` - 2 sets.
+    """
+    split, sets, tables = its.params.studies[study].primary_split, list(tested), []
+    for start in range(0, len(sets), MOST - 2):
+        some = sets[start : start + MOST - 2]
+        rows = []
+        for run in its.params.runs_of(study):
+            if run not in its.metrics:
+                continue
+            phase = list(its.metrics[run])[-1]
+            found = [tested[name]["runs"].get(run, {}).get(phase) for name in some]
+            own = its.split(run, phase, split)
+            rows.append([Cell(named(run, phase)), *(_accuracy(each, interval(each)) if each else Cell(NONE)
+                                                    for each in (own, *found))])  # fmt: skip
+        caption = f"{its.params.studies[study].title}: accuracy by where the images come from"
+        tables.append(Table(["trained here, tested on", f"own {split}", *some], rows, caption))
+    return tables
+
+
+def subgroup_table(its: Findings) -> Table:
+    """Return the worst subgroup of each net in its last phase, on the primary split; no rows if none was compared."""
+    rows = []
+    for run, phases in its.metrics.items():
+        phase = list(phases)[-1]
+        found = results.read_subgroups(run, phase, its.params.study_of(run).primary_split)
+        found = found[found["gap"].notna()]
+        if found.empty:
+            continue
+        worst = found.loc[found["gap"].idxmax()]
+        within = f"{float(worst['accuracy_low']):.3f} to {float(worst['accuracy_high']):.3f}"
+        interval = f"{float(worst['gap_low']):+.3f} to {float(worst['gap_high']):+.3f}"
+        is_significant = worst["is_significant"] in (True, "True")
+        rows.append([
+            Cell(named(run, phase)),
+            Cell(f"{worst['column']}: {worst['value']}", note=f"{worst['images']} images"),
+            Cell(f"{float(worst['accuracy']):.3f}", note=within),
+            Cell(f"{worst['gap']:+.3f}", note=interval),
+            Cell("yes" if is_significant else "no", mark="warning" if is_significant else ""),
+        ])  # fmt: skip
+    head = ["net", "worst subgroup", "accuracy there", "others minus it", "significant"]
+    return Table(head, rows, "The subgroup in which each net loses most accuracy, with 95 % intervals")
 
 
 def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:

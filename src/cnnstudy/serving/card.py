@@ -6,6 +6,7 @@ After Mitchell et al. 2019, Model cards for model reporting (arXiv:1810.03993).
 import json
 
 from cnnstudy.config.schema import Params
+from cnnstudy.evaluation import results
 from cnnstudy.serving.choice import Choice
 from cnnstudy.tracking import build
 from cnnstudy.workspace import paths
@@ -29,6 +30,7 @@ def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build
     sections = {
         "Intended use": _use(params, choice, classes),
         "Accuracy": f"{found['accuracy']:.3f}{interval} on the split {study.primary_split}, which it never trained on.",
+        "Accuracy by subgroup": _subgroups(params, choice),
         "Data": _data(params, record),
         "Limits": " ".join(filter(None, [study.not_for, study.limits])) or "None are known, but there may be some.",
         "Images unlike the training images": _unlike(params, record.study),
@@ -47,6 +49,19 @@ def _use(params: Params, choice: Choice, classes: tuple[str, ...]) -> str:
         f"Research and teaching: {purpose}. It takes an image, scaled to {side} x {side} pixels, "
         f"and gives each class a probability: {', '.join(classes)}. It has no class for an image of anything else."
     )
+
+
+def _subgroups(params: Params, choice: Choice) -> str:
+    """Return the accuracy of each subgroup that was compared with the other images."""
+    found = results.read_subgroups(choice.run, choice.phase, params.study_of(choice.run).primary_split)
+    found = found[found["gap"].notna()]
+    lines = [
+        f"- {row.column}: {row.value}: {float(row.accuracy):.3f} ({float(row.accuracy_low):.3f} to "
+        f"{float(row.accuracy_high):.3f}) on {row.images} images"
+        + (", significantly different from the others" if row.is_significant in (True, "True") else "")
+        for row in found.itertuples()
+    ]
+    return "\n".join(lines) or "No subgroups are known that could be compared."
 
 
 def _data(params: Params, record: build.Record) -> str:

@@ -18,8 +18,8 @@ def pass_gate(params: Params, choice: Choice) -> float:
 
     Raises:
         UserError: an output is missing or differs from dvc.lock, the accuracy is below the study's
-            `promotion.minimum`, all predictions for a split are the same class, or the audit has a severe finding on
-            the data as used that `promotion.accepted` does not name.
+            `promotion.minimum`, a subgroup's gap above `promotion.maximum_gap`, all predictions for a split are the
+            same class, or the audit has a severe finding on the data as used that `promotion.accepted` does not name.
     """
     run, study = choice.run, params.all_runs[choice.run].study
     _check_there(paths.weights(choice.folder), params.stage("evaluate", run))
@@ -54,6 +54,10 @@ def _accuracy(params: Params, choice: Choice, splits: dict[str, dict[str, Any]])
         key = f"{choice.phase}.{split}.accuracy_seeds"
         allowed = f"at least {minimum} (studies.{study}.promotion.minimum in {paths.PARAMS})"
         raise UserError(f"{file}: {key}: {accuracy:.3f} of seed {choice.seed} found; allowed: {allowed}")
+    most, gap = params.studies[study].promotion.maximum_gap, splits[split].get("subgroup_gap", 0.0)
+    if most is not None and gap > most:
+        allowed = f"at most {most} (studies.{study}.promotion.maximum_gap in {paths.PARAMS})"
+        raise UserError(f"{file}: {choice.phase}.{split}.subgroup_gap: {gap:.3f} found; allowed: {allowed}")
     for name, metrics in splits.items():
         if metrics["constant"]:
             key = f"{choice.phase}.{name}.constant"

@@ -18,7 +18,11 @@ from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 
 CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 # How far the camera, poses and backgrounds differ from the usual ones, as in another collection: 0 not at all.
-OPTIONS: dict[str, tuple[float, float]] = {"site_shift": (0.0, 1.0)}
+OPTIONS: dict[str, tuple[float, float]] = {
+    "site_shift": (0.0, 1.0),
+    # How much weaker expressions are behind glasses, a subgroup that is harder then: 0 not at all.
+    "subgroup_harm": (0.0, 1.0),
+}
 LIMITS = (
     "Eight prototypes from facial action units, with random variation; age, occlusion and real appearance are not "
     "modelled."
@@ -75,6 +79,8 @@ HAIR_STYLES = ("none", "buzz", "short", "parted", "fringe", "long", "curly")
 BEARDS = ("none", "stubble", "moustache", "full")
 # Skin colours after automatic exposure, which brings light and dark skin closer together.
 _SKIN = np.array([(222, 178, 150), (214, 166, 136), (204, 152, 121), (188, 136, 106), (170, 119, 91), (152, 104, 79)])
+# Skin tones by the luminance of the skin, the weights of whose red, green and blue are those of ITU-R BT.601.
+TONES, TONE_LIMITS, LUMA = ("dark", "medium", "light"), (142.0, 168.0), (0.299, 0.587, 0.114)
 _HAIR = np.array([(36, 30, 28), (50, 36, 29), (70, 48, 34), (94, 64, 40), (136, 104, 66), (98, 96, 94)])
 _IRIS = np.array([(58, 36, 22), (92, 62, 34), (92, 104, 60), (84, 120, 148), (110, 122, 128)])
 
@@ -144,10 +150,13 @@ class Face:
 
 def specify(label: str, split: str, index: int, seed: int, options: Mapping[str, Any] | None = None) -> Face:
     """Return the face number `index` of a class and split; it depends on nothing but the arguments."""
-    shift = float((options or {}).get("site_shift", 0.0))
+    shift, harm = (float((options or {}).get(name, 0.0)) for name in ("site_shift", "subgroup_harm"))
     units, side, kind, blend = _expression(stream(seed, "faces", split, label, index, "units"), label)
     rng = stream(seed, "faces", split, label, index, "person")
-    return Face(label, units, side, kind, blend, _identity(rng), _elsewhere(_view(rng), shift))
+    identity = _identity(rng)
+    if identity.glasses and harm:
+        units = tuple((unit, round(strength * (1 - harm), 4)) for unit, strength in units)
+    return Face(label, units, side, kind, blend, identity, _elsewhere(_view(rng), shift))
 
 
 def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, float], ...], int, str, str]:
@@ -366,6 +375,14 @@ def as_numbers(specification: Mapping[str, Any]) -> list[float]:
     """Return the strengths of the action units, and whether they act on one side."""
     strengths = dict(specification["units"])
     return [*(strengths.get(unit, 0.0) for unit in UNITS), float(specification["side"] != 0)]
+
+
+def subgroups(specification: Mapping[str, Any]) -> dict[str, str]:
+    """Return skin tone, in thirds of the range of luminance, and glasses."""
+    identity = specification["identity"]
+    luminance = float(np.dot(LUMA, identity["skin"]))
+    tone = TONES[int(np.searchsorted(TONE_LIMITS, luminance))]
+    return {"skin tone": tone, "glasses": "yes" if identity["glasses"] else "no"}
 
 
 def in_words(specification: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ OPTIONS: dict[str, tuple[float, float]] = {
     "test_site_label_correlation": (-1.0, 1.0),
     # How far devices and patients differ from the usual ones, as in another hospital: 0 not at all.
     "site_shift": (0.0, 1.0),
+    # How much fainter patches are in the view AP, a subgroup that is harder then: 0 not at all.
+    "subgroup_harm": (0.0, 1.0),
 }
 LIMITS = "A schematic chest with patches for COVID-19; real anatomy, other diseases and devices are not modelled."
 SITES = ("A", "B")
@@ -123,7 +125,7 @@ def specify(label: str, split: str, index: int, seed: int, options: Mapping[str,
     B for covid where it is positive, the other way round where it is negative.
     """
     key = "test_site_label_correlation" if split == "test" else "site_label_correlation"
-    correlation, shift = (float((options or {}).get(name, 0.0)) for name in (key, "site_shift"))
+    correlation, shift, harm = (float((options or {}).get(name, 0.0)) for name in (key, "site_shift", "subgroup_harm"))
     first = _first_image(label, split, index, seed)
     anatomy = _anatomy(stream(seed, "films", split, label, first, "anatomy"))
     acquisition = _acquisition(stream(seed, "films", split, label, index, "picture"))
@@ -134,6 +136,8 @@ def specify(label: str, split: str, index: int, seed: int, options: Mapping[str,
     anatomy, acquisition = _elsewhere(anatomy, _at_site(acquisition, site), shift)
     rng = stream(seed, "films", split, label, first, "findings")
     patches = _patches(rng) if label == "covid" else ()
+    if acquisition.view == "AP" and harm:
+        patches = tuple(replace(patch, density=round(patch.density * (1 - harm), 4)) for patch in patches)
     mimic = str(rng.choice(("crowded", "inspiration"))) if label == "normal" and rng.random() < MIMIC_SHARE else ""
     return Xray(label, f"{split}-{label}-{first:05d}", patches, mimic, anatomy, acquisition)
 
@@ -454,6 +458,11 @@ def as_numbers(specification: Mapping[str, Any]) -> list[float]:
     """Return the number of patches, and the sum and maximum of their densities."""
     densities = [patch["density"] for patch in specification["patches"]]
     return [len(densities), sum(densities), max(densities, default=0.0)]
+
+
+def subgroups(specification: Mapping[str, Any]) -> dict[str, str]:
+    """Return the site and the view."""
+    return {name: specification["picture"][name] for name in ("site", "view")}
 
 
 def in_words(specification: Mapping[str, Any]) -> str:
