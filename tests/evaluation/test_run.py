@@ -51,6 +51,7 @@ def test_every_phase_and_split_has_its_files(evaluated: Params, run: str) -> Non
     kinds = ("roc.png", "roc.csv", "confusion.png", "confusion.csv", "report.txt", "report.csv")
     expected |= {f"{phase}-{split}-{kind}" for phase in phases for split in SPLITS[run] for kind in kinds}
     expected |= {f"{phase}-test-reliability.{kind}" for phase in phases for kind in ("png", "csv")}
+    expected |= {f"{phase}-test-subgroups.csv" for phase in phases}
     plain = [split for split in SPLITS[run] if split != "train_augmented"]
     expected |= {f"{phase}-{split}-examples.png" for phase in phases for split in plain}
     assert {path.name for path in (paths.run_plots(run) / "figures").iterdir()} == expected
