@@ -435,3 +435,19 @@ def test_nets_whose_confidence_is_wrong_beyond_chance_are_counted(workspace: Par
     assert "overconfident" in chapter.split("</h2>")[0]
     row = chapter.split("xray-aug4")[1].split("</tr>")[0]
     assert all(number in row for number in ("3.20", "0.400", "0.050", "0.100"))
+
+
+def test_the_subgroup_with_a_significant_gap_is_the_headline(workspace: Params) -> None:
+    file = paths.run_plots("xray-aug4") / "figures/base-test-subgroups.csv"
+    kept = file.read_text()
+    head = "column,value,images,accuracy,accuracy_low,accuracy_high,confidence_gap,sensitivity,gap,gap_low,gap_high,"
+    rows = ("view,AP,40,0.5,0.4,0.6,0.1,0.2,0.3,0.1,0.5,True", "view,PA,60,0.8,0.7,0.9,0.0,0.9,-0.3,-0.5,-0.1,True")
+    rare = "view,unknown,3,1.0,0.5,1.0,0.0,,,,,"
+    file.write_text("\n".join([head + "is_significant", *rows, rare, ""]))
+    try:
+        chapter = render(workspace).split('<section id="subgroups">')[1].split("</section>")[0]
+    finally:
+        file.write_text(kept)
+    assert "1 net is significantly worse on a subgroup: view: AP costs xray-aug4 0.300" in chapter
+    assert "+0.300<small>+0.100 to +0.500" in chapter
+    assert "unknown" not in chapter

@@ -75,7 +75,7 @@ def bands(values: np.ndarray) -> np.ndarray:
 def measure(
     grouping: Mapping[str, np.ndarray], labels: np.ndarray, seeds: list[np.ndarray], groups: np.ndarray
 ) -> pd.DataFrame:
-    """Return a row for each subgroup, with means over seeds.
+    """Return a row for each subgroup of the columns with several values, with means over seeds.
 
     The columns are `column`, `value`, `images`; `accuracy` with `accuracy_low` and `accuracy_high`; `confidence_gap`,
     the mean confidence minus the accuracy; for two classes `sensitivity` where there are positive images; and `gap`,
@@ -92,6 +92,7 @@ def measure(
     subgroups = [
         Subgroup(column, str(value), values == value)
         for column, values in grouping.items()
+        if len(set(values)) > 1
         for value in np.unique(values)
     ]
     are_compared = [min(each.chosen.sum(), (~each.chosen).sum()) >= FEWEST for each in subgroups]

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ class Chapter:
     more: list[More] = field(default_factory=list)
 
 
+# The number of nets whose worst subgroup is shown, if none is significant.
+SHOWN = 3
 # Words for BatchNorm's statistics, by the value of the parameter `batchnorm`.
 WORDS = {"moving": "the moving averages", "recalibrated": "the re-estimated statistics"}
 
@@ -239,7 +241,11 @@ def subgroups(its: Findings) -> Chapter | None:
         "Significant is a difference whose interval excludes 0 after correction for all subgroups of a net. All "
         "subgroups, with calibration and sensitivity, are in plots/runs/<run>/figures.",
     ]
-    return Chapter("subgroups", "Subgroups", headline, sentences, tables=[table])
+    shown = replace(table, rows=table.rows[: max(SHOWN, len(worse))])
+    more = (
+        [More("The other nets", tables=[replace(table, rows=rest)])] if (rest := table.rows[len(shown.rows) :]) else []
+    )
+    return Chapter("subgroups", "Subgroups", headline, sentences, tables=[shown], more=more)
 
 
 def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:

@@ -201,8 +201,11 @@ def tested_tables(its: Findings, study: str, tested: dict[str, dict[str, Any]]) 
 
 
 def subgroup_table(its: Findings) -> Table:
-    """Return the worst subgroup of each net in its last phase, on the primary split; no rows if none was compared."""
-    rows = []
+    """Return the worst subgroup of each net in its last phase, on the primary split, significant and large gaps first.
+
+    There are no rows if no subgroup was compared.
+    """
+    rows: list[tuple[tuple[bool, float], list[Cell]]] = []
     for run, phases in its.metrics.items():
         phase = list(phases)[-1]
         found = results.read_subgroups(run, phase, its.params.study_of(run).primary_split)
@@ -211,17 +214,20 @@ def subgroup_table(its: Findings) -> Table:
             continue
         worst = found.loc[found["gap"].idxmax()]
         within = f"{float(worst['accuracy_low']):.3f} to {float(worst['accuracy_high']):.3f}"
-        interval = f"{float(worst['gap_low']):+.3f} to {float(worst['gap_high']):+.3f}"
+        gap, low, high = (f"{float(worst[key]):+.3f}".replace("-", "−") for key in ("gap", "gap_low", "gap_high"))
         is_significant = worst["is_significant"] in (True, "True")
-        rows.append([
+        cells = [
             Cell(named(run, phase)),
             Cell(f"{worst['column']}: {worst['value']}", note=f"{worst['images']} images"),
             Cell(f"{float(worst['accuracy']):.3f}", note=within),
-            Cell(f"{worst['gap']:+.3f}", note=interval),
+            Cell(gap, note=f"{low} to {high}"),
             Cell("yes" if is_significant else "no", mark="warning" if is_significant else ""),
-        ])  # fmt: skip
+        ]
+        rows.append(((not is_significant, -float(worst["gap"])), cells))
+    rows.sort(key=lambda row: row[0])
     head = ["net", "worst subgroup", "accuracy there", "others minus it", "significant"]
-    return Table(head, rows, "The subgroup in which each net loses most accuracy, with 95 % intervals")
+    caption = "The subgroup in which a net loses most accuracy, with 95 % intervals"
+    return Table(head, [cells for _, cells in rows], caption)
 
 
 def batchnorm_table(params: Params, metrics: dict[str, RunMetrics]) -> Table:
