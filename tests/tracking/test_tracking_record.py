@@ -404,6 +404,21 @@ def test_start_end_and_duration_are_those_of_the_training(client: MlflowClient, 
     assert 0.4 <= run.data.metrics["training_seconds"] <= sum(end - start for start, end in spans)
 
 
+def test_a_later_training_of_the_same_bytes_has_no_negative_duration(client: MlflowClient, params: Params) -> None:
+    finish(("xray-aug4",))
+    (paths.phase("xray-aug4", "base") / "own").write_text("twice")
+    with times.measured("xray-aug4", "base") as start:
+        time.sleep(0.1)
+    record = build.run_record(params, "xray-aug4", keys.identity("xray-aug4", params), build.environment_tags())
+    assert record.times
+    experiment = only(client, "tags.run = 'xray-aug3'").info.experiment_id
+    tags = record.tags | {upsert.KEY: record.key, upsert.MODEL: record.model}
+    later = client.create_run(experiment, int((start + 3600) * 1000), tags)
+    write.record_run(params, "xray-aug4")
+    info = client.get_run(later.info.run_id).info
+    assert info.end_time - info.start_time == int(record.times.seconds * 1000)
+
+
 def test_a_selection_of_models_leaves_the_record_of_the_same_run_alone(root: Path, params: Params) -> None:
     before = dump(root)
     write.record_run(params.model_copy(update={"models": {"alexnet": "alexnet"}}), "alexnet")

@@ -44,9 +44,11 @@ def log_metrics(client: "MlflowClient", run: "Run", model: str, numbers: dict[st
 def where(record: build.Record) -> str:
     """Return a description of where the weights are."""
     commit, run = record.where.get("git_commit", "HEAD"), record.tags["run"]
+    hashes = [f"{phase} {md5}" for phase in ("base", "tuned") if (md5 := record.tags.get(f"{OWN}model_md5.{phase}"))]
+    edited = record.where.get("git_dirty") == "true"
+    condition = ", if they were committed with it: the workspace had edits" if edited else ""
     return (
-        f"{record.sentence}\n\nThe weights are in DVC, in `models/{run}` "
-        f"({record.tags.get(f'{OWN}model_md5.base', 'no md5 known')}).\n"
-        f"`dvc get . models/{run} --rev {commit}` in the repository fetches them;\n"
+        f"{record.sentence}\n\nThe weights are in DVC, in `models/{run}` ({', '.join(hashes) or 'no md5 known'}).\n"
+        f"`dvc get . models/{run} --rev {commit}` in the repository fetches them{condition};\n"
         f"`cnnstudy promote {run}` puts them into the registry, ready to be served.\n"
     )

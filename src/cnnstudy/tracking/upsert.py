@@ -252,6 +252,8 @@ def _fill(client: "MlflowClient", run: "Run", record: build.Record) -> None:
         tags |= {NOTE: note, OURS: build.text_md5(note)}
     client.log_batch(run_id, tags=[RunTag(name, value) for name, value in tags.items()])
     end = int(record.times.end * 1000) if record.times else None
+    if record.times and end and end < run.info.start_time:  # a later training, of which the same bytes were known
+        end = run.info.start_time + int(record.times.seconds * 1000)
     # A killed training may have been resumed and completed.
     if run.info.status != record.status or (end and run.info.end_time != end):
         client.set_terminated(run_id, record.status, end)
