@@ -61,10 +61,9 @@ def new(name: str, place: Path, net: str | None, columns: tuple[str, str], force
     for line in described(chosen, found):
         say(f"{name}: {line}")
     say(f"{target} is written; review it, then")
-    added = [str(target)]
-    if not (source := Path(found.source.path)).is_absolute():
-        if not _is_versioned(source):
-            say(f"  dvc add {shlex.quote(found.source.path)}    # records the images")
+    source, added = Path(found.source.path), [str(target)]
+    if not _is_versioned(source):
+        say(f"  dvc add {shlex.quote(found.source.path)}    # records the images")
         added += [f"{source}.dvc", str(source.parent / ".gitignore")]
     say(f"  git add {' '.join(map(shlex.quote, added))}    # for experiments in a copy of the repository")
     say(f"  cnnstudy params model={name} && cnnstudy repro    # or: dvc exp run -S model={name}")
