@@ -1,4 +1,4 @@
-"""What counts on a GPU, in about ten minutes: `make bench-gpu`.
+"""Measure a GPU in about ten minutes: `make bench-gpu`.
 
 - steps: training steps in float32, TF32 and bfloat16, against PyTorch eager and compiled;
 - trainings: whole epochs as a stage trains them, images on the GPU, and whether a repetition gives the same bytes;

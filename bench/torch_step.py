@@ -1,4 +1,4 @@
-"""The same net's training step in PyTorch, eager or compiled; a worker of bench/steps.py."""
+"""Serve training steps of a net in PyTorch, eager or compiled; a worker of bench/steps.py."""
 
 import sys
 from typing import Any

@@ -132,7 +132,7 @@ SIDES = [(8, 8), (7, 9), (5, 6)]
 
 
 def as_xla(layer: keras.Layer, inputs: tf.Tensor) -> list[np.ndarray]:
-    """What `trained` returns without the weights, by a function that XLA compiles."""
+    """Return what `trained` returns, without the weights, from a function that XLA compiles."""
 
     @tf.function(jit_compile=True, autograph=False)
     def step(inputs: tf.Tensor) -> list[tf.Tensor]:

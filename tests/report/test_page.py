@@ -442,7 +442,7 @@ def test_the_subgroup_with_a_significant_gap_is_the_headline(workspace: Params) 
     kept = file.read_text()
     head = "column,value,images,accuracy,accuracy_low,accuracy_high,confidence_gap,sensitivity,gap,gap_low,gap_high,"
     rows = ("view,AP,40,0.5,0.4,0.6,0.1,0.2,0.3,0.1,0.5,True", "view,PA,60,0.8,0.7,0.9,0.0,0.9,-0.3,-0.5,-0.1,True")
-    rare = "view,unknown,3,1.0,0.5,1.0,0.0,,,,,"
+    rare = "view,unknown,3,1.0,0.5,1.0,0.0,,,,,\nsite,C,10,0.4,0.2,0.7,0.0,,0.4,-0.1,0.7,False"
     file.write_text("\n".join([head + "is_significant", *rows, rare, ""]))
     try:
         chapter = render(workspace).split('<section id="subgroups">')[1].split("</section>")[0]

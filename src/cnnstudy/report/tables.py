@@ -212,10 +212,12 @@ def subgroup_table(its: Findings) -> Table:
         found = found[found["gap"].notna()]
         if found.empty:
             continue
-        worst = found.loc[found["gap"].idxmax()]
+        # A larger gap of few images may not be significant; a significant one comes first.
+        is_worse = found["is_significant"].isin([True, "True"]) & (found["gap"] > 0)
+        worst = found.loc[(found[is_worse] if is_worse.any() else found)["gap"].idxmax()]
         within = f"{float(worst['accuracy_low']):.3f} to {float(worst['accuracy_high']):.3f}"
         gap, low, high = (f"{float(worst[key]):+.3f}".replace("-", "−") for key in ("gap", "gap_low", "gap_high"))
-        is_significant = worst["is_significant"] in (True, "True")
+        is_significant = bool(is_worse.any())
         cells = [
             Cell(named(run, phase)),
             Cell(f"{worst['column']}: {worst['value']}", note=f"{worst['images']} images"),
