@@ -235,7 +235,8 @@ def _read_all(read: Reader, candidates: list[Candidate]) -> Iterator[Decoded | U
 def _start_worker() -> None:
     """Limit a worker process to one thread, and end it with its parent process instead of letting it wait for ever."""
     cv2.setNumThreads(1)
-    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}  # where a detector needs TensorFlow
+    # For a detector that needs TensorFlow: one thread, and no messages, which repeat for every process.
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     end_with_parent()
 
 
