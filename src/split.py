@@ -1,4 +1,4 @@
-"""Stage split: assign every sample to train, val, tune or test."""
+"""Stage split: assign every sample to train, val, tune, tune_holdout or test."""
 
 import sys
 
@@ -16,7 +16,9 @@ def main(study: str) -> None:
     params = read_params()
     table = samples.read_samples(study)
     copies = duplicates.copies(table["sha256"], np.load(paths.images(study), mmap_mode="r"))
-    assigned = splits.assign(study, table, copies, params.studies[study].split, params.split_seed)
+    settings = params.studies[study]
+    holdout = settings.finetune.holdout if settings.finetune else 0.0
+    assigned = splits.assign(study, table, copies, settings.split, params.split_seed, holdout)
     with files.replacing(paths.splits(study)) as path:
         assigned[["id", "split"]].to_csv(path, index=False)
     with files.replacing(paths.families(study)) as path:

@@ -42,10 +42,17 @@ def make_workspace() -> Params:
 
 
 def write_audit(study: str, classes: list[str]) -> None:
-    finding = {"kind": "identical files", "severity": "severe", "count": 2, "advice": "Look at <b>a&b</b>.png"}
+    finding = {
+        "check": "leak",
+        "kind": "identical files",
+        "severity": "severe",
+        "count": 2,
+        "advice": "Look at <b>a&b</b>.png",
+    }
     baselines = {"largest_class": {"train": 0.5, "val": 0.5}, "linear": {"train": 0.9, "val": 0.6125}}
     content = {"images": 90, "balance": {"train": dict.fromkeys(classes, 9)}, "findings": {"used": [finding]},
-               "not_used": [], "baselines": baselines, "files": {"samples.csv": f"{study} md5"}}  # fmt: skip
+               "not_used": [], "baselines": baselines, "files": {"samples.csv": f"{study} md5"},
+               "unlike_training_images": {"train": 0.05, "val": 0.05, "tune": 0.4}}  # fmt: skip
     paths.audit(study).parent.mkdir(parents=True, exist_ok=True)
     paths.audit(study).write_text(json.dumps(content))
     write_sheet(paths.audit_plots(study) / "samples.png")

@@ -18,7 +18,7 @@ from cnnstudy.workspace import files, paths
 
 ROOT = Path(__file__).parents[1]
 SIZES = {
-    "faces": {"train": 96, "val": 32, "tune": 40, "test": 32},
+    "faces": {"train": 96, "val": 32, "tune": 40, "test": 32, "tune_holdout": 32},
     "xray": {"train": 40, "val": 10, "test": 40},
 }
 MODES = ("moving", "recalibrated", "batch")

@@ -82,6 +82,16 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("runs", metavar="RUN", nargs="+", help="runs of one study; keys of runs in params.yaml")
     command.add_argument("--seeds", type=int, default=3, help="how many seeds; 3 if not given")
     command.set_defaults(action=lambda arguments: recipes(arguments.runs, arguments.seeds))
+    command = commands.add_parser("splits", help="train on other splits of the data, to see how much the split decides")
+    command.add_argument("runs", metavar="RUN", nargs="+", help="runs of one study")
+    ways = command.add_mutually_exclusive_group()
+    ways.add_argument("--repeats", type=int, metavar="K", help="random splits (10 by default)")
+    ways.add_argument("--folds", type=int, metavar="K", help="folds, each the test split once")
+    command.set_defaults(action=lambda arguments: splits(arguments.runs, arguments.repeats, arguments.folds))
+    command = commands.add_parser("labels", help="find images that look mislabelled")
+    command.add_argument("run", metavar="RUN", help="the run whose net predicts each image from the others")
+    command.add_argument("--folds", type=int, default=5, metavar="K", help="folds (default: %(default)s)")
+    command.set_defaults(action=lambda arguments: labels(arguments.run, arguments.folds))
     command = commands.add_parser("doctor", help="check this machine for problems, and print what to do")
     command.set_defaults(action=lambda arguments: doctor())
     command = commands.add_parser("track", help="log the DVC results that MLflow lacks")
@@ -258,6 +268,20 @@ def latency() -> None:
             median, high = times[precision]["median_ms"], times[precision]["p95_ms"]
             say(f"{run} {precision}: {median:.2f} ms, 95 % within {high:.2f} ms")
     say(f"{paths.LATENCY} is written; `dvc repro report` shows it")
+
+
+def splits(runs: list[str], repeats: int | None, folds: int | None) -> None:
+    """Train on other splits; see `cnnstudy.commands.resample`."""
+    from cnnstudy.commands.resample import compare_splits
+
+    compare_splits(runs, repeats, folds)
+
+
+def labels(run: str, folds: int) -> None:
+    """Find images that look mislabelled; see `cnnstudy.commands.resample`."""
+    from cnnstudy.commands.resample import find_mislabelled
+
+    find_mislabelled(run, folds)
 
 
 def recipes(runs: list[str], seeds: int) -> None:

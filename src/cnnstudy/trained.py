@@ -1,7 +1,10 @@
 """A run's trained net: that of its last phase and first seed, unless another folder is given."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cnnstudy.config.schema import Params
 from cnnstudy.data import samples
@@ -110,3 +113,28 @@ def load(params: Params, run: str, where: Path | None = None) -> "keras.Model":
         cause = " ".join(str(error).split())[:200]
         raise UserError(f"{weights}: {cause}; `dvc checkout` or `cnnstudy repro` writes it anew") from None
     return model
+
+
+class Inference:
+    """The predictions of a net for batches of images."""
+
+    def __init__(self, model: "keras.Model") -> None:
+        """Compile the net into a graph."""
+        import tensorflow as tf
+
+        from cnnstudy.training import batchnorm, pipeline
+
+        self.batch_size = pipeline.inference_batch_size(model)
+        self._infer = batchnorm.in_graph(
+            lambda batch: model(batch, training=False), tf.TensorSpec(model.inputs[0].shape)
+        )
+
+    def __call__(self, batches: Iterable[np.ndarray]) -> np.ndarray:
+        """Return the class probabilities of batches of uint8 images [b, side, side, 3], float32 [n, classes]."""
+        import tensorflow as tf
+
+        from cnnstudy.models.assemble import class_probabilities
+        from cnnstudy.training.pipeline import scaled
+
+        outputs = [self._infer(tf.convert_to_tensor(scaled(batch))).numpy() for batch in batches]
+        return class_probabilities(np.concatenate(outputs))

@@ -71,6 +71,24 @@ def test_the_sources_own_splits_are_kept_exactly() -> None:
     assert counts(samples, assigned)["a", "val"] == 5
 
 
+def test_a_share_of_tune_is_held_out_and_the_other_splits_stay() -> None:
+    group = [f"person {i // 2}" for i in range(120)]
+    samples = table(["a", "b"] * 60, group=group, source_split=["tune"] * 80 + ["train"] * 40)
+    copies = pd.factorize(samples["sha256"])[0]
+    whole, parted = (splits.assign("faces", samples, copies, SHARES, 0, share) for share in (0.0, 0.25))
+    held = parted["split"] == "tune_holdout"
+    assert counts(samples, parted)["a", "tune_holdout"] == counts(samples, parted)["b", "tune_holdout"] == 10
+    assert set(whole["split"][held]) == {"tune"}
+    assert parted["split"][~held].equals(whole["split"][~held])
+    assert (parted.groupby(group)["split"].nunique() == 1).all()
+
+
+def test_a_share_of_tune_without_a_split_tune_holds_nothing_out() -> None:
+    samples = table(["a", "b"] * 50)
+    assigned = splits.assign("xray", samples, samples["id"].to_numpy(), settings(val=0.2, tune=0.0, test=0.2), 0, 0.25)
+    assert set(assigned["split"]) == {"train", "val", "test"}
+
+
 def test_each_source_of_a_mixed_one_keeps_its_own_splits_or_is_given_some() -> None:
     labels = ["normal"] * 20 + ["covid"] * 20
     samples = table(labels, source=["a"] * 20 + ["b"] * 20, source_split=["train"] * 16 + ["test"] * 4 + [""] * 20)

@@ -18,7 +18,10 @@ from cnnstudy.evaluation.run import evaluate_run
 from cnnstudy.workspace import paths
 
 RUNS = ("alexnet", "vggnet", "xray-aug0", "xray-aug4")
-SPLITS = {"alexnet": ("train", "val", "tune", "test"), "xray-aug0": ("train", "train_augmented", "val", "test")}
+SPLITS = {
+    "alexnet": ("train", "val", "tune", "tune_holdout", "test"),
+    "xray-aug0": ("train", "train_augmented", "val", "test"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +72,17 @@ def test_metrics_are_those_of_the_mode_that_counts(evaluated: Params) -> None:
     assert aug4["accuracy"] == pytest.approx(np.mean(aug4["accuracy_seeds"]))
 
 
+def test_a_tuned_run_says_what_tuning_gains_and_costs(evaluated: Params) -> None:
+    metrics = json.loads(paths.run_metrics("alexnet").read_text())
+    for split in ("val", "test", "tune_holdout"):
+        base, tuned = metrics["base"][split], metrics["tuned"][split]
+        assert "tuning_gain" not in base
+        assert tuned["tuning_gain"] == pytest.approx(tuned["accuracy"] - base["accuracy"])
+        assert tuned["tuning_gain_low"] <= tuned["tuning_gain"] <= tuned["tuning_gain_high"]
+        assert tuned["is_tuning_gain_significant"] in (True, False)
+    assert not any("tuning_gain" in metrics["tuned"][split] for split in ("train", "tune"))
+
+
 def test_metrics_agree_with_the_predictions(evaluated: Params) -> None:
     files = [paths.predictions(paths.seed("alexnet", "tuned", seed)) for seed in evaluated.seeds]
     seeds = [read_predictions(file)["test"] for file in files]
@@ -84,7 +98,7 @@ def test_metrics_agree_with_the_predictions(evaluated: Params) -> None:
 def test_every_prediction_is_kept_image_by_image(evaluated: Params) -> None:
     table = pd.read_csv(paths.run_predictions("alexnet"))
     assert list(table) == ["phase", "split", "seed", "id", "path", "actual", "predicted", "probability"]
-    assert set(table["split"]) == {"val", "tune", "test"}
+    assert set(table["split"]) == {"val", "tune", "tune_holdout", "test"}
     val = table.query("phase == 'tuned' and split == 'val'")
     metrics = json.loads(paths.run_metrics("alexnet").read_text())["tuned"]["val"]
     right = (val["actual"] == val["predicted"]).groupby(val["seed"]).mean()

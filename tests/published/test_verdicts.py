@@ -418,3 +418,19 @@ def test_without_runs_there_is_no_verdict_on_the_main_model(faces: Params) -> No
     claim = next(each for each in reshi.claims(findings(faces, {}, {})) if each.says.startswith("The main"))
     assert claim.verdict == "cannot tell"
     assert claim.ours == "needs xray-aug4, which this experiment does not have"
+
+
+def test_a_verdict_that_images_from_elsewhere_do_not_confirm_says_so(faces: Params) -> None:
+    its = findings(faces, results.read_metrics(faces), results.read_differences(faces))
+    pair = its.differences["vggnet", "alexnet"]
+    reversed_ = {("vggnet", "alexnet"): Difference("vggnet", "alexnet", -0.2, -0.3, -0.1, True)}
+    near = Difference("vggnet", "alexnet", pair.difference - 0.1, 0.01, 0.5, True)
+    sets = {"hospital": {("vggnet", "alexnet"): near}, "street": reversed_, "empty": {}}
+    judged = {claim.says: claim for claim in verdicts.judge(hewitt_gunes.claims, its, sets)}
+    claim = judged["VGGNet does better than AlexNet."]
+    assert (claim.verdict, claim.is_confirmed) == ("holds", False)
+    words = "; also on hospital; on street (does not hold): vggnet − alexnet: −0.200 (−0.300 to −0.100)"
+    assert claim.ours.endswith(words)
+    small = judged["MobileNet is smaller than the two others."]  # a verdict without a difference
+    assert (small.verdict, small.is_confirmed) == ("holds", True)
+    assert "street" not in small.ours

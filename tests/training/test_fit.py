@@ -6,10 +6,13 @@ from pathlib import Path
 
 import built
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
+from synthetic_runs import params_with, write_samples
 
 from cnnstudy.config.schema import Params
+from cnnstudy.data import augment, samples
 from cnnstudy.errors import UserError
 from cnnstudy.training import environment, fit
 from cnnstudy.workspace import edits, paths
@@ -29,6 +32,26 @@ def test_only_the_tuning_phase_and_a_pretrained_start_freeze() -> None:
     assert fit.tuned(PARAMS, "alexnet").frozen == "none"
     start = PARAMS.runs["alexnet"].model_dump() | {"weights": "start.keras", "frozen": 3}
     assert fit.base(built.params(runs={}, pretrained={"alexnet": start}), "alexnet").frozen == 3
+
+
+def test_tuning_also_trains_on_a_share_of_train_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params = params_with(("alexnet",), studies__faces__finetune__train_share=0.25)
+    write_samples(params, "faces")
+    splits = pd.read_csv(paths.splits("faces"))
+    augment.make(params.policy_of("alexnet"), splits).to_csv(paths.policy("faces", "augmented"), index=False)
+    dataset = samples.load("faces", params.studies["faces"].classes)
+    data = fit.training_data(params, "alexnet", fit.tuned(params, "alexnet"), dataset)
+    assert data.split == "tune"
+    assert data.rows["split"].value_counts().to_dict() == {"tune": 40, "train": 24}
+    assert not data.is_one_split
+    assert (data.labels == dataset.labels[data.ids]).all()
+    train = data.labels[data.rows["split"] == "train"]
+    assert np.bincount(train).tolist() == [3] * 8
+    again = fit.training_data(params, "alexnet", fit.tuned(params, "alexnet"), dataset)
+    assert (data.ids == again.ids).all()
+    base = fit.training_data(params, "alexnet", fit.base(params, "alexnet"), dataset)
+    assert (base.split, base.is_one_split, len(base)) == ("train", True, 96)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ WRITTEN = (
     *(paths.PARAMS, paths.LOCK, paths.ARTIFACTS, paths.ENVIRONMENT, paths.SUMMARY),
     paths.ablation_metrics("any").parent,
     paths.external_metrics("any").parent,
+    paths.occlusion_metrics("any").parent,
 )
 
 

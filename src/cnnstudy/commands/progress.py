@@ -11,7 +11,15 @@ from cnnstudy.workspace import paths
 from cnnstudy.workspace.terminal import LiveLine
 
 # The seconds assumed for a stage until one of its kind has ended here: measured for profile `quick` on two cores.
-USUAL = {"train": 25.0, "finetune": 15.0, "evaluate": 8.0, "export": 20.0, "external": 10.0, "audit": 8.0}
+USUAL = {
+    "train": 25.0,
+    "finetune": 15.0,
+    "evaluate": 8.0,
+    "export": 20.0,
+    "external": 10.0,
+    "occlude": 15.0,
+    "audit": 8.0,
+}
 OTHER = 5.0
 # Beginnings of lines that are not printed above a terminal's live line: DVC's on each stage, and each epoch.
 PASSING = ("epoch ", "> ", "Running stage ", "Stage ", "Generating lock file", "Updating lock file")

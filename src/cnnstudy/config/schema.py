@@ -192,13 +192,18 @@ class Training(Section):
 class Finetune(Section):
     """Settings of the tuned phase, which continues training on the tune split.
 
-    `frozen` names the layers that are not trained: `none`, the `features` before the head, a number of layers, or the
-    name of the last frozen layer. Frozen BatchNorm layers keep their statistics, under either `batchnorm`.
+    `holdout` is the share of the tune split that is not trained on, but shows what tuning gains on images like it;
+    these images are the split `tune_holdout`. `train_share` is the share of the train split that is trained on as well,
+    so that the net does not forget it. `frozen` names the layers that are not trained: `none`, the `features`
+    before the head, a number of layers, or the name of the last frozen layer. Frozen BatchNorm layers keep their
+    statistics, under either `batchnorm`.
     """
 
     epochs: Count
     learning_rate: LearningRate
     frozen: Frozen
+    holdout: Fraction = 0.0
+    train_share: Share = 0.0
 
 
 class Policy(Section):
@@ -218,6 +223,19 @@ class Policy(Section):
     contrast: Fraction = 0.0
     cutout: Fraction = 0.0
     mixing: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+
+class Region(Section):
+    """A part of the images that is hidden, or left alone, to show what nets rely on (see cnnstudy.occlusion).
+
+    `ellipse` has the centre (x, y) and the half-axes (across, down), as shares of the side; with `outside` the region
+    is what lies outside of it. Where the region of each image is known, that is used instead. `evidence` says how much
+    of the evidence for the class the region holds: all, part or none.
+    """
+
+    ellipse: Annotated[list[Annotated[float, Field(gt=0, le=2)]], Field(min_length=4, max_length=4)]
+    outside: bool = False
+    evidence: Literal["all", "part", "none"]
 
 
 class Choices(Section):
@@ -241,7 +259,8 @@ class Study(Section):
     `options` apply to every net. `data` names the entry of `choices.data` in use, or null. Layer tables are for images
     of `paper_image_size`, for comparison with the paper's tables, or of `image_size` where that is null. `crop` is the
     part of an image to use: `face` for the square around the largest face, widened by `crop_margin` (a share of its
-    side), or null for the whole image. `operating_point` is for two classes, or null.
+    side), or null for the whole image. `operating_point` is for two classes, or null. `regions` are parts of the images
+    that are hidden in tests.
     """
 
     title: str
@@ -267,6 +286,7 @@ class Study(Section):
     training: Training
     finetune: Finetune | None
     operating_point: OperatingPoint | None = None
+    regions: dict[Name, Region] = Field(default_factory=dict)
     promotion: Promotion
     choices: Choices
 

@@ -8,7 +8,9 @@ import pandas as pd
 from cnnstudy.workspace import paths
 
 COLUMNS = ("id", "label", "group", "source_split", "source", "path", "sha256", "width", "height", "mode", "bytes")
-SPLITS = ("train", "val", "tune", "test")
+# The part of the split tune that fine-tuning does not see, but is judged by.
+HOLDOUT = "tune_holdout"
+SPLITS = ("train", "val", "tune", HOLDOUT, "test")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Dataset:
 
     @property
     def present_splits(self) -> tuple[str, ...]:
-        """Return the splits that have samples, in the order train, val, tune, test."""
+        """Return the splits that have samples, in the order of `SPLITS`."""
         return tuple(split for split in SPLITS if (self.splits == split).any())
 
 

@@ -51,6 +51,16 @@ def read_areas(file: Path, generator: ModuleType, ids: Collection[int], side: in
             yield i, generator.area(shown, side)
 
 
+def read_regions(
+    file: Path, generator: ModuleType, ids: Collection[int], side: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """Yield the id of each sample in `ids`, and its regions by name, bool [side, side]."""
+    for i, line in _lines(file):
+        if i in ids:
+            shown = json.loads(line, object_hook=lambda content: SimpleNamespace(**content))
+            yield i, generator.regions(shown, side)
+
+
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     with file.open(encoding="utf-8") as lines:
         yield from ((i, line) for i, line in enumerate(lines) if line != "null\n")

@@ -1,4 +1,4 @@
-"""Assignment of samples to the splits train, val, tune and test, or to "dropped"."""
+"""Assignment of samples to the splits train, val, tune, tune_holdout and test, or to "dropped"."""
 
 from itertools import islice
 
@@ -8,7 +8,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from cnnstudy.config.schema import Split
-from cnnstudy.data.samples import SPLITS
+from cnnstudy.data.samples import HOLDOUT, SPLITS
 from cnnstudy.errors import UserError
 
 # A family that the source has put into several splits is kept only in the first of these, unless leaks are kept.
@@ -19,7 +19,9 @@ ELSEWHERE = -1
 CARVED = ("tune", "test", "val")
 
 
-def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Split, seed: int) -> pd.DataFrame:
+def assign(
+    study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Split, seed: int, holdout: float = 0.0
+) -> pd.DataFrame:
     """Assign a split to each sample, and return a row for each: id, split, copy, family, reason.
 
     `copies` [N] is a number shared by copies of one image, see cnnstudy.data.duplicates; it becomes the column `copy`.
@@ -28,7 +30,8 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
 
     A split that a source names consists of exactly the samples that the source puts there. Where the source does not
     name them, `tune` and `test` are shares of the rest of its samples and `val` is a share of the samples then left for
-    training; source by source, class by class, never with a family in two splits. With `settings.conflicts` "drop", all
+    training; source by source, class by class, never with a family in two splits. `holdout` is the share of the split
+    tune that becomes `tune_holdout`, whether the source names tune or not. With `settings.conflicts` "drop", all
     copies of an image under two classes get the split "dropped". With `settings.leaks` "drop", so do the members of a
     family that the source has also put into a more protected split, training copies first. `reason` says why.
 
@@ -44,13 +47,20 @@ def assign(study: str, samples: pd.DataFrame, copies: np.ndarray, settings: Spli
         _drop_leaks(split, families, reason)
     kept = reason == ""
     split[~kept] = DROPPED
-    needed = [name for name in SPLITS if name == "train" or name in set(split) or getattr(settings, name)]
+    needed = [
+        name for name in SPLITS if name == "train" or name in set(split) or (name in CARVED and getattr(settings, name))
+    ]
     # A family of two sources belongs to the first, so that it stays whole.
     own, rng = samples["source"].groupby(families).transform("first").to_numpy(), np.random.default_rng(seed)
     for source in np.unique(own):
         given = set(samples["source_split"][samples["source"] == source])
         shares = {name: getattr(settings, name) for name in CARVED if name not in given}
         _carve(split, samples["label"].to_numpy(), np.where(own == source, families, ELSEWHERE), shares, rng)
+    if holdout and "tune" in set(split):
+        # A generator of its own, so that the other splits do not depend on the share.
+        pool, rng = split == "tune", np.random.default_rng([seed, 1])
+        split[_take(samples["label"].to_numpy(), families, pool, (holdout, 1), rng)] = HOLDOUT
+        needed.append(HOLDOUT)
     _require_all_classes(study, samples["label"], pd.Series(split), needed)
     return pd.DataFrame({"id": samples["id"], "split": split, "copy": copies, "family": families, "reason": reason})
 

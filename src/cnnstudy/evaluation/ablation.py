@@ -1,7 +1,6 @@
 """Comparison of runs that differ in one setting: accuracies, significant differences, and training curves."""
 
 import json
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,9 @@ import pandas as pd
 
 from cnnstudy.config.schema import Ablation, Params
 from cnnstudy.data import samples
+from cnnstudy.evaluation import pairs
 from cnnstudy.evaluation.intervals import Difference, differences
+from cnnstudy.evaluation.pairs import in_order
 from cnnstudy.evaluation.predictions import MODES
 from cnnstudy.plots import ablation as figures
 from cnnstudy.plots.style import PALETTE, step_colour
@@ -30,32 +31,25 @@ def write_ablation(params: Params, name: str) -> None:
     ablation = params.ablations[name]
     split = params.studies[ablation.study].primary_split
     rows = [row for run in in_order(ablation) for row in _run_rows(params, ablation, run, split)]
-    pairs = compared(params, ablation, split)
+    compared_pairs = compared(params, ablation, split)
     facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm}
     facts["chance"] = _chance(in_order(ablation)[0], split)
 
-    content = facts | {"rows": rows, "differences": [vars(pair) for pair in pairs]}
+    content = facts | {"rows": rows, "differences": [vars(pair) for pair in compared_pairs]}
     files.write_text(paths.ablation_metrics(name), json.dumps(content, indent=2, allow_nan=False) + "\n")
     points = pd.DataFrame(rows)
     title = f"{ablation.study}: accuracy by {ablation.axis}"
     with files.replacing_folder(paths.ablation_plots(name)) as plots:
         points.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
-        differing = pd.DataFrame([vars(pair) for pair in pairs], columns=list(Difference.__annotations__))
+        differing = pd.DataFrame([vars(pair) for pair in compared_pairs], columns=list(Difference.__annotations__))
         differing.to_csv(plots / "differences.csv", index=False, float_format="%.9g")
         places = points["run"].map({run: place for place, run in enumerate(in_order(ablation))})
         at = places + OFFSET * points["phase"].map({"base": -1, "tuned": 1}) * (points["phase"].nunique() - 1)
         figures.draw_ablation(points.assign(at=at), facts | {"title": title}, plots / "curve.png")
         figures.draw_trainings(_trainings(params, ablation), f"{ablation.study}: training by {ablation.axis}",
                                plots / "training.png")  # fmt: skip
-        if pairs:
+        if compared_pairs:
             figures.draw_differences(differing, f"{title}, {split}", plots / "differences.png")
-
-
-def in_order(ablation: Ablation) -> list[str]:
-    """Return the runs of an ablation along its axis: by ascending value, or in the listed order for words."""
-    if ablation.has_words:
-        return list(ablation.runs)
-    return sorted(ablation.runs, key=lambda run: float(ablation.runs[run]))
 
 
 def ablation_row(run: str, x: int | float | str, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
@@ -74,24 +68,17 @@ def ablation_row(run: str, x: int | float | str, splits: dict[str, dict[str, Any
 
 def compared(params: Params, ablation: Ablation, split: str) -> list[Difference]:
     """Return the differences between every two runs in the same phase, and between a run's phases, on `split`."""
-    phases = {run: params.phases(run) for run in in_order(ablation)}
-    names = {(run, phase): _name(run, phase) for run in phases for phase in phases[run]}
-    pairs = [
-        (names[later, phase], names[earlier, phase])
-        for phase in ("base", "tuned")
-        for earlier, later in combinations([run for run in phases if phase in phases[run]], 2)
-    ]
-    pairs += [(names[run, "tuned"], names[run, "base"]) for run in phases if "tuned" in phases[run]]
-    if not pairs:
+    names, found = pairs.trainings(params, ablation), pairs.compared(params, ablation)
+    if not found:
         return []
-    predictions = {run: _read_predictions(run) for run in phases}
+    predictions = {run: _read_predictions(run) for run, _ in names}
     correct, ids = {}, np.array([], int)
     for (run, phase), name in names.items():
         table = predictions[run][(predictions[run]["phase"] == phase) & (predictions[run]["split"] == split)]
         right = (table["actual"] == table["predicted"]).to_numpy()
         correct[name] = right.reshape(len(params.seeds), -1)
         ids = table["id"].to_numpy()[: correct[name].shape[1]]
-    return differences(correct, samples.groups(samples.read_samples(ablation.study), ids), pairs)
+    return differences(correct, samples.groups(samples.read_samples(ablation.study), ids), found)
 
 
 def _read_predictions(run: str) -> pd.DataFrame:
@@ -113,10 +100,6 @@ def _run_rows(params: Params, ablation: Ablation, run: str, split: str) -> list[
         {**ablation_row(run, ablation.runs[run], metrics[phase], split), "phase": phase, **start}
         for phase in params.phases(run)
     ]
-
-
-def _name(run: str, phase: str) -> str:
-    return run if phase == "base" else f"{run}, {phase}"
 
 
 def _trainings(params: Params, ablation: Ablation) -> list[figures.TrainingCurve]:

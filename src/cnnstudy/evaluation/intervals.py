@@ -43,6 +43,18 @@ def accuracy_interval(accuracies: list[float], n: float, level: float = LEVEL) -
     return max(0.0, float(low)), min(1.0, float(high))
 
 
+def resampled_interval(values: np.ndarray, ratio: float, level: float = LEVEL) -> tuple[float, float]:
+    """Return the bounds of the mean of values [k] from k splits of the same images: the corrected resampled t interval.
+
+    Training sets of different splits overlap, so that the values are not independent: the variance of their mean is
+    1 / k + `ratio` times theirs, with the number of test images for each training image (Nadeau and Bengio 2003).
+    """
+    k = len(values)
+    half = float(special.stdtrit(k - 1, (1 + level) / 2) * np.std(values, ddof=1) * np.sqrt(1 / k + ratio))
+    mean = float(values.mean())
+    return mean - half, mean + half
+
+
 def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
     """Return the bounds of a mean over images and seeds: a bootstrap over groups, with Student's over seeds added.
 

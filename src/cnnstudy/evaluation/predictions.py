@@ -10,7 +10,7 @@ from cnnstudy.workspace import paths
 
 # The BatchNorm modes.
 MODES = ("moving", "recalibrated", "batch")
-SPLITS = ("train", "train_augmented", "val", "tune", "tune_augmented", "test")
+SPLITS = ("train", "train_augmented", "val", "tune", "tune_augmented", "tune_holdout", "test")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from cnnstudy.config.schema import Params
+from cnnstudy.data.samples import HOLDOUT
 from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.workspace import paths
 
@@ -18,6 +19,9 @@ LARGE = 60_000
 PHOTO_WIDTH = 1400
 # WebP's method 2 (of 0 to 6) takes less than half the time of the default 4, for 5 % more bytes.
 PHOTO_QUALITY, PHOTO_METHOD = 78, 2
+
+# The splits on which tuning is judged: images like those of tune, and images like those of train.
+JUDGED = (HOLDOUT, "val", "test")
 
 RunMetrics = dict[str, dict[str, dict[str, Any]]]
 # Words for the BatchNorm statistics that predictions use.
@@ -130,8 +134,13 @@ def read_differences(params: Params) -> dict[tuple[str, str], Difference]:
 
 def read_ablation_differences(name: str) -> list[Difference]:
     """Return the differences of an ablation."""
-    table = pd.read_csv(paths.ablation_plots(name) / "differences.csv")
-    return [Difference(**{str(key): value for key, value in row.items()}) for row in table.to_dict("records")]
+    return read_pairs(paths.ablation_plots(name) / "differences.csv")
+
+
+def read_pairs(file: Path) -> list[Difference]:
+    """Return the differences in a table."""
+    rows = pd.read_csv(file).to_dict("records")
+    return [Difference(**{str(key): value for key, value in row.items()}) for row in rows]
 
 
 def confusions(params: Params, study: str) -> pd.DataFrame:

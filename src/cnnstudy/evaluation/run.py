@@ -14,8 +14,10 @@ from cnnstudy.data.specifications import generator_of, read_areas
 from cnnstudy.evaluation import calibration, classification, operating, roc, subgroups
 from cnnstudy.evaluation.confidence import at_temperature
 from cnnstudy.evaluation.curve import area, thin
+from cnnstudy.evaluation.intervals import differences
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
 from cnnstudy.evaluation.predictions import Predictions, read_predictions, require_classes
+from cnnstudy.evaluation.results import JUDGED
 from cnnstudy.explain.overlap import by_class, overlap, shares
 from cnnstudy.plots import gradcam
 from cnnstudy.plots import run as figures
@@ -24,7 +26,7 @@ from cnnstudy.workspace import files, paths
 
 FLOATS = "%.9g"
 # Splits whose predictions are listed image by image; a list for train would be as long as the data set.
-LISTED_SPLITS = ("val", "tune", "test")
+LISTED_SPLITS = ("val", "tune", "tune_holdout", "test")
 # The predictions of every seed, by split.
 Splits = dict[str, list[Predictions]]
 
@@ -64,7 +66,7 @@ def evaluate_run(params: Params, run: str) -> None:
     The metrics are {phase: {split: metrics}} from `split_metrics`. The primary split also has those from
     `calibration.measures`, and `temperature_seeds`, each seed's temperature if any was fitted; those from
     `operating.measures` if the study has an operating point; `subgroup_gap`, see `worst_gap`; and with synthetic data
-    in the last phase those from `saliency_overlap`.
+    in the last phase those from `saliency_overlap`. The phase `tuned` also has those from `tuning_gains`.
     """
     settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
     table = samples.read_samples(settings.study)
@@ -92,6 +94,8 @@ def evaluate_run(params: Params, run: str) -> None:
         primary |= calibrate(splits, study.primary_split, mode, table, fitted)
         primary |= operate(study, splits, mode, table, fitted)
         primary["subgroup_gap"] = worst_gap(by_subgroup[phase])
+    for split, gain in tuning_gains(predictions, mode, table).items():
+        content["tuned"][split] |= gain
     with files.replacing(paths.run_predictions(run)) as aside:
         listed = predictions_table(params.seeds, predictions, mode, classes, table)
         listed.to_csv(aside, index=False, float_format="%.6f")
@@ -147,6 +151,28 @@ def compare_subgroups(
 def worst_gap(found: pd.DataFrame) -> float:
     """Return the largest significant gap by which a subgroup is worse than the other images; 0 if there is none."""
     return float(max([0.0, *found.loc[found["is_significant"].eq(True), "gap"]]))
+
+
+def tuning_gains(predictions: dict[str, Splits], mode: str, table: pd.DataFrame) -> dict[str, Metrics]:
+    """Return by split of `JUDGED` how much accuracy tuning adds; {} if the run is not tuned.
+
+    The metrics are `tuning_gain`, with its 95 % interval `tuning_gain_low` to `tuning_gain_high`, and
+    `is_tuning_gain_significant` (see cnnstudy.evaluation.intervals.differences; of one pair, so without correction).
+    """
+    if "tuned" not in predictions:
+        return {}
+    found: dict[str, Metrics] = {}
+    for split in (name for name in JUDGED if name in predictions["tuned"]):
+        parts = {phase: splits[split] for phase, splits in predictions.items()}
+        correct = {
+            phase: np.array([seed.probabilities[mode].argmax(axis=1) == seed.labels for seed in seeds])
+            for phase, seeds in parts.items()
+        }
+        groups = samples.groups(table, parts["tuned"][0].ids)
+        (pair,) = differences(correct, groups, [("tuned", "base")])
+        bounds = {"tuning_gain_low": pair.low, "tuning_gain_high": pair.high}
+        found[split] = {"tuning_gain": pair.difference, **bounds, "is_tuning_gain_significant": pair.significant}
+    return found
 
 
 def temperatures(splits: Splits, mode: str) -> list[float]:

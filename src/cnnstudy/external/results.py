@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from cnnstudy.config.schema import Params
+from cnnstudy.evaluation import results
+from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.workspace import paths
 
 
@@ -12,6 +14,15 @@ def read(name: str) -> dict[str, Any]:
     path = paths.external_metrics(name)
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return content
+
+
+def read_differences(name: str) -> dict[tuple[str, str], Difference]:
+    """Return the differences between trainings on a set, by the names of the two trainings; {} if there are none."""
+    path = paths.external_plots(name) / "differences.csv"
+    if not path.is_file():
+        return {}
+    # Of a pair in several ablations the first counts, as for a study's own differences.
+    return {(pair.first, pair.second): pair for pair in reversed(results.read_pairs(path))}
 
 
 def of_run(params: Params, run: str, models: dict[str, str]) -> dict[str, dict[str, Any]]:

@@ -8,20 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from cnnstudy import trained
 from cnnstudy.config.schema import Params
 from cnnstudy.data import duplicates, samples, sheets
 from cnnstudy.data.samples import Dataset
-from cnnstudy.evaluation.intervals import gap_interval
+from cnnstudy.evaluation import pairs
+from cnnstudy.evaluation.intervals import Difference, differences, gap_interval
 from cnnstudy.evaluation.metrics import split_metrics
 from cnnstudy.evaluation.predictions import Predictions
 from cnnstudy.evaluation.results import read_run
-from cnnstudy.models.assemble import class_probabilities
 from cnnstudy.tracking.keys import directory_md5
-from cnnstudy.training import batchnorm
-from cnnstudy.training.pipeline import inference_batch_size, scaled
 from cnnstudy.workspace import files, paths
 
 # The number of images of each class on the sheet.
@@ -44,7 +41,7 @@ def test_nets(params: Params, name: str) -> None:
     `study`; the numbers of images in the set (`images`), of those left out (`without_class`, `copies`) and of the
     others by class (`by_class`); and, in `runs`, {run: {phase: metrics}} from `split_metrics` with `model_md5` and the
     loss of accuracy against the study's primary split, `drop`, with its 95 % interval. `runs` is empty if images of
-    fewer than two classes are left.
+    fewer than two classes are left. differences.csv has the differences between the trainings of each ablation.
     """
     study = params.external[name].study
     own = samples.load(study, params.studies[study].classes)
@@ -63,11 +60,15 @@ def test_nets(params: Params, name: str) -> None:
         "runs": {},
     }
     rows: list[pd.DataFrame] = []
+    correct: dict[str, np.ndarray] = {}
     for run in params.runs_of(study) if (counts > 0).sum() > 1 else []:
         content["runs"][run] = {}
         for phase in params.phases(run):
             predictions = [_predictions(params, run, phase, seed, images, used) for seed in params.seeds]
             content["runs"][run][phase] = _metrics(params, run, phase, predictions, used)
+            correct[pairs.named(run, phase)] = np.array(
+                [each.probabilities[params.batchnorm].argmax(axis=1) == used.labels for each in predictions]
+            )
             rows += [
                 _rows(table, own.classes, predicted, params.batchnorm).assign(run=run, phase=phase, seed=seed)
                 for seed, predicted in zip(params.seeds, predictions, strict=True)
@@ -75,11 +76,27 @@ def test_nets(params: Params, name: str) -> None:
     with files.replacing_folder(paths.external_plots(name)) as folder:
         listed = pd.concat(rows) if rows else pd.DataFrame()
         listed.to_csv(folder / "predictions.csv", index=False, float_format="%.6f")
+        found = [vars(pair) for pair in _differences(params, study, correct, used.groups)]
+        differing = pd.DataFrame(found, columns=list(Difference.__annotations__))
+        differing.to_csv(folder / "differences.csv", index=False, float_format="%.9g")
         shown = {label: ids[used.labels == i] for i, label in enumerate(own.classes) if counts[i]}
         if shown:
             some = [each[np.unique(np.linspace(0, len(each) - 1, SHOWN).astype(int))] for each in shown.values()]
             sheets.save_sheet(folder / "samples.png", [[images[i] for i in row] for row in some], list(shown))
     files.write_text(paths.external_metrics(name), json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _differences(params: Params, study: str, correct: dict[str, np.ndarray], groups: np.ndarray) -> list[Difference]:
+    """Return the differences between a study's trainings on a set, ablation by ablation.
+
+    `correct` are the correct predictions by training, bool [seeds, n]; {} if the set tests nothing.
+    """
+    found = []
+    for ablation in params.ablations.values() if correct else ():
+        if ablation.study == study and (compared := pairs.compared(params, ablation)):
+            names = pairs.trainings(params, ablation).values()
+            found += differences({name: correct[name] for name in names}, groups, compared)
+    return found
 
 
 def _copies(study: str, own: Dataset, table: pd.DataFrame, images: np.ndarray) -> np.ndarray:
@@ -107,12 +124,11 @@ class _Chained:
 
 def _predictions(params: Params, run: str, phase: str, seed: int, images: np.ndarray, used: _Used) -> Predictions:
     keras.backend.clear_session()
-    model = trained.load(params, run, paths.seed(run, phase, seed))
-    infer = batchnorm.in_graph(lambda batch: model(batch, training=False), tf.TensorSpec(model.inputs[0].shape))
-    size = inference_batch_size(model)
-    batches = (images[used.ids[start : start + size]] for start in range(0, len(used.ids), size))
-    outputs = np.concatenate([infer(tf.convert_to_tensor(scaled(batch))).numpy() for batch in batches])
-    return Predictions(used.ids, used.labels, {params.batchnorm: class_probabilities(outputs)})
+    infer = trained.Inference(trained.load(params, run, paths.seed(run, phase, seed)))
+    batches = (
+        images[used.ids[start : start + infer.batch_size]] for start in range(0, len(used.ids), infer.batch_size)
+    )
+    return Predictions(used.ids, used.labels, {params.batchnorm: infer(batches)})
 
 
 def _metrics(params: Params, run: str, phase: str, predictions: Sequence[Predictions], used: _Used) -> dict[str, Any]:

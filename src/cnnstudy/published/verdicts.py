@@ -3,7 +3,8 @@
 A claim holds, or does not, where our numbers show so beyond chance; otherwise the verdict is `cannot tell`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, Literal
 
@@ -19,17 +20,23 @@ Verdict = Literal["holds", "does not hold", "cannot tell"]
 
 # Differences in accuracy below this count as no difference.
 MARGIN = 0.05
+# Words for verdicts on an external set.
+ELSEWHERE: dict[Verdict, str] = {"holds": "holds", "does not hold": "does not hold", "cannot tell": "not significant"}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim: where it is made, what it says, the published numbers, ours, and the verdict."""
+    """A claim: where it is made, what it says, the published numbers, ours, and the verdict.
+
+    `is_confirmed` is false where the verdict is another on an external set.
+    """
 
     where: str
     says: str
     published: str
     ours: str
     verdict: Verdict
+    is_confirmed: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,37 @@ class Findings:
         found = reference.find(self.numbers, source="report", run=run, split=split, **cells)
         assert found, (run, split, cells)
         return found.value
+
+
+def judge(
+    claims: Callable[[Findings], list[Claim]],
+    findings: Findings,
+    elsewhere: Mapping[str, dict[tuple[str, str], Difference]],
+) -> list[Claim]:
+    """Return a paper's claims with verdicts; a claim about differences is judged on every external set as well.
+
+    `elsewhere` has the differences on each external set of the study. The verdict is that on our own splits; our
+    numbers say what it is on images from elsewhere.
+    """
+    judged = claims(findings)
+    others = {name: claims(replace(findings, differences=found)) for name, found in elsewhere.items() if found}
+    return [_beside(claim, {name: other[i] for name, other in others.items()}) for i, claim in enumerate(judged)]
+
+
+def _beside(claim: Claim, others: dict[str, Claim]) -> Claim:
+    """Return a claim with what differs on external sets; verdicts that do not use differences are the same there."""
+    if claim.verdict == "cannot tell":
+        return claim
+    notes, is_confirmed = [], True
+    for name, other in others.items():
+        if other.ours == claim.ours:
+            continue
+        if other.verdict == claim.verdict:
+            notes.append(f"also on {name}")
+        else:
+            notes.append(f"on {name} ({ELSEWHERE[other.verdict]}): {other.ours}")
+            is_confirmed = False
+    return replace(claim, ours="; ".join([claim.ours, *notes]), is_confirmed=is_confirmed)
 
 
 def learnt(findings: Findings, verdict: Verdict, ours: str, trainings: list[str], *splits: str) -> tuple[Verdict, str]:

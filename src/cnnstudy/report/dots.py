@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from cnnstudy.evaluation.pairs import named
 from cnnstudy.published.paper import Paper
 from cnnstudy.published.reference import Published, find_all
 from cnnstudy.published.verdicts import Findings, minus
-from cnnstudy.report.tables import Cell, as_printed, gain_in_words, interval, named
+from cnnstudy.report.tables import Cell, as_printed, gain_in_words, interval
 
 OURS, REPORT, PAPER, MOVING, BATCH, TRAIN = "ours", "report", "paper", "moving", "batch", "train"
 OWN = "own"
@@ -110,7 +111,7 @@ def ablation(its: Findings, name: str, table: pd.DataFrame, paper: Paper | None,
 def external(its: Findings, tested: dict[str, dict[str, Any]]) -> Plot:
     """Return the accuracy of each net's last phase on external test sets and on the study's own primary split.
 
-    `tested` maps a set to its results, see cnnstudy.external.results.
+    `tested` maps a set to its results, see cnnstudy.external.results. `own` in these takes the primary split's place.
     """
     groups = []
     for name, found in tested.items():
@@ -118,11 +119,11 @@ def external(its: Findings, tested: dict[str, dict[str, Any]]) -> Plot:
         rows = []
         for run, phases in found["runs"].items():
             phase, numbers = list(phases.items())[-1]
-            own = its.split(run, phase, split)
+            own = numbers.get("own", its.split(run, phase, split)["accuracy"])
             accuracy, low, high = (numbers[key] for key in ("accuracy", "accuracy_low", "accuracy_high"))
             loss = f"loss {numbers['drop']:.3f} ({numbers['drop_low']:.3f} to {numbers['drop_high']:.3f})"
-            words = Cell(f"{own['accuracy']:.3f} → {accuracy:.3f}")
-            dots = [Dot(OWN, own["accuracy"]), Dot(OURS, accuracy, low, high, numbers["constant"])]
+            words = Cell(f"{own:.3f} → {accuracy:.3f}")
+            dots = [Dot(OWN, own), Dot(OURS, accuracy, low, high, numbers["constant"])]
             rows.append(DotRow(named(run, phase), dots, words, [Cell(minus(loss))]))
         groups.append(DotGroup(f"{its.params.studies[found['study']].title}: {name}", rows))
     return Plot(groups, _present(groups, {OWN: "own images", OURS: "images from elsewhere, with 95 % intervals"}))

@@ -12,11 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from cnnstudy.config.compose import choices
 from cnnstudy.config.schema import Params, Policy
 from cnnstudy.data import sources, specifications
+from cnnstudy.data.samples import HOLDOUT
 from cnnstudy.evaluation import results
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.export import results as export
 from cnnstudy.external import results as external_results
-from cnnstudy.published import contents, reference
+from cnnstudy.occlusion import results as occlusion_results
+from cnnstudy.published import contents, reference, verdicts
 from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.verdicts import Findings
 from cnnstudy.report import compared, dots, story, summary, tables
@@ -87,20 +89,29 @@ def _chapters(
     """Return the chapters in the order of the page."""
     params = its.params
     chances = _chances(its, {study: audit["baselines"] for study, audit in audits.items()})
-    judged = {study: paper.claims(its) for study, paper in papers.items() if study not in foreign}
+    judged = {
+        study: verdicts.judge(
+            paper.claims, its, {name: external_results.read_differences(name) for name in params.external_of(study)}
+        )
+        for study, paper in papers.items()
+        if study not in foreign
+    }
     files_ = {study: f"{params.studies[study].paper}.html" for study in papers}
     files_ = {study: file for study, file in files_.items() if (PUBLISHED / file).exists()}
     points = sum(_read_template(file).count("<li>") for file in files_.values())
     measured = {run: export.read_numbers(run) for run in its.metrics if run in params.exported}
     exported = tables.export_table(papers.values(), measured, published)
     tested = {name: external for name in params.external if (external := external_results.read(name))}
+    hidden = {study: each for study in params.studies if (each := occlusion_results.read(study))}
     found = [
         story.batchnorm(its),
         *(
             story.ablation(its, name, papers.get(ablation.study), chances[ablation.study])
             for name, ablation in params.ablations.items()
         ),
-        story.elsewhere(its, tested, {name: _sheet(name) for name, each in tested.items() if each["runs"]}),
+        story.tuning(its),
+        story.elsewhere(its, tested, {name: _sheet(name) for name, each in tested.items() if each["runs"]}, audits),
+        story.occlusion(its, hidden, {study: _hidden_sheet(study) for study, each in hidden.items() if each["runs"]}),
         story.calibration(its) if its.metrics else None,
         *(story.operating(its, study) for study in params.studies),
         story.subgroups(its),
@@ -109,12 +120,17 @@ def _chapters(
         story.gallery(its) if its.metrics else None,
         story.exported(measured, exported, _timing(its)),
         story.recipes([found for study in params.studies if (found := _recipes(params, study))]),
+        story.other_splits(its, {study: each for study in params.studies if (each := _other_splits(params, study))}),
     ]
     return [chapter for chapter in found if chapter]
 
 
 def _sheet(name: str) -> str:
     return results.data_uri(paths.external_plots(name) / "samples.png")
+
+
+def _hidden_sheet(study: str) -> str:
+    return results.data_uri(paths.occlusion_plots(study) / "examples.png")
 
 
 def _chances(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) -> dict[str, float | None]:
@@ -193,6 +209,19 @@ def _recipes(params: Params, study: str) -> dict[str, Any]:
     return content | {"runs": runs, "title": title, "table": table, "image": image}
 
 
+def _other_splits(params: Params, study: str) -> dict[str, Any]:
+    """Return the results of `cnnstudy splits` for this study's data, profile and nets, or {}."""
+    name = f"{study}-{params.studies[study].data or params.studies[study].source.format}"
+    if not paths.other_splits(name).exists():
+        return {}
+    content: dict[str, Any] = json.loads(paths.other_splits(name).read_text(encoding="utf-8"))
+    runs = {run: its for run, its in content["runs"].items() if run in params.all_runs}
+    if not runs or content["profile"] != params.profile:
+        return {}
+    pairs = [pair for pair in content["differences"] if {pair["first"], pair["second"]} <= runs.keys()]
+    return content | {"runs": runs, "differences": pairs}
+
+
 def _audit(study: str) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(paths.audit(study).read_text(encoding="utf-8"))
     return content
@@ -260,7 +289,10 @@ def _run(its: Findings, run: str) -> dict[str, Any]:
     table = results.read_layers(run)
     headline = params.study_of(run).primary_split
     last = phases[list(phases)[-1]][headline]
-    others = [(phase, split) for phase, splits in phases.items() for split in splits if split != headline]
+    # The chapter on tuning has what matters of the images held out.
+    others = [
+        (phase, split) for phase, splits in phases.items() for split in splits if split not in (headline, HOLDOUT)
+    ]
     is_beside_report = its.has_report and params.study_of(run).paper is not None
     return {
         "name": run,

@@ -1,22 +1,25 @@
 """The chapters of the page: each presents one finding, with its claim as the headline."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from cnnstudy.data.samples import HOLDOUT
 from cnnstudy.evaluation import results
 from cnnstudy.evaluation.confidence import FEWEST
 from cnnstudy.evaluation.intervals import Difference, gap_interval
+from cnnstudy.evaluation.pairs import named
+from cnnstudy.evaluation.results import JUDGED
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.published.paper import Paper
 from cnnstudy.published.verdicts import Claim, Findings, find_pair, minus
 from cnnstudy.report import dots, summary, tables
 from cnnstudy.report.summary import joined
-from cnnstudy.report.tables import Table, named
+from cnnstudy.report.tables import Table
 from cnnstudy.workspace import paths
 
 
@@ -67,8 +70,10 @@ class Chapter:
     more: list[More] = field(default_factory=list)
 
 
-# The number of nets whose worst subgroup is shown, if none is significant.
+# The number of nets that are shown where none is significantly worse, or wrong.
 SHOWN = 3
+# The headline's first words if tuning helps no net on images like those that it trains on.
+NO_GAIN = "gains no net accuracy on images like those of tune beyond chance"
 # Words for BatchNorm's statistics, by the value of the parameter `batchnorm`.
 WORDS = {"moving": "the moving averages", "recalibrated": "the re-estimated statistics"}
 
@@ -170,6 +175,65 @@ def _direction(rows: pd.DataFrame, best: "pd.Series[Any]", below: list[Any], axi
     return f"Accuracy rises with {axis} up to {best['x']}, and no further: {change}"
 
 
+def occlusion(its: Findings, found: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:
+    """Return the chapter about what is left of the accuracy with parts of the images hidden; None without tests.
+
+    `found` maps a study to its results, see cnnstudy.occlusion.results, and `sheets` to some of its images, as data
+    URIs. Shown are each study's most accurate net and those above chance without evidence; the others are folded.
+    """
+    whole = {study: each for study, each in found.items() if each["runs"]}
+    if not whole:
+        return None
+    above: list[tuple[float, str]] = []
+    shown: list[Table] = []
+    others: list[Table] = []
+    blind = 0
+    for study, each in whole.items():
+        title = its.params.studies[study].title
+        split = its.params.studies[study].primary_split
+        own = {run: its.split(run, of_run["phase"], split)["accuracy"] for run, of_run in each["runs"].items()}
+        left = {run: _above_chance(of_run["tests"].values(), each["chance"]) for run, of_run in each["runs"].items()}
+        above += [(most, run) for run, most in left.items() if most]
+        blind += sum(any(test["is_blind"] for test in of_run["tests"].values()) for of_run in each["runs"].values())
+        first = {run for run in own if left[run] or own[run] == max(own.values())}
+        for chosen, result in ((first, shown), (own.keys() - first, others)):
+            if chosen:
+                some = {run: of_run for run, of_run in each["runs"].items() if run in chosen}
+                result += tables.occlusion_tables(each | {"runs": some}, own, title)
+    headline = f"Without the evidence, none of {blind} nets beats chance"
+    if above:
+        count, (most, run) = len(above), max(above)
+        still = "still beats" if count == 1 else "still beat"
+        headline = f"Without the evidence, {count} of {blind} nets {still} chance: {run} by {most:.3f}"
+    sentences = [
+        "Each net is tested on images of which a part has the mean colour of the training images, or of which only a "
+        "part is left; on the primary split, and on val, which has the shortcuts of the training images.",
+        "Predictions are balanced: each class is predicted as often as it occurs, since such images push many nets to "
+        "one class.",
+        "Red marks an accuracy above chance on one of the splits, after correction for the net’s tests, although no "
+        "evidence is left: there a net uses something else.",
+    ]
+    sentences += [
+        f"For {its.params.studies[study].title} the parts are ellipses at the same place in every image."
+        for study, each in whole.items()
+        if not each["are_exact"]
+    ]
+    more = [More("The other nets", tables=others)] if others else []
+    for study in whole:
+        text = f"Images of {study}, whole and with parts hidden"
+        image = Image(f"occlusion-{study}", text, sheets[study])
+        more.append(More(f"{its.params.studies[study].title}: some images", images=[image]))
+    return Chapter("occlusion", "Hidden parts", headline, sentences, tables=shown, more=more)
+
+
+def _above_chance(tests: Iterable[dict[str, Any]], chance: dict[str, float]) -> float:
+    """Return by how much a net's accuracy without the evidence is significantly above chance; 0 if it is not."""
+    gaps = [
+        test["splits"][split]["accuracy"] - chance[split] for test in tests for split in test.get("above_chance", [])
+    ]
+    return max([0.0, *gaps])
+
+
 def calibration(its: Findings) -> Chapter:
     """Return the chapter about the confidence of the nets' predictions."""
     last = [
@@ -191,7 +255,11 @@ def calibration(its: Findings) -> Chapter:
         "Even with perfect calibration the error is above 0 on few images: “by chance” is the value that it then "
         "exceeds in 5 % of samples. A net with a larger error is over- or underconfident, by its mean confidence.",
     ]
-    return Chapter("calibration", "Calibration", headline, sentences, tables=[tables.calibration_table(its)])
+    shown = [run for run, each in zip(its.metrics, last, strict=True) if each in wrong] or list(its.metrics)[:SHOWN]
+    others = [run for run in its.metrics if run not in shown]
+    more = [More("The other nets", tables=[tables.calibration_table(its, others)])] if others else []
+    table = tables.calibration_table(its, shown)
+    return Chapter("calibration", "Calibration", headline, sentences, tables=[table], more=more)
 
 
 def operating(its: Findings, study: str) -> Chapter | None:
@@ -220,7 +288,11 @@ def operating(its: Findings, study: str) -> Chapter | None:
         f"PPV and NPV are the shares of {positive} and of other predictions that are correct if "
         f"{settings.operating_point.prevalence:.0%} of all cases are {positive}, as they are not in the images here.",
     ]
-    return Chapter(f"operating-{study}", "Threshold", headline, sentences, tables=[table])
+    # The most accurate nets at their thresholds first: sensitivity and specificity are in the second and third column.
+    order = sorted(table.rows, key=lambda row: -float(row[1].text) - float(row[2].text))
+    shown = replace(table, rows=order[:SHOWN])
+    more = [More("The other nets", tables=[replace(table, rows=rest)])] if (rest := order[SHOWN:]) else []
+    return Chapter(f"operating-{study}", "Threshold", headline, sentences, tables=[shown], more=more)
 
 
 def subgroups(its: Findings) -> Chapter | None:
@@ -248,20 +320,66 @@ def subgroups(its: Findings) -> Chapter | None:
     return Chapter("subgroups", "Subgroups", headline, sentences, tables=[shown], more=more)
 
 
-def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str]) -> Chapter | None:
+def tuning(its: Findings) -> Chapter | None:
+    """Return the chapter about what tuning gains and what it costs; None if no net was tuned."""
+    charts, gains, costs, count = [], [], [], 0
+    for settings in its.params.studies:
+        runs = [run for run in its.params.runs_of(settings) if its.is_tuned(run)]
+        if not runs:
+            continue
+        count += len(runs)
+        judged = [split for split in JUDGED if split in its.metrics[runs[0]]["tuned"]]
+        charts.append(tables.tuning_table(its, runs, judged))
+        gains += [its.split(run, "tuned", HOLDOUT) for run in runs if HOLDOUT in judged]
+        costs += [its.split(run, "tuned", "val") for run in runs]
+    if not charts:
+        return None
+    lost = [-each["tuning_gain"] for each in costs if each["tuning_gain"] < 0 and each["is_tuning_gain_significant"]]
+    won = [each["tuning_gain"] for each in gains if each["tuning_gain"] > 0 and each["is_tuning_gain_significant"]]
+    gain = f"gains {_reach(won, count)} on images like those of tune" if won else NO_GAIN
+    cost = f"costs {_reach(lost, count)} on val" if lost else "costs none on val"
+    headline = f"Tuning {gain}, and {cost}"
+    sentences = [
+        "Tuned nets continue training on the split tune, except for the images of tune_holdout, which show what tuning "
+        "gains on images like those of tune. What it costs on images like those of train is shown by val.",
+        "Gains are of the same net on the same images; green and red ones are significant.",
+    ]
+    if not gains:
+        headline = f"Tuning {cost}"
+        sentences[0] = (
+            "Tuned nets continue training on the whole split tune, so that nothing shows what they gain on images like "
+            "it; `finetune.holdout` holds a share of tune out. Images like those of train are in val."
+        )
+    return Chapter("tuning", "Tuning", headline, sentences, tables=charts)
+
+
+def _reach(changes: list[float], count: int) -> str:
+    """Return how many of `count` nets change significantly, and by how much at most."""
+    return f"{len(changes)} of {count} nets up to {max(changes):.3f}"
+
+
+def elsewhere(
+    its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str, str], audits: dict[str, dict[str, Any]]
+) -> Chapter | None:
     """Return the chapter about images from elsewhere: external test sets, and a split tune unlike train; or None.
 
     `tested` maps a set to its results, see cnnstudy.external.results, and `sheets` to some of its images, as data URIs.
+    `audits` are by study.
     """
-    whole, gaps = {name: found for name, found in tested.items() if found["runs"]}, _tune_gaps(its)
-    shown = whole | gaps
+    whole, gaps, apart = (
+        {name: found for name, found in tested.items() if found["runs"]},
+        _tune_gaps(its),
+        _test_gaps(its),
+    )
+    shown = whole | gaps | apart
     if not shown:
         return None
-    last = [list(phases.values())[-1] for found in (whole or gaps).values() for phases in found["runs"].values()]
-    losses = [each["drop"] for each in last if each["drop_low"] > 0]
+    last = [(run, list(phases.values())[-1]) for found in shown.values() for run, phases in found["runs"].items()]
+    losses = {run: each["drop"] for run, each in last if each["drop_low"] > 0}
     headline = "No net loses accuracy on images from elsewhere beyond chance"
     if losses:
-        headline = f"Images from elsewhere cost {len(losses)} of {len(last)} nets accuracy, up to {max(losses):.3f}"
+        nets, most = {run for run, _ in last}, max(each["drop"] for _, each in last if each["drop_low"] > 0)
+        headline = f"Images from elsewhere cost {len(losses)} of {len(nets)} nets accuracy, up to {most:.3f}"
     sentences = [
         "Every net is also tested on images of another origin than its own, which no training, selection or tuning has "
         f"seen: {joined([_set_in_words(its, name, found) for name, found in whole.items()])}."
@@ -275,7 +393,14 @@ def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str
         for name, found in tested.items()
         if name not in whole
     ]
-    sentences += [f"The split {name}, costs accuracy too: its images differ from those of train." for name in gaps]
+    sentences += [
+        f"The split {name}, costs accuracy too: {drift_in_words(audits[found['study']])}."
+        for name, found in gaps.items()
+    ]
+    sentences += [
+        f"The {name}, costs accuracy too: images of test lack what makes those of val easy, such as a shortcut."
+        for name in apart
+    ]
     caption = "Accuracy of each net on its study’s images and on images from elsewhere; at the right: own → elsewhere."
     more = [
         More(f"{name}: some images", images=[Image(f"external-{name}", f"Some images of {name}", sheets[name])])
@@ -287,6 +412,7 @@ def elsewhere(its: Findings, tested: dict[str, dict[str, Any]], sheets: dict[str
         if (sets := {name: found for name, found in whole.items() if found["study"] == study})
         for table in tables.tested_tables(its, study, sets)
     ]
+    matrix += [tables.tune_table(its, found["study"], list(found["runs"])) for found in gaps.values()]
     more = [More("The same as a table", tables=matrix), *more] if matrix else more
     figure = Figure(caption, plot=dots.external(its, shown))
     return Chapter("elsewhere", "Elsewhere", headline, sentences, [figure], more=more)
@@ -307,6 +433,30 @@ def _tune_gaps(its: Findings) -> dict[str, dict[str, Any]]:
         if any(phases["base"]["drop_low"] > 0 for phases in runs.values()):
             found[f"tune of {study}, before tuning"] = {"study": study, "runs": runs}
     return found
+
+
+def _test_gaps(its: Findings) -> dict[str, dict[str, Any]]:
+    """Return results, as of an external test set, of nets on the test splits that cost any accuracy against val."""
+    found = {}
+    for study, settings in its.params.studies.items():
+        runs = {}
+        for run in its.params.runs_of(study) if settings.primary_split == "test" else []:
+            phase, splits = list(its.metrics[run].items())[-1]
+            low, high = gap_interval(splits["val"], splits["test"])
+            drop = splits["val"]["accuracy"] - splits["test"]["accuracy"]
+            loss = {"own": splits["val"]["accuracy"], "drop": drop, "drop_low": low, "drop_high": high}
+            runs[run] = {phase: splits["test"] | loss}
+        if any(its["drop_low"] > 0 for phases in runs.values() for its in phases.values()):
+            found[f"split test of {study}, against val"] = {"study": study, "runs": runs}
+    return found
+
+
+def drift_in_words(audit: dict[str, Any]) -> str:
+    """Return how the images of the split tune differ from those of train, from a study's audit."""
+    unlike = audit["unlike_training_images"]
+    text = f"{unlike['tune']:.0%} of its images are unlike those of train, against {unlike['val']:.0%} of val"
+    drift = [each["kind"] for each in audit["findings"]["used"] if each["check"] == "drift"]
+    return "; ".join([text, *drift])
 
 
 def _set_in_words(its: Findings, name: str, found: dict[str, Any]) -> str:
@@ -336,6 +486,12 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
         f"The other {counts['cannot tell']} stay open: the difference is not significant, or cannot be measured "
         f"here.{seeds}",
     ]
+    if unconfirmed := [claim for claim in found if not claim.is_confirmed]:
+        count = len(unconfirmed)
+        sentences.append(
+            f"{count} {'verdict' if count == 1 else 'verdicts'} on our own splits {'is' if count == 1 else 'are'} not "
+            "confirmed on images from elsewhere; the numbers say where."
+        )
     tally = {"holds": counts["holds"], "fails": counts["does not hold"], "open": counts["cannot tell"]}
     figure = Figure(f"The claims of {sources}, and the verdicts on this data.", tally=tally)
     decided = [claim for claim in found if claim.verdict != "cannot tell"]
@@ -460,6 +616,33 @@ def recipes(found: list[dict[str, Any]]) -> Chapter | None:
         for each in found
     ]
     return Chapter("recipes", "Recipes", headline, sentences, [Figure(caption, plot=dots.recipes(found))], more=more)
+
+
+def other_splits(its: Findings, found: dict[str, dict[str, Any]]) -> Chapter | None:
+    """Return the chapter about how much the split decides, from results of `cnnstudy splits` by study; or None."""
+    if not found:
+        return None
+    spans = {
+        run: (min(net["accuracies"]), max(net["accuracies"]))
+        for each in found.values()
+        for run, net in each["runs"].items()
+    }
+    widest = max(spans, key=lambda run: spans[run][1] - spans[run][0])
+    low, high = spans[widest]
+    headline = f"Another split of the same images moves {widest} between {low:.3f} and {high:.3f}"
+    sentences = [
+        "The nets are trained anew, with the same seed, on other splits of the images that are in train, val and test. "
+        "The interval of the mean is corrected for the images that training sets share (Nadeau and Bengio 2003)."
+    ]
+    charts = []
+    for study, each in found.items():
+        title = f"{its.params.studies[study].title}: {each['count']} {each['kind']}"
+        charts.append(tables.splits_table(each["runs"], title))
+        for pair in each["differences"]:
+            bounds = f"{pair['difference']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f})"
+            told = "significant" if pair["significant"] else "not significant"
+            sentences.append(minus(f"{pair['first']} − {pair['second']}: {bounds}, {told}."))
+    return Chapter("splits", "Other splits", headline, sentences, tables=charts)
 
 
 def _in_words(pair: Difference) -> str:

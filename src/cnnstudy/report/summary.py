@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnstudy.evaluation.intervals import Difference
+from cnnstudy.evaluation.pairs import named
 from cnnstudy.published.paper import Paper
 from cnnstudy.published.verdicts import Findings
-from cnnstudy.report.tables import interval, named
+from cnnstudy.report.tables import interval
 
 NUMBERS = 3
 

@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 
 from cnnstudy.config.schema import Params
+from cnnstudy.data.samples import HOLDOUT
 from cnnstudy.evaluation import results
-from cnnstudy.evaluation.intervals import Difference
+from cnnstudy.evaluation.intervals import Difference, gap_interval
+from cnnstudy.evaluation.pairs import named
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.reference import Published, find
@@ -28,7 +30,7 @@ APART = {"accuracy", "attention_share", "attention_area", "constant", "constant_
 # The beginning of metrics that have several forms, of which a table by split shows none.
 DETAILS = (
     *("accuracy_", "constant_", "temperature", "confidence_", "brier_", "calibration_error_", "loss_scaled"),
-    *("operating_", "subgroup_"),
+    *("operating_", "subgroup_", "tuning_", "is_tuning_"),
 )
 # The most columns that fit the width of the page's text.
 MOST = 5
@@ -39,8 +41,9 @@ class Cell:
     """`mark` is the cell's CSS class, `note` a text below its own.
 
     Marks: `text`, or `long` where it may wrap; `warning`, `severe`; `holds`, `fails`, `open`: a claim's verdict;
-    `constant`: one class for every image; `beside`: the net looks away from the evidence; `inside`: the report's number
-    lies in our interval; `doubtful`: the report contradicts this number.
+    `better`, `worse`: a significant gain or loss, or accuracy from a shortcut; `constant`: one class for every image;
+    `beside`: the net looks away from the evidence; `inside`: the report's number lies in our interval; `doubtful`: the
+    report contradicts this number.
     """
 
     text: str
@@ -138,11 +141,11 @@ def phase_tables(phase: str, splits: dict[str, dict[str, Any]]) -> list[Table]:
     return tables
 
 
-def calibration_table(its: Findings) -> Table:
-    """Return the calibration of each net's last phase on the primary split."""
+def calibration_table(its: Findings, runs: list[str]) -> Table:
+    """Return the calibration of the last phase of some runs on the primary split."""
     rows = []
-    for run, phases in its.metrics.items():
-        phase = list(phases)[-1]
+    for run in runs:
+        phase = list(its.metrics[run])[-1]
         numbers = its.split(run, phase, its.params.study_of(run).primary_split)
         is_fitted, after = "temperature" in numbers, Cell(NONE)
         if is_fitted:
@@ -321,6 +324,18 @@ def recipes_table(runs: dict[str, dict[str, Any]], caption: str = "") -> Table:
     return Table(head, rows, caption)
 
 
+def splits_table(runs: dict[str, dict[str, Any]], caption: str) -> Table:
+    """Return the accuracy of nets over other splits, from the file of `cnnstudy splits`."""
+    rows = [
+        [
+            Cell(run), Cell(number(its["accuracy"]).text), Cell(interval(its)),
+            Cell(f"{min(its['accuracies']):.3f} to {max(its['accuracies']):.3f}"),
+        ]
+        for run, its in runs.items()
+    ]  # fmt: skip
+    return Table(["net", "mean accuracy", "95 % interval, corrected", "lowest and highest"], rows, caption)
+
+
 def gain_in_words(gain: dict[str, Any]) -> str:
     """Return the interval of a gain, and whether it is significant."""
     bounds = f"{gain['low']:+.3f} to {gain['high']:+.3f}".replace("-", "−")
@@ -381,6 +396,80 @@ def claims_table(claims: list[Claim]) -> Table:
     return Table(["claim", "verdict", "our numbers", "published numbers"], rows)
 
 
+def tuning_table(its: Findings, runs: list[str], splits: list[str]) -> Table:
+    """Return the accuracy of runs before and after tuning on some splits, with the gain and its interval."""
+    rows = []
+    for run in runs:
+        base, tuned = its.metrics[run]["base"], its.metrics[run]["tuned"]
+        cells = [
+            Cell(
+                f"{base[split]['accuracy']:.3f} → {tuned[split]['accuracy']:.3f}",
+                "better" if _is_gain(tuned[split], 1) else "worse" if _is_gain(tuned[split], -1) else "",
+                f"{_signed(tuned[split]['tuning_gain'])} ({_span(tuned[split], 'tuning_gain')})",
+            )
+            for split in splits
+        ]
+        rows.append([Cell(run), *cells])
+    return Table(["net", *splits], rows, "Accuracy before and after tuning; below, the gain with its 95 % interval")
+
+
+def tune_table(its: Findings, study: str, runs: list[str]) -> Table:
+    """Return the accuracy before tuning on the split tune, and its loss against val and the primary split."""
+    against = list(dict.fromkeys(["val", its.params.studies[study].primary_split]))
+    rows = []
+    for run in runs:
+        splits = its.metrics[run]["base"]
+        losses = []
+        for split in against:
+            low, high = gap_interval(splits[split], splits["tune"])
+            loss = splits[split]["accuracy"] - splits["tune"]["accuracy"]
+            losses.append(Cell(f"{loss:.3f}".replace("-", "−"), note=f"{low:.3f} to {high:.3f}".replace("-", "−")))
+        rows.append([Cell(run), number(splits["tune"]["accuracy"]), *losses])
+    title = f"{its.params.studies[study].title}: accuracy on tune before tuning"
+    return Table(["net", "on tune", *(f"loss against {split}" for split in against)], rows, title)
+
+
+def _is_gain(metrics: dict[str, Any], sign: int) -> bool:
+    """Return whether tuning changed the accuracy significantly, upwards (`sign` 1) or downwards (-1)."""
+    return bool(metrics["is_tuning_gain_significant"]) and metrics["tuning_gain"] * sign > 0
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _span(metrics: dict[str, Any], name: str) -> str:
+    return f"{_signed(metrics[f'{name}_low'])} to {_signed(metrics[f'{name}_high'])}"
+
+
+def occlusion_tables(found: dict[str, Any], whole: dict[str, float], title: str) -> list[Table]:
+    """Return the accuracy of each net by test, see cnnstudy.occlusion; `whole` is that on whole images, by net."""
+    names = list(next(iter(found["runs"].values()))["tests"])
+    result = []
+    for start in range(0, len(names), MOST - 1):
+        some = names[start : start + MOST - 1]
+        rows = [
+            [
+                Cell(named(run, its["phase"]), note=f"whole images {whole[run]:.3f}"),
+                *(_occluded(its["tests"][name], found["split"]) for name in some),
+            ]
+            for run, its in found["runs"].items()
+        ]
+        head = ["net", *(name.replace("_", " ") for name in some)]
+        chance = f"by chance {found['chance'][found['split']]:.3f}"
+        result.append(Table(head, rows, f"{title}: accuracy on {found['split']}; {chance}"))
+    return result
+
+
+def _occluded(test: dict[str, Any], split: str) -> Cell:
+    """Return a cell with the accuracy on a split, marked if it is above chance on any; below, where else it is."""
+    above, its = test.get("above_chance", []), test["splits"]
+    elsewhere = [f"on {name} {its[name]['accuracy']:.3f} ({interval(its[name])})" for name in above if name != split]
+    return Cell(
+        f"{its[split]['accuracy']:.3f}", "worse" if above else "", "; ".join([interval(its[split]), *elsewhere])
+    )
+
+
 def differences_table(pairs: list[Difference]) -> Table:
     """Return differences in accuracy with their intervals, and whether they are significant."""
     rows = []
@@ -396,7 +485,7 @@ def differences_table(pairs: list[Difference]) -> Table:
 
 def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:
     """Return the accuracy of the baselines by split (see cnnstudy.data.audit.baselines)."""
-    splits = list(next(iter(baselines.values())))
+    splits = [split for split in next(iter(baselines.values())) if split != HOLDOUT]
     rows = [[Cell(name), *(number(its[split]) for split in splits)] for name, its in baselines.items()]
     return Table(["", *splits], rows)
 
@@ -442,11 +531,6 @@ def number(value: float | None) -> Cell:
     if value is None or pd.isna(value):
         return Cell(NONE)
     return Cell(f"{value:,}" if isinstance(value, int) else f"{value:.3f}")
-
-
-def named(run: str, phase: str) -> str:
-    """Return the name of a training, as in differences."""
-    return run if phase == "base" else f"{run}, {phase}"
 
 
 def interval(its: dict[str, Any]) -> str:

@@ -7,8 +7,10 @@ import json
 
 from cnnstudy.config.schema import Params
 from cnnstudy.evaluation import results
+from cnnstudy.occlusion import results as occlusion
 from cnnstudy.serving.choice import Choice
 from cnnstudy.tracking import build
+from cnnstudy.tracking.keys import directory_md5
 from cnnstudy.workspace import paths
 
 NAME = "README.md"
@@ -31,6 +33,7 @@ def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build
         "Intended use": _use(params, choice, classes),
         "Accuracy": f"{found['accuracy']:.3f}{interval} on the split {study.primary_split}, which it never trained on.",
         "Accuracy by subgroup": _subgroups(params, choice),
+        "Accuracy without the evidence": _without_evidence(params, choice),
         "Data": _data(params, record),
         "Limits": " ".join(filter(None, [study.not_for, study.limits])) or "None are known, but there may be some.",
         "Images unlike the training images": _unlike(params, record.study),
@@ -62,6 +65,21 @@ def _subgroups(params: Params, choice: Choice) -> str:
         for row in found.itertuples()
     ]
     return "\n".join(lines) or "No subgroups are known that could be compared."
+
+
+def _without_evidence(params: Params, choice: Choice) -> str:
+    """Return the accuracy on images without evidence for the class, where it was tested."""
+    models = {phase: directory_md5(paths.phase(choice.run, phase)) for phase in params.phases(choice.run)}
+    tests = occlusion.of_run(params, choice.run, models) if choice.phase == params.phases(choice.run)[-1] else {}
+    lines = [
+        f"- {name.replace('_', ' ')}, {split}: {its['accuracy']:.3f} ({its['accuracy_low']:.3f} to "
+        f"{its['accuracy_high']:.3f})"
+        + (", above chance: the net also uses something else" if split in each["above_chance"] else "")
+        for name, each in tests.items()
+        if each["is_blind"]
+        for split, its in each["splits"].items()
+    ]
+    return "\n".join(lines) or "It was not tested."
 
 
 def _data(params: Params, record: build.Record) -> str:

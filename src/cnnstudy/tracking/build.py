@@ -17,6 +17,7 @@ from cnnstudy.config.schema import SIZES, Params
 from cnnstudy.errors import UserError
 from cnnstudy.export import results
 from cnnstudy.external import results as external
+from cnnstudy.occlusion import results as occlusion
 from cnnstudy.tracking.keys import OWN, RunIdentity, locked, md5_tags, read_lock, text_md5, training_stage
 from cnnstudy.tracking.times import Times
 from cnnstudy.tracking.times import read as read_times
@@ -326,9 +327,15 @@ def _headline(numbers: dict[str, Any]) -> dict[str, float]:
 
 
 def _elsewhere(params: Params, run: str, its: RunIdentity) -> dict[str, float]:
-    """Return the accuracy of a run's last phase on external test sets, as far as these models were tested."""
+    """Return the accuracy of a run's last phase on external test sets, and with parts of the images hidden.
+
+    Only results of these models count.
+    """
     found = external.of_run(params, run, its.models)
-    return {f"external/{name}/accuracy": float(each["accuracy"]) for name, each in found.items()}
+    hidden, split = occlusion.of_run(params, run, its.models), params.study_of(run).primary_split
+    return {f"external/{name}/accuracy": float(each["accuracy"]) for name, each in found.items()} | {
+        f"occlusion/{name}/accuracy": float(each["splits"][split]["accuracy"]) for name, each in hidden.items()
+    }
 
 
 def _sentence(subject: str, finals: dict[str, float], split: str) -> str:

@@ -25,7 +25,7 @@ from cnnstudy.models.table import layer_table
 from cnnstudy.training import checkpoint, devices, environment, precision, selection
 from cnnstudy.training.inference import predict_splits
 from cnnstudy.training.loop import Schedule, fit
-from cnnstudy.training.pipeline import TrainingSet, training_set
+from cnnstudy.training.pipeline import TrainingSet, sample_rows, training_set
 from cnnstudy.workspace import edits, files, paths
 from cnnstudy.workspace.terminal import say
 
@@ -38,7 +38,8 @@ NONDETERMINISTIC = "differs"
 class Phase:
     """One phase of a run: name, training split, augmentation policy, epochs and learning rate.
 
-    `rate_key` is the parameter that sets the learning rate; `frozen` are the layers that are not trained.
+    `rate_key` is the parameter that sets the learning rate; `frozen` are the layers that are not trained; `train_share`
+    is the share of the train split that is trained on besides `split`.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Phase:
     learning_rate: float
     rate_key: str
     frozen: Frozen = "none"
+    train_share: float = 0.0
 
 
 def base(params: Params, run: str) -> Phase:
@@ -68,7 +70,8 @@ def tuned(params: Params, run: str) -> Phase:
     finetune = params.studies[settings.study].finetune
     assert finetune is not None
     key = f"studies.{settings.study}.finetune.learning_rate"
-    return Phase("tuned", "tune", settings.policy, finetune.epochs, finetune.learning_rate, key, finetune.frozen)
+    rate, frozen, share = finetune.learning_rate, finetune.frozen, finetune.train_share
+    return Phase("tuned", "tune", settings.policy, finetune.epochs, rate, key, frozen, share)
 
 
 def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, dict[str, float]], None]) -> None:
@@ -142,9 +145,13 @@ def _machine_facts(params: Params, run: str) -> dict[str, str | bool | int]:
 
 def training_data(params: Params, run: str, phase: Phase, dataset: Dataset) -> TrainingSet:
     """Return the training set of a phase of a run, by its augmentation policy and the recipe."""
-    study = params.all_runs[run].study
+    study, strength = params.all_runs[run].study, params.run_recipe(run).augmentation
     table = pd.read_csv(paths.policy(study, phase.policy))
-    return training_set(dataset, table, phase.split, params.run_recipe(run).augmentation)
+    data = training_set(dataset, table, phase.split, strength)
+    if not phase.train_share:
+        return data
+    train = training_set(dataset, table, "train", strength)
+    return data.joined(train, sample_rows(train, round(phase.train_share * len(train)), seed=0))
 
 
 def schedule(params: Params, run: str, phase: Phase, seed: int) -> Schedule:

@@ -29,7 +29,7 @@ def predict_splits(
 
     The modes are `batch` (batch statistics, as in training, but dropout off), `moving` (the moving statistics of
     training) and `recalibrated` (statistics re-estimated over `data`). The model keeps the statistics of the schedule's
-    mode. If `data` has the same images in every epoch, these are predicted too, as `<split>_augmented`.
+    mode. If `data` has the same images of one split in every epoch, these are predicted too, as `<split>_augmented`.
 
     Returns:
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
@@ -53,7 +53,7 @@ def predict_splits(
         )
     if is_moving:
         batchnorm.set_statistics(model, moving)
-    if not data.is_random:
+    if not data.is_random and data.is_one_split:
         name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
         augmented = (load() for load in exact_batches(data, batch))

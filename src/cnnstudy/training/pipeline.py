@@ -28,6 +28,8 @@ Batch = tuple[tuple[np.ndarray, np.ndarray], np.ndarray]
 class TrainingSet:
     """The n rows of an augmentation table that belong to one split, with their images and labels.
 
+    A phase may also train on a part of another split; these rows come after the first split's.
+
     `images` is the memory map, uint8 [N, H, W, 3]; `ids` and `labels` are int64 [n]; `rows` are the table's rows.
     """
 
@@ -61,8 +63,20 @@ class TrainingSet:
 
     @property
     def split(self) -> str:
-        """The split of all rows."""
+        """The split of all rows, or of the first rows if there are several splits."""
         return str(self.rows["split"][0])
+
+    @property
+    def is_one_split(self) -> bool:
+        """Return whether all rows are of one split."""
+        return self.rows["split"].nunique() == 1
+
+    def joined(self, other: "TrainingSet", rows: np.ndarray) -> "TrainingSet":
+        """Return this training set followed by some rows, int [m], of another one of the same images."""
+        ids, labels = (
+            np.concatenate([own, more[rows]]) for own, more in ((self.ids, other.ids), (self.labels, other.labels))
+        )
+        return TrainingSet(self.images, ids, labels, pd.concat([self.rows, other.rows.iloc[rows]], ignore_index=True))
 
     def originals(self, ids: np.ndarray) -> np.ndarray:
         """Return the rows of the original images with these ids, int64 [len(ids)]; every image of the split has one."""

@@ -39,6 +39,16 @@ def recipes(name: str) -> Path:
     return RECIPES / f"{name}.json"
 
 
+def other_splits(name: str) -> Path:
+    """The accuracy on other splits of the data of `<study>-<choice of data>` (see cnnstudy.commands.resample)."""
+    return Path("metrics/splits", f"{name}.json")
+
+
+def suspects(study: str) -> Path:
+    """suspects.csv and sheets of images that look mislabelled (see cnnstudy.commands.resample)."""
+    return Path("data", study, "suspects")
+
+
 def recipes_figure(name: str) -> Path:
     """The figure of the curves of `recipes`."""
     return RECIPES / f"{name}.png"
@@ -235,6 +245,16 @@ def external_metrics(name: str) -> Path:
 def external_plots(name: str) -> Path:
     """predictions.csv and samples.png of an external test set."""
     return Path("plots/external", name)
+
+
+def occlusion_metrics(study: str) -> Path:
+    """The accuracy of a study's nets with parts of the images hidden."""
+    return Path("metrics/occlusion", f"{study}.json")
+
+
+def occlusion_plots(study: str) -> Path:
+    """examples.png, a study's images with parts hidden."""
+    return Path("plots/occlusion", study)
 
 
 def ablation_plots(name: str) -> Path:

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 # A module of this package is called csv, so the standard one is not imported by that name.
 from csv import Error as TableError
@@ -79,6 +79,20 @@ class Candidate:
     grey: bytes = b""
     source: str = ""
     row: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Masks that a source brings: the region of the images that they show, and a function from an image to its mask."""
+
+    region: str
+    file: Callable[[Path], Path]
+
+
+def masks(name: str) -> Masks | None:
+    """Return the masks that a format brings, or None. Its module then has `REGION` and `mask_file`."""
+    module = importlib.import_module(f"{__name__}.{name}")
+    return Masks(module.REGION, module.mask_file) if hasattr(module, "mask_file") else None
 
 
 def written(name: str) -> str:

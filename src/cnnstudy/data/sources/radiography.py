@@ -13,9 +13,18 @@ ABOUT = (
 )
 
 
+# The region of the images that the masks show.
+REGION = "lungs"
+
+
 def find(root: Path, names: Collection[str], source: Source) -> list[Candidate]:
     """Return every file of the class folders; masks, which have the images' names, and tables are rejected."""
     return [_worded(candidate) for candidate in folders.find(root, names, source)]
+
+
+def mask_file(image: Path) -> Path:
+    """Return the file of an image's mask."""
+    return image.parent.parent / "masks" / image.name
 
 
 def _worded(candidate: Candidate) -> Candidate:

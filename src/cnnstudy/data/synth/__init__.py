@@ -3,8 +3,9 @@
 A generator has `CLASSES` and `OPTIONS`, the range of each option. `specify(label, split, index, seed, options)` returns
 the specification of an image, a dataclass. `render(specification, size)` returns the pixels, uint8 [size, size, 3] or
 [size, size]; `group(specification)` the patient or person, or ''; `area(specification, side)` the area of the evidence
-for the class, bool [side, side]. For a specification read back from JSON, `as_numbers` returns the numbers that the
-class may depend on, `subgroups` the properties by which accuracy is compared, and `in_words` a caption.
+for the class, bool [side, side]; `regions(specification, side)` masks of parts of the image by name, which do not
+depend on the class. For a specification read back from JSON, `as_numbers` returns the numbers that the class may depend
+on, `subgroups` the properties by which accuracy is compared, and `in_words` a caption.
 """
 
 from importlib import import_module

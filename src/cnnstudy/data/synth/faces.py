@@ -406,6 +406,21 @@ def area(face: Face, side: int) -> np.ndarray:
     return _filled(sheet.place(np.concatenate(shapes), 0), shapes, (0, 0), (side, side)) > 127
 
 
+def regions(face: Face, side: int) -> dict[str, np.ndarray]:
+    """Return the mouth, the eyes with forehead, and what lies around the face, bool [side, side].
+
+    They do not depend on the expression: the face is as long as with the widest open mouth.
+    """
+    sheet, who = _sheet(face.view, np.empty((3, side, side), np.float32)), face.identity
+    whole = who.width + 0.35, -1.6, who.chin + 0.35
+    parts = {"mouth": _LOWER_PART, "eyes": _UPPER_PART, "background": whole}
+    found = {}
+    for name, part in parts.items():
+        shape = _rounded(*part)
+        found[name] = _filled(sheet.place(shape, 0), [shape], (0, 0), (side, side)) > 127
+    return found | {"background": ~found["background"]}
+
+
 def _sheet(view: View, pixels: np.ndarray) -> _Sheet:
     side = pixels.shape[1]
     origin = (0.5 + view.shift[0]) * side, (0.36 + view.shift[1]) * side

@@ -31,6 +31,8 @@ SITES = ("A", "B")
 VIEWS = ("PA", "AP")
 NEAR_NORMAL_SHARE = 0.17
 MIMIC_SHARE = 0.1
+# The margin around the lungs, and the width of the frame, of `regions`.
+MARGIN, FRAME = 0.02, 0.14
 # The thickness that a solid patch adds; the ribs still show through.
 OPACITY = 0.8
 
@@ -478,6 +480,19 @@ def area(xray: Xray, side: int) -> np.ndarray:
     y, x = (np.mgrid[:side, :side] + 0.5) / side
     patches = np.array([_distance(chest, patch, x, y) < 1 for patch in xray.patches]).reshape(-1, side, side)
     return patches.any(axis=0) & (chest.mask([chest.lung(-1), chest.lung(1)]) > 0.5)
+
+
+def regions(xray: Xray, side: int) -> dict[str, np.ndarray]:
+    """Return the lungs with a margin, and the rest of a frame along the edges, bool [side, side].
+
+    They do not depend on the class: the lungs are those of a full inspiration.
+    """
+    chest = _Chest(side, xray.picture, xray.anatomy, 0.0)
+    margin = np.ones((2 * round(MARGIN * side) + 1,) * 2, np.uint8)
+    lungs = cv2.dilate(chest.mask([chest.lung(-1), chest.lung(1)]), margin) > 0.5
+    away = np.abs(np.linspace(-1, 1, side))
+    frame = np.maximum(away[:, None], away) > 1 - 2 * FRAME
+    return {"lungs": lungs, "border": frame & ~lungs}
 
 
 def _develop(thickness: np.ndarray, acquisition: Acquisition, size: int) -> np.ndarray:
