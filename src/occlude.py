@@ -10,7 +10,8 @@ from cnnstudy.workspace.stage import run_stage
 def main(study: str) -> None:
     """Write metrics/occlusion/<study>.json and plots/occlusion/<study>, then log them to the nets' runs in MLflow."""
     params = read_params()
-    environment.configure(params.compute.threads)
+    if params.studies[study].regions:
+        environment.configure(params.compute.threads)
     from cnnstudy.occlusion.run import test_nets
 
     test_nets(params, study)

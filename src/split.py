@@ -23,6 +23,8 @@ def main(study: str) -> None:
         assigned[["id", "split"]].to_csv(path, index=False)
     with files.replacing(paths.families(study)) as path:
         assigned[["id", "copy", "family", "reason"]].to_csv(path, index=False)
+    if holdout and "tune" in set(assigned["split"]) and samples.HOLDOUT not in set(assigned["split"]):
+        say(f"{study}: no {samples.HOLDOUT}, since a class has only one image or group in tune")
     say(f"{study}: {', '.join(f'{count} {name}' for name, count in assigned['split'].value_counts().items())}")
 
 

@@ -61,7 +61,7 @@ def test_a_model_has_the_stages_of_its_study_alone(
 ) -> None:
     content = workspace.compose(f"model={model}")
     stages = workspace.run("dvc", "stage", "list", "--name-only").split()
-    expected = {f"{stage}@{own}" for stage in ("check", "ingest", "split", "audit", "augment")}
+    expected = {f"{stage}@{own}" for stage in ("check", "ingest", "split", "audit", "augment", "occlude")}
     expected |= {f"{stage}@{run}" for stage in ("train", "evaluate") for run in content["runs"]} | {"report"}
     expected |= {f"finetune@{run}" for run in content["finetuned"]} | {f"export@{run}" for run in content["exported"]}
     expected |= {f"{stage}@{own}-elsewhere" for stage in ("ingest-external", "external")}

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 TUTORIAL = Path(__file__).parent / "digits"
 RUNS = ("digits-plain", "digits-moved")
 STAGES = {
-    *(f"{stage}@digits" for stage in ("check", "ingest", "split", "audit", "augment")),
+    *(f"{stage}@digits" for stage in ("check", "ingest", "split", "audit", "augment", "occlude")),
     *(f"{stage}@{run}" for stage in ("train", "evaluate") for run in RUNS),
     *("export@digits-moved", "ablate@digits-augmentation", "report"),
 }

@@ -11,10 +11,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).parents[1] / "src"
-NEEDS_TENSORFLOW = {
-    *("cnnstudy/explain/gradcam.py", "cnnstudy/external/run.py", "cnnstudy/occlusion/run.py"),
-    "cnnstudy/search/trainer.py",
-}
+NEEDS_TENSORFLOW = {"cnnstudy/explain/gradcam.py", "cnnstudy/external/run.py", "cnnstudy/search/trainer.py"}
 MODULES = sorted(
     ".".join(path.relative_to(SRC).with_suffix("").parts)
     for path in SRC.rglob("*.py")

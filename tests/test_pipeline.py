@@ -68,7 +68,7 @@ def test_the_environment_that_trained_is_written_beside_the_lock(rebuilt: Worksp
 @pytest.mark.parametrize(
     ("run", "splits"),
     [
-        ("alexnet", {phase: {"train", "val", "tune", "test"} for phase in ("base", "tuned")}),
+        ("alexnet", {phase: {"train", "val", "tune", "tune_holdout", "test"} for phase in ("base", "tuned")}),
         ("xray-aug0", {"base": {"train", "train_augmented", "val", "test"}}),
         ("xray-depth6", {"base": {"train", "train_augmented", "val", "test"}}),
     ],

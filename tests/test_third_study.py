@@ -68,7 +68,7 @@ def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 def test_every_stage_ran_for_the_study_and_for_no_other(rebuilt: Workspace) -> None:
     listed = [line.split()[0] for line in rebuilt.run("dvc", "stage", "list", "--all").splitlines()]
     runs = ("shapes-plain", "shapes-moved")
-    expected = {f"{stage}@shapes" for stage in ("check", "ingest", "split", "audit", "augment")}
+    expected = {f"{stage}@shapes" for stage in ("check", "ingest", "split", "audit", "augment", "occlude")}
     expected |= {f"{stage}@{run}" for stage in ("train", "evaluate") for run in runs}
     assert set(listed) == expected | {"export@shapes-moved", "ablate@policy", "report"}
     assert "up to date" in rebuilt.run("dvc", "repro")

@@ -83,6 +83,13 @@ def test_a_share_of_tune_is_held_out_and_the_other_splits_stay() -> None:
     assert (parted.groupby(group)["split"].nunique() == 1).all()
 
 
+def test_nothing_is_held_out_where_a_class_has_one_group_in_tune() -> None:
+    samples = table(["a"] * 20 + ["b"] * 20, source_split=(["tune"] * 5 + ["train"] * 15) * 2,
+                    group=["one"] * 5 + [""] * 35)  # fmt: skip
+    assigned = splits.assign("faces", samples, samples["id"].to_numpy(), SHARES, 0, 0.4)
+    assert set(assigned["split"]) == {"train", "val", "tune"}
+
+
 def test_a_share_of_tune_without_a_split_tune_holds_nothing_out() -> None:
     samples = table(["a", "b"] * 50)
     assigned = splits.assign("xray", samples, samples["id"].to_numpy(), settings(val=0.2, tune=0.0, test=0.2), 0, 0.25)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -434,3 +435,18 @@ def test_a_verdict_that_images_from_elsewhere_do_not_confirm_says_so(faces: Para
     small = judged["MobileNet is smaller than the two others."]  # a verdict without a difference
     assert (small.verdict, small.is_confirmed) == ("holds", True)
     assert "street" not in small.ours
+
+
+def test_the_depth_claim_says_by_which_differences_it_is_judged() -> None:
+    runs = reshi.DEPTHS
+    metrics = {
+        run: {"base": {"test": {"accuracy": 0.9 if run == "xray-depth3" else 0.7, "constant": False}}} for run in runs
+    }
+    pairs = [Difference("xray-depth3", end, 0.2, 0.1, 0.3, True) for end in (runs[0], runs[-1])]
+    its = findings(PARAMS, metrics, {(pair.first, pair.second): pair for pair in pairs})
+    reversed_ = {(pair.first, pair.second): replace(pair, difference=-0.2, low=-0.3, high=-0.1) for pair in pairs}
+    (claim,) = verdicts.judge(lambda found: [reshi._middle_depth(found)], its, {"hospital": reversed_})
+    assert claim.verdict == "holds"
+    assert not claim.is_confirmed
+    assert "xray-depth3 − xray-depth1: +0.200" in claim.ours
+    assert "; on hospital (" in claim.ours

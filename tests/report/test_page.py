@@ -13,6 +13,7 @@ from cnnstudy.config.schema import Params, Policy
 from cnnstudy.evaluation import results
 from cnnstudy.published.reference import Published
 from cnnstudy.report import page, tables
+from cnnstudy.resampling.results import settings_md5
 from cnnstudy.workspace import paths
 
 VOID = {"meta", "img", "br"}
@@ -433,7 +434,7 @@ def test_a_test_split_that_costs_accuracy_against_val_is_told(workspace: Params,
     paths.run_metrics("xray-aug4").write_text(json.dumps(metrics))
     chapter = render(workspace).split('<section id="elsewhere">')[1].split("</section>")[0]
     paths.run_metrics("xray-aug4").write_text(kept)
-    assert "Images from elsewhere cost 1 of 2 nets accuracy, up to 0.450" in chapter
+    assert "Images of test cost 1 of 2 nets accuracy, up to 0.450 against val" in chapter
     assert "The split test of xray, against val, costs accuracy too" in chapter
     assert "0.950 → 0.500" in chapter
 
@@ -478,7 +479,7 @@ def test_nets_that_need_no_evidence_are_counted(workspace: Params, html: str) ->
         for run, found in {"xray-aug1": blind, "xray-aug4": found_out}.items()
     }
     content: dict[str, Any] = {"split": "test", "images": {"test": 40, "val": 10}, "chance": {"test": 0.5, "val": 0.5}}
-    content |= {"are_exact": False, "runs": runs}
+    content |= {"ellipses": ["lungs"], "runs": runs}
     path, sheet = paths.occlusion_metrics("xray"), paths.occlusion_plots("xray") / "examples.png"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
@@ -486,31 +487,34 @@ def test_nets_that_need_no_evidence_are_counted(workspace: Params, html: str) ->
     chapter = render(workspace).split('<section id="occlusion">')[1].split("</section>")[0]
     path.unlink()
     assert "<h2>Without the evidence, 1 of 2 nets still beats chance: xray-aug4 by 0.300</h2>" in chapter
-    assert "ellipses at the same place" in chapter
+    assert "For X-rays the parts lungs are ellipses at the same place" in chapter
     assert chapter.count("worse") == 1
     assert "on val 0.800 (0.700 to 0.900)" in chapter
 
 
 def test_what_other_splits_give_is_told(workspace: Params, html: str) -> None:
     assert 'id="splits"' not in html
-    nets = {"xray-aug1": [0.5, 0.6], "xray-aug4": [0.7, 0.95], "gone": [0.1, 0.9]}
+    nets = {"xray-aug1": [0.5, 0.6], "xray-aug4": [0.7, 0.95]}
     runs = {
         run: {"accuracies": its, "accuracy": sum(its) / 2, "accuracy_low": 0.3, "accuracy_high": 0.9}
         for run, its in nets.items()
     }
     pair = {"first": "xray-aug4", "second": "xray-aug1", "difference": 0.275, "low": -0.1, "high": 0.6}
-    pairs = [pair | {"significant": False}, pair | {"first": "gone", "significant": True}]
-    content = {"profile": "smoke", "kind": "folds", "count": 2, "runs": runs, "differences": pairs}
+    content: dict[str, Any] = {
+        "samples": "xray md5",
+        "settings": settings_md5(workspace, "xray", list(nets)),
+        "kind": "folds",
+    }
+    content |= {"count": 2, "runs": runs, "differences": [pair | {"significant": False}]}
     path = paths.other_splits("xray-synthetic")
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(content))
     chapter = render(workspace).split('<section id="splits">')[1].split("</section>")[0]
-    path.write_text(json.dumps(content | {"profile": "report"}))
+    path.write_text(json.dumps(content | {"samples": "of other images"}))
     other = render(workspace)
     path.unlink()
     assert "moves xray-aug4 between 0.700 and 0.950" in chapter
     assert "xray-aug4 − xray-aug1: +0.275 (−0.100 to +0.600), not significant." in chapter
-    assert "gone" not in chapter
     assert 'id="splits"' not in other
 
 

@@ -10,13 +10,13 @@ import synthetic_runs
 from synthetic_runs import params_with
 
 from cnnstudy.commands import resample
-from cnnstudy.config.schema import Params
+from cnnstudy.config.schema import Params, Pretrained
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.intervals import resampled_interval
-from cnnstudy.resampling import labels, plans, training
+from cnnstudy.resampling import labels, plans, results, training
 from cnnstudy.resampling.training import Predicted
-from cnnstudy.workspace import paths
+from cnnstudy.workspace import files, paths
 
 
 def table(count: int = 120) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def table(count: int = 120) -> pd.DataFrame:
 
 def test_other_splits_keep_the_shares_the_persons_and_the_images_of_tune() -> None:
     samples_ = table()
-    wanted = plans.shares(samples_, "test")
+    wanted = plans.shares(samples_)
     assert (wanted.test, wanted.val) == (0.2, 0.25)
     assert wanted.ratio == pytest.approx(0.2 / 0.6)
     found = list(plans.repeated("faces", samples_, wanted, 3, seed=0))
@@ -47,7 +47,7 @@ def test_other_splits_keep_the_shares_the_persons_and_the_images_of_tune() -> No
 
 def test_every_image_is_in_the_test_split_of_one_fold() -> None:
     samples_ = table()
-    found = list(plans.folds("faces", samples_, plans.shares(samples_, "test"), 5, seed=0))
+    found = list(plans.folds("faces", samples_, plans.shares(samples_), 5, seed=0))
     tested = np.array([split == "test" for split in found])
     pooled = (samples_["split"] != "tune").to_numpy()
     assert (tested.sum(axis=0) == pooled).all()
@@ -61,7 +61,7 @@ def test_more_folds_than_groups_are_refused() -> None:
     with pytest.raises(
         UserError, match="--folds: 9 found, but class 'a' of faces has 5 images or groups; allowed: 2 to 5"
     ):
-        next(plans.folds("faces", samples_, plans.shares(samples_, "test"), 9, seed=0))
+        next(plans.folds("faces", samples_, plans.shares(samples_), 9, seed=0))
 
 
 def test_the_corrected_interval_is_wider_than_students_by_the_overlap() -> None:
@@ -117,9 +117,9 @@ def test_the_results_are_means_with_corrected_intervals_and_paired_differences(s
     skills = {"xray-aug0": [0.5, 0.6, 0.7, 0.6], "xray-aug4": [0.8, 0.9, 1.0, 0.9]}
     resample.write_splits(study, "xray", list(skills), False, 4, predicting(skills))
     content = json.loads(paths.other_splits("xray-synthetic").read_text())
-    assert (content["kind"], content["count"], content["profile"]) == ("random splits", 4, "smoke")
+    assert (content["kind"], content["count"]) == ("random splits", 4)
     assert content["runs"]["xray-aug4"]["accuracies"] == skills["xray-aug4"]
-    wanted = plans.shares(samples.read_table("xray"), "test")
+    wanted = plans.shares(samples.read_table("xray"))
     low, high = resampled_interval(np.array(skills["xray-aug0"]), wanted.ratio)
     found = content["runs"]["xray-aug0"]
     assert (found["accuracy"], found["accuracy_low"], found["accuracy_high"]) == pytest.approx(
@@ -128,6 +128,28 @@ def test_the_results_are_means_with_corrected_intervals_and_paired_differences(s
     (pair,) = content["differences"]
     assert (pair["first"], pair["second"], pair["significant"]) == ("xray-aug0", "xray-aug4", True)
     assert pair["difference"] == pytest.approx(-0.3)
+
+
+def test_results_of_other_data_or_settings_are_not_shown(study: Params) -> None:
+    resample.write_splits(study, "xray", ["xray-aug0"], True, 2, predicting({"xray-aug0": [0.5, 0.75]}))
+    md5 = files.md5(paths.samples("xray"))
+    assert results.read(study, "xray", md5)["kind"] == "folds"
+    assert results.read(study, "xray", "another") == {}
+    other = study.studies["xray"].model_copy(update={"epochs": 7})
+    assert results.read(study.model_copy(update={"studies": study.studies | {"xray": other}}), "xray", md5) == {}
+    assert results.read(study.model_copy(update={"runs": {}}), "xray", md5) == {}
+    content = json.loads(paths.other_splits("xray-synthetic").read_text())["runs"]["xray-aug0"]
+    # Two folds: as many test images as are left for val and train, of which val takes a fifth.
+    bounds = resampled_interval(np.array([0.5, 0.75]), 1 / 0.8)
+    assert (content["accuracy_low"], content["accuracy_high"]) == (max(0, bounds[0]), min(1, bounds[1]))
+
+
+def test_two_runs_may_start_from_one_file(study: Params) -> None:
+    Path("start.keras").write_text("weights")
+    run = study.runs["xray-aug0"].model_dump() | {"weights": "start.keras"}
+    both = study.model_copy(update={"pretrained": {name: Pretrained.model_validate(run) for name in ("one", "two")}})
+    with training.other_splits(both, "xray", samples.read_table("xray")["split"].to_numpy()):
+        assert Path("start.keras").read_text() == "weights"
 
 
 def test_an_image_with_a_flipped_label_is_first_and_a_suspect() -> None:

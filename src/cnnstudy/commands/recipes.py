@@ -50,19 +50,28 @@ def compare_recipes(runs: list[str], seeds: int) -> None:
         SystemExit: with code 1, where a stage failed.
     """
     params = read_params()
-    if wrong := [run for run in runs if run not in params.all_runs]:
-        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.all_runs)}")
-    studies = {params.all_runs[run].study for run in runs}
-    if len(studies) > 1:
-        raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
+    study = study_of(params, runs)
     if seeds < 1:
         raise UserError(f"--seeds: {seeds} found; allowed: 1 or more")
-    (study,) = studies
     rebuild([f"augment@{study}"])
     from cnnstudy.training import environment
 
     environment.configure(params.compute.threads)
     compare(params, study, runs, list(range(seeds)), train_once)
+
+
+def study_of(params: Params, runs: list[str]) -> str:
+    """Return the study of some runs.
+
+    Raises:
+        UserError: there is no such run, or they are of several studies.
+    """
+    if wrong := [run for run in runs if run not in params.all_runs]:
+        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.all_runs)}")
+    studies = {params.all_runs[run].study for run in runs}
+    if len(studies) > 1:
+        raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
+    return studies.pop()
 
 
 def with_recipe(params: Params, recipe: str, divisor: int) -> Params:

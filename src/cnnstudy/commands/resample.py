@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cnnstudy.commands.recipes import study_of
 from cnnstudy.commands.repro import rebuild
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
@@ -16,6 +17,7 @@ from cnnstudy.data import samples, sheets
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.intervals import LEVEL, resampled_interval
 from cnnstudy.resampling import labels, plans, training
+from cnnstudy.resampling.results import settings_md5
 from cnnstudy.resampling.training import Predicted
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.terminal import say
@@ -34,8 +36,8 @@ def compare_splits(runs: list[str], repeats: int | None, folds: int | None) -> N
         SystemExit: with code 1, where a stage failed.
     """
     params = read_params()
-    study = _study_of(params, runs)
-    option, count = ("--folds", folds) if folds is not None else ("--repeats", repeats or 10)
+    study = study_of(params, runs)
+    option, count = ("--folds", folds) if folds is not None else ("--repeats", 10 if repeats is None else repeats)
     if count < 2:
         raise UserError(f"{option}: {count} found; allowed: 2 or more")
     _prepare(params, study)
@@ -45,12 +47,13 @@ def compare_splits(runs: list[str], repeats: int | None, folds: int | None) -> N
 def write_splits(params: Params, study: str, runs: list[str], are_folds: bool, count: int, train: Train) -> None:
     """Train runs on `count` random splits, or on folds, and write metrics/splits/<study>-<data>.json.
 
-    For each run there are its `accuracies` on test with the first seed, their mean `accuracy`, and the corrected 95 %
-    interval (see `resampled_interval`), `accuracy_low` to `accuracy_high`; `differences` are between every two runs,
-    significant after correction for all pairs (Bonferroni).
+    `samples` and `settings` are hashes that tell with what data and settings. For each run there are its `accuracies`
+    on test with the first seed, their mean `accuracy`, and the corrected 95 % interval (see `resampled_interval`),
+    `accuracy_low` to `accuracy_high`; `differences` are between every two runs, significant after correction for all
+    pairs (Bonferroni).
     """
     table = samples.read_table(study)
-    wanted = plans.shares(table, "test" if (table["split"] == "test").any() else "val")
+    wanted = plans.shares(table)
     make = plans.folds if are_folds else plans.repeated
     accuracies: dict[str, list[float]] = {run: [] for run in runs}
     for number, splits in enumerate(make(study, table, wanted, count, params.split_seed)):
@@ -59,11 +62,12 @@ def write_splits(params: Params, study: str, runs: list[str], are_folds: bool, c
                 accuracies[run].append(train(params, run, params.seeds[0]).accuracy)
         shown = ", ".join(f"{run} {its[-1]:.3f}" for run, its in accuracies.items())
         say(f"split {number + 1} of {count}: {shown}")
-    ratio = 1 / (count - 1) if are_folds else wanted.ratio
+    ratio = plans.Shares(1 / count, wanted.val).ratio if are_folds else wanted.ratio
     found = {run: _summary(np.array(its), ratio) for run, its in accuracies.items()}
     pairs = list(combinations(runs, 2))
     content = {
-        "profile": params.profile,
+        "samples": files.md5(paths.samples(study)),
+        "settings": settings_md5(params, study, runs),
         "kind": "folds" if are_folds else "random splits",
         "count": count,
         "runs": found,
@@ -84,7 +88,7 @@ def find_mislabelled(run: str, folds: int) -> None:
         SystemExit: with code 1, where a stage failed.
     """
     params = read_params()
-    study = _study_of(params, [run])
+    study = study_of(params, [run])
     if folds < 2:
         raise UserError(f"--folds: {folds} found; allowed: 2 or more")
     _prepare(params, study)
@@ -121,7 +125,7 @@ def _out_of_fold(
     params: Params, study: str, run: str, table: pd.DataFrame, folds: int, train: Train
 ) -> Iterator[Predicted]:
     """Yield the predictions for each fold by a net that was trained on the others."""
-    wanted = plans.shares(table, "test" if (table["split"] == "test").any() else "val")
+    wanted = plans.shares(table)
     for number, splits in enumerate(plans.folds(study, table, wanted, folds, params.split_seed)):
         with training.other_splits(params, study, splits):
             found = train(params, run, params.seeds[0])
@@ -142,15 +146,6 @@ def _save_sheet(file: Path, images: np.ndarray, some: pd.DataFrame) -> None:
 def _by_class(listed: pd.DataFrame, classes: tuple[str, ...]) -> str:
     counts = listed.groupby("given")["is_suspect"].agg(["sum", "size"])
     return ", ".join(f"{name} {counts.loc[name, 'sum']} of {counts.loc[name, 'size']}" for name in classes)
-
-
-def _study_of(params: Params, runs: list[str]) -> str:
-    if wrong := [run for run in runs if run not in params.all_runs]:
-        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.all_runs)}")
-    studies = {params.all_runs[run].study for run in runs}
-    if len(studies) > 1:
-        raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")
-    return studies.pop()
 
 
 def _prepare(params: Params, study: str) -> None:

@@ -31,7 +31,7 @@ def assign(
     A split that a source names consists of exactly the samples that the source puts there. Where the source does not
     name them, `tune` and `test` are shares of the rest of its samples and `val` is a share of the samples then left for
     training; source by source, class by class, never with a family in two splits. `holdout` is the share of the split
-    tune that becomes `tune_holdout`, whether the source names tune or not. With `settings.conflicts` "drop", all
+    tune that becomes `tune_holdout`, unless a class has only one family in tune. With `settings.conflicts` "drop", all
     copies of an image under two classes get the split "dropped". With `settings.leaks` "drop", so do the members of a
     family that the source has also put into a more protected split, training copies first. `reason` says why.
 
@@ -56,9 +56,10 @@ def assign(
         given = set(samples["source_split"][samples["source"] == source])
         shares = {name: getattr(settings, name) for name in CARVED if name not in given}
         _carve(split, samples["label"].to_numpy(), np.where(own == source, families, ELSEWHERE), shares, rng)
-    if holdout and "tune" in set(split):
+    pool = split == "tune"
+    if holdout and pd.Series(families[pool]).groupby(samples["label"].to_numpy()[pool]).nunique().min() > 1:
         # A generator of its own, so that the other splits do not depend on the share.
-        pool, rng = split == "tune", np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([seed, 1])
         split[_take(samples["label"].to_numpy(), families, pool, (holdout, 1), rng)] = HOLDOUT
         needed.append(HOLDOUT)
     _require_all_classes(study, samples["label"], pd.Series(split), needed)
@@ -155,8 +156,9 @@ def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed
         )
     for label, row in counts.iterrows():
         for name in counts.columns[row == 0]:
+            without = f"`studies.{study}.finetune.holdout: 0` needs no such split; " * (name == HOLDOUT)
             raise UserError(
-                f"{study}: class {label!r} has {row.sum()} images and none in the split {name!r}; "
+                f"{study}: class {label!r} has {row.sum()} images and none in the split {name!r}; {without}"
                 f"allowed: at least one image (or group) of each class in each of {', '.join(counts.columns)}; "
                 f"studies.{study}.classes can name {label!r} under another class"
             )

@@ -69,6 +69,14 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]
     return mean - float(np.hypot(mean - low, among)), mean + float(np.hypot(high - mean, among))
 
 
+def at_level(metrics: Mapping[str, float], level: float) -> dict[str, float]:
+    """Return an accuracy with bounds at another level, approximated by widening the 95 % interval on both sides."""
+    wider = special.ndtri((1 + level) / 2) / special.ndtri((1 + LEVEL) / 2)
+    value = metrics["accuracy"]
+    low, high = (value + float(wider * (metrics[f"accuracy_{side}"] - value)) for side in ("low", "high"))
+    return {"accuracy": value, "accuracy_low": low, "accuracy_high": high}
+
+
 def gap_interval(first: Mapping[str, float], second: Mapping[str, float]) -> tuple[float, float]:
     """Return the bounds of the first accuracy minus the second, which are of different images.
 
@@ -80,7 +88,9 @@ def gap_interval(first: Mapping[str, float], second: Mapping[str, float]) -> tup
     return float(one - other - below), float(one - other + above)
 
 
-def differences(correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[tuple[str, str]]) -> list[Difference]:
+def differences(
+    correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[tuple[str, str]], among: int = 0
+) -> list[Difference]:
     """Return the differences in accuracy of pairs of trainings on the same images, the first minus the second.
 
     The part of the interval from the images is a paired bootstrap (Efron and Tibshirani 1993) of the mean over the
@@ -92,6 +102,7 @@ def differences(correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[
         correct: whether predictions are correct, bool [seeds, n] by training, for the same images in the same order.
         groups: int [n], the same number for images of the same group.
         pairs: (first, second), names in `correct`.
+        among: the number of comparisons to correct for, if these pairs are some of more.
     """
     means = np.array([values.mean(axis=0) for values in correct.values()])
     bootstrapped = dict(zip(correct, _bootstrap(means, groups), strict=True))
@@ -101,7 +112,7 @@ def differences(correct: dict[str, np.ndarray], groups: np.ndarray, pairs: list[
         difference = float(np.mean(seeds[0]) - np.mean(seeds[1]))
         resampled = bootstrapped[first] - bootstrapped[second]
         low, high = _bounds(difference, resampled, seeds, LEVEL)
-        strict = 1 - (1 - LEVEL) / len(pairs)
+        strict = 1 - (1 - LEVEL) / max(among, len(pairs))
         strict_low, strict_high = _bounds(difference, resampled, seeds, strict)
         is_significant = (strict_low > 0 or strict_high < 0) and _sign_test(
             correct[first], correct[second], groups

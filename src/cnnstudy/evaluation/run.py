@@ -94,7 +94,8 @@ def evaluate_run(params: Params, run: str) -> None:
         primary |= calibrate(splits, study.primary_split, mode, table, fitted)
         primary |= operate(study, splits, mode, table, fitted)
         primary["subgroup_gap"] = worst_gap(by_subgroup[phase])
-    for split, gain in tuning_gains(predictions, mode, table).items():
+    tuned = sum(each.study == settings.study for each in params.finetuned.values())
+    for split, gain in tuning_gains(predictions, mode, table, tuned).items():
         content["tuned"][split] |= gain
     with files.replacing(paths.run_predictions(run)) as aside:
         listed = predictions_table(params.seeds, predictions, mode, classes, table)
@@ -153,11 +154,12 @@ def worst_gap(found: pd.DataFrame) -> float:
     return float(max([0.0, *found.loc[found["is_significant"].eq(True), "gap"]]))
 
 
-def tuning_gains(predictions: dict[str, Splits], mode: str, table: pd.DataFrame) -> dict[str, Metrics]:
+def tuning_gains(predictions: dict[str, Splits], mode: str, table: pd.DataFrame, nets: int) -> dict[str, Metrics]:
     """Return by split of `JUDGED` how much accuracy tuning adds; {} if the run is not tuned.
 
     The metrics are `tuning_gain`, with its 95 % interval `tuning_gain_low` to `tuning_gain_high`, and
-    `is_tuning_gain_significant` (see cnnstudy.evaluation.intervals.differences; of one pair, so without correction).
+    `is_tuning_gain_significant` (see cnnstudy.evaluation.intervals.differences), corrected for `nets`, the number of
+    tuned nets of the study.
     """
     if "tuned" not in predictions:
         return {}
@@ -169,7 +171,7 @@ def tuning_gains(predictions: dict[str, Splits], mode: str, table: pd.DataFrame)
             for phase, seeds in parts.items()
         }
         groups = samples.groups(table, parts["tuned"][0].ids)
-        (pair,) = differences(correct, groups, [("tuned", "base")])
+        (pair,) = differences(correct, groups, [("tuned", "base")], nets)
         bounds = {"tuning_gain_low": pair.low, "tuning_gain_high": pair.high}
         found[split] = {"tuning_gain": pair.difference, **bounds, "is_tuning_gain_significant": pair.significant}
     return found

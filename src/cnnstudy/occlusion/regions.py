@@ -9,6 +9,10 @@ import numpy as np
 from cnnstudy.config.schema import Region, Study
 from cnnstudy.data import sources
 from cnnstudy.data.specifications import generator_of, read_regions
+from cnnstudy.workspace.terminal import say
+
+# The margin around a mask, as a share of the side. Masks may leave out a part of what they are of.
+MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ def tests(regions: dict[str, Region]) -> list[Test]:
     return found
 
 
-def masks(study: Study, ids: np.ndarray, paths: list[str], specifications: Path) -> tuple[dict[str, np.ndarray], bool]:
-    """Return a mask of each region of each image, bool [n, side, side], and whether these are of the single images.
+def masks(
+    study: Study, ids: np.ndarray, paths: list[str], specifications: Path
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Return a mask of each region of each image, bool [n, side, side], and the regions that are ellipses.
 
-    Synthetic images have them from their generator, and some sources bring masks; otherwise every image has the ellipse
-    that the region states.
+    Synthetic images have exact regions from their generator, and some sources bring masks, which are widened by
+    `MARGIN`; for all other regions every image has the ellipse that the region states.
 
     Args:
         study: the parameters of the study.
@@ -52,9 +58,8 @@ def masks(study: Study, ids: np.ndarray, paths: list[str], specifications: Path)
     """
     side = study.image_size
     found = {name: np.repeat(ellipse(region, side)[None], len(ids), axis=0) for name, region in study.regions.items()}
-    exact = _exact(study, ids, paths, specifications)
-    known = {name: mask for name, mask in exact.items() if name in found}
-    return found | known, bool(known)
+    exact = {name: mask for name, mask in _exact(study, ids, paths, specifications).items() if name in found}
+    return found | exact, [name for name in found if name not in exact]
 
 
 def _exact(study: Study, ids: np.ndarray, paths: list[str], specifications: Path) -> dict[str, np.ndarray]:
@@ -67,7 +72,8 @@ def _exact(study: Study, ids: np.ndarray, paths: list[str], specifications: Path
     if masked is None or study.crop is not None:
         return {}
     files = [masked.file(Path(study.source.path, path)) for path in paths]
-    if not all(file.is_file() for file in files):
+    if missing := [file for file in files if not file.is_file()]:
+        say(f"{len(missing)} of {len(files)} masks are missing, such as {missing[0]}: ellipses take their place")
         return {}
     return {masked.region: np.stack([_read(file, study.image_size) for file in files])}
 
@@ -81,7 +87,7 @@ def ellipse(region: Region, side: int) -> np.ndarray:
 
 
 def _read(file: Path, side: int) -> np.ndarray:
-    """Return a mask file as bool [side, side].
+    """Return a mask file, widened by `MARGIN`, as bool [side, side].
 
     Raises:
         OSError: the file is no image.
@@ -89,5 +95,6 @@ def _read(file: Path, side: int) -> np.ndarray:
     image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_GRAYSCALE)
     if image is None:
         raise OSError(f"{file}: not an image")
-    resized: np.ndarray = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA) > 127
+    margin = np.ones((2 * round(MARGIN * side) + 1,) * 2, np.uint8)
+    resized: np.ndarray = cv2.dilate(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), margin) > 127
     return resized

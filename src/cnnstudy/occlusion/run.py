@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
 
 from cnnstudy import trained
 from cnnstudy.config.schema import Params
@@ -25,8 +25,8 @@ from cnnstudy.workspace import files, paths
 LARGEST_SAMPLE = 2_000
 # The number of images on the sheet, and of training images whose mean colour hides a part.
 SHOWN, AVERAGED = 6, 1_000
-# The rounds of iterative proportional fitting, and the smallest probability in it.
-ROUNDS, SMALLEST = 200, 1e-30
+# Smaller probabilities count as this one.
+SMALLEST = 1e-30
 
 
 def test_nets(params: Params, study: str) -> None:
@@ -34,11 +34,11 @@ def test_nets(params: Params, study: str) -> None:
 
     The images are those of the primary split, and of val, which has the shortcuts of the training images. A hidden part
     has the mean colour of the training images. Predictions are `balanced`. The results are `split`, the primary split;
-    `images` and `chance` (the share of the largest class) by split; `are_exact`, whether the regions are those of the
-    single images; and in `runs` for each run `phase`, `model_md5` and `tests`: by the test's name `is_blind` (see
-    `Test`), `splits` with `accuracy`, `accuracy_low` and `accuracy_high` by split, and for blind tests `above_chance`,
-    the splits on which the accuracy is above chance at a level corrected for the net's blind tests (Bonferroni).
-    Without regions in the parameters, `runs` is empty.
+    `images` and `chance` (the accuracy of random predictions) by split; `ellipses`, the regions that are ellipses at
+    the same place in every image; and in `runs` for each run `phase`, `model_md5` and `tests`: by the test's name
+    `is_blind` (see `Test`), `splits` with `accuracy`, `accuracy_low` and `accuracy_high` by split, and for blind tests
+    `above_chance`, the splits on which the accuracy is above chance at a level corrected for the net's blind tests
+    (Bonferroni). Without regions in the parameters, `runs` is empty.
     """
     settings = params.studies[study]
     tested = regions.tests(settings.regions)
@@ -50,7 +50,7 @@ def test_nets(params: Params, study: str) -> None:
             hidden = {split: _hide(params, study, table, dataset, split) for split in splits}
             content["images"] = {split: len(its.ids) for split, its in hidden.items()}
             content["chance"] = {split: its.chance for split, its in hidden.items()}
-            content["are_exact"] = all(its.are_exact for its in hidden.values())
+            content["ellipses"] = sorted({name for its in hidden.values() for name in its.ellipses})
             count = len(splits) * sum(each.is_blind for each in tested)
             for run in params.runs_of(study):
                 correct = _correct(params, run, hidden, tested)
@@ -63,14 +63,14 @@ def test_nets(params: Params, study: str) -> None:
 class Hidden:
     """Images of a split, with the masks of their regions, bool [n, side, side], and the colour of what is hidden.
 
-    `ids`, `labels` and `groups` are int [n]; `are_exact` says whether the masks are those of the single images.
+    `ids`, `labels` and `groups` are int [n]; `ellipses` are the regions that are the same in every image.
     """
 
     dataset: Dataset
     ids: np.ndarray
     groups: np.ndarray
     masks: dict[str, np.ndarray]
-    are_exact: bool
+    ellipses: list[str]
     colour: np.ndarray
 
     @property
@@ -80,12 +80,12 @@ class Hidden:
 
     @property
     def chance(self) -> float:
-        """The share of the largest class."""
-        return float(np.bincount(self.labels).max() / len(self.ids))
+        """The expected accuracy of random predictions with the classes' shares."""
+        return float(((np.bincount(self.labels) / len(self.ids)) ** 2).sum())
 
     def images(self, test: Test, rows: slice) -> np.ndarray:
         """Return some of the images with a part hidden, uint8 [k, side, side, 3]."""
-        images = np.array(self.dataset.images[self.ids[rows]])
+        images = self.dataset.images[self.ids[rows]]  # a copy
         mask = self.masks[test.region][rows]
         images[~mask if test.keeps else mask] = self.colour
         return images
@@ -99,10 +99,10 @@ def _hide(params: Params, study: str, table: pd.DataFrame, dataset: Dataset, spl
     """Return the images of a split, `LARGEST_SAMPLE` at most, spread evenly."""
     ids = _spread(dataset.ids(split), LARGEST_SAMPLE)
     named = table["path"].iloc[ids].tolist()
-    masks, are_exact = regions.masks(params.studies[study], ids, named, paths.specifications(study))
+    masks, ellipses = regions.masks(params.studies[study], ids, named, paths.specifications(study))
     train = [dataset.images[i].mean(axis=(0, 1)) for i in _spread(dataset.ids("train"), AVERAGED)]
     colour = np.rint(np.mean(train, axis=0)).astype(np.uint8)
-    return Hidden(dataset, ids, samples.groups(table, ids), masks, are_exact, colour)
+    return Hidden(dataset, ids, samples.groups(table, ids), masks, ellipses, colour)
 
 
 def _spread(ids: np.ndarray, most: int) -> np.ndarray:
@@ -111,6 +111,8 @@ def _spread(ids: np.ndarray, most: int) -> np.ndarray:
 
 def _correct(params: Params, run: str, hidden: dict[str, Hidden], tested: list[Test]) -> dict[str, np.ndarray]:
     """Return the correct balanced predictions by split, bool [tests, seeds, n]."""
+    import keras  # takes seconds, which a study without regions does not need
+
     phase = params.phases(run)[-1]
     found: dict[str, list[list[np.ndarray]]] = {split: [] for split in hidden}
     for seed in params.seeds:
@@ -123,18 +125,20 @@ def _correct(params: Params, run: str, hidden: dict[str, Hidden], tested: list[T
 
 
 def balanced(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the predicted classes, int [n], if each class is as frequent in the predictions as in the labels.
+    """Return the likeliest predictions, int [n], among those in which each class is as frequent as in the labels.
 
-    Hidden parts push many nets to one class for all images, behind which what they tell apart would not show. Each
-    class's probabilities [n, classes] are multiplied by a factor such that their means are the classes' shares
-    (iterative proportional fitting, Deming and Stephan 1940). Of the labels, int [n], only the shares count.
+    Hidden parts push many nets to one class for all images, behind which what they tell apart would not show. Of the
+    labels, int [n], only the counts matter. Images are assigned to as many places of each class as it has images, so
+    that the sum of the log-probabilities [n, classes] is highest; in random order, since equal images would otherwise
+    be assigned in the order of the classes.
     """
-    shares = np.bincount(labels, minlength=probabilities.shape[1]) / len(labels)
-    fitted = np.maximum(probabilities.astype(np.float64), SMALLEST)
-    for _ in range(ROUNDS):
-        fitted *= shares / fitted.mean(axis=0)
-        fitted /= fitted.sum(axis=1, keepdims=True)
-    return fitted.argmax(axis=1)
+    places = np.repeat(np.arange(probabilities.shape[1]), np.bincount(labels, minlength=probabilities.shape[1]))
+    order = np.random.default_rng(0).permutation(len(labels))
+    scores = np.log(np.maximum(probabilities[order].astype(np.float64), SMALLEST))
+    rows, columns = linear_sum_assignment(scores[:, places], maximize=True)
+    found = np.empty(len(labels), np.int64)
+    found[order[rows]] = places[columns]
+    return found
 
 
 def _of_run(

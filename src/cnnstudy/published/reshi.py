@@ -44,11 +44,12 @@ def _augmentation_raises(findings: Findings) -> Claim:
     )
     verdict, ours = direction(findings, "xray-aug4", "xray-aug1")
     if findings.has(*LEVELS):
-        ours = f"{_both_modes(findings, LEVELS)}. {ours}"
+        modes = _both_modes(findings, LEVELS)
+        ours = f"{modes}. {ours}"
         # If level 1 is above 0.50 here, too few images cannot explain the report's 0.50.
         first, last = (findings.split(run, "base", "test") for run in ("xray-aug1", "xray-aug4"))
         if first["accuracy_low"] > values[0] or last["accuracy_high"] < values[-1]:
-            verdict, ours = learnt(findings, "does not hold", ours, ["xray-aug1", "xray-aug4"])
+            verdict, ours = learnt(findings, "does not hold", modes, ["xray-aug1", "xray-aug4"])
     says = "Augmentation takes accuracy from 0.50 to 0.95."
     return Claim("figure 16", says, published, ours, verdict)
 
@@ -127,7 +128,8 @@ def _middle_depth(findings: Findings) -> Claim:
         top = max(middle, key=lambda run: accuracy[run])
         pairs = [beats(findings, top, end) for end in ends]
         losses = [any(beats(findings, end, run) == "holds" for end in ends) for run in middle]
-        ours = f"{series(list(accuracy.values()), 3)} at 1 to 6 layers"
+        shown = [pair for end in ends if (pair := find_pair(findings, top, end))]
+        ours = "; ".join([f"{series(list(accuracy.values()), 3)} at 1 to 6 layers", *map(in_words, shown)])
         verdict = "holds" if pairs == ["holds", "holds"] else "does not hold" if all(losses) else "cannot tell"
         verdict, ours = learnt(findings, verdict, ours, list(DEPTHS))
     says = "Neither few layers nor many are best: the simple nets can't learn the patterns, the deep ones overfit."

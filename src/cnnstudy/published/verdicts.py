@@ -99,12 +99,12 @@ def judge(
 
 
 def _beside(claim: Claim, others: dict[str, Claim]) -> Claim:
-    """Return a claim with what differs on external sets; verdicts that do not use differences are the same there."""
+    """Return a claim with what differs on external sets; a claim that does not use differences is the same there."""
     if claim.verdict == "cannot tell":
         return claim
     notes, is_confirmed = [], True
     for name, other in others.items():
-        if other.ours == claim.ours:
+        if (other.ours, other.verdict) == (claim.ours, claim.verdict):
             continue
         if other.verdict == claim.verdict:
             notes.append(f"also on {name}")

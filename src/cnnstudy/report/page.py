@@ -23,6 +23,7 @@ from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.verdicts import Findings
 from cnnstudy.report import compared, dots, story, summary, tables
 from cnnstudy.report.story import Chapter, Figure, Image
+from cnnstudy.resampling import results as other_splits
 from cnnstudy.workspace import files, locked, paths
 
 # How many of the most frequent confusions are shown.
@@ -120,7 +121,14 @@ def _chapters(
         story.gallery(its) if its.metrics else None,
         story.exported(measured, exported, _timing(its)),
         story.recipes([found for study in params.studies if (found := _recipes(params, study))]),
-        story.other_splits(its, {study: each for study in params.studies if (each := _other_splits(params, study))}),
+        story.other_splits(
+            its,
+            {
+                study: each
+                for study, audit in audits.items()
+                if (each := other_splits.read(params, study, audit["files"]["samples.csv"]))
+            },
+        ),
     ]
     return [chapter for chapter in found if chapter]
 
@@ -207,19 +215,6 @@ def _recipes(params: Params, study: str) -> dict[str, Any]:
     image = Image(f"recipes-{study}", text, results.data_uri(figure)) if figure.exists() else None
     table = tables.recipes_table(runs, f"{title}, {content['split']}, {content['epochs']} epochs")
     return content | {"runs": runs, "title": title, "table": table, "image": image}
-
-
-def _other_splits(params: Params, study: str) -> dict[str, Any]:
-    """Return the results of `cnnstudy splits` for this study's data, profile and nets, or {}."""
-    name = f"{study}-{params.studies[study].data or params.studies[study].source.format}"
-    if not paths.other_splits(name).exists():
-        return {}
-    content: dict[str, Any] = json.loads(paths.other_splits(name).read_text(encoding="utf-8"))
-    runs = {run: its for run, its in content["runs"].items() if run in params.all_runs}
-    if not runs or content["profile"] != params.profile:
-        return {}
-    pairs = [pair for pair in content["differences"] if {pair["first"], pair["second"]} <= runs.keys()]
-    return content | {"runs": runs, "differences": pairs}
 
 
 def _audit(study: str) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from cnnstudy.config.schema import Params
 from cnnstudy.data.samples import HOLDOUT
 from cnnstudy.evaluation import results
 from cnnstudy.evaluation.confidence import FEWEST
-from cnnstudy.evaluation.intervals import Difference, gap_interval
+from cnnstudy.evaluation.intervals import LEVEL, Difference, at_level, gap_interval
 from cnnstudy.evaluation.pairs import named
 from cnnstudy.evaluation.results import JUDGED
 from cnnstudy.export.litert import PRECISIONS
@@ -200,7 +201,9 @@ def occlusion(its: Findings, found: dict[str, dict[str, Any]], sheets: dict[str,
             if chosen:
                 some = {run: of_run for run, of_run in each["runs"].items() if run in chosen}
                 result += tables.occlusion_tables(each | {"runs": some}, own, title)
-    headline = f"Without the evidence, none of {blind} nets beats chance"
+    headline = "What is left of the accuracy with parts of the images hidden"
+    if blind:
+        headline = f"Without the evidence, none of {blind} nets beats chance"
     if above:
         count, (most, run) = len(above), max(above)
         still = "still beats" if count == 1 else "still beat"
@@ -210,13 +213,17 @@ def occlusion(its: Findings, found: dict[str, dict[str, Any]], sheets: dict[str,
         "part is left; on the primary split, and on val, which has the shortcuts of the training images.",
         "Predictions are balanced: each class is predicted as often as it occurs, since such images push many nets to "
         "one class.",
-        "Red marks an accuracy above chance on one of the splits, after correction for the net’s tests, although no "
-        "evidence is left: there a net uses something else.",
     ]
+    if blind:
+        sentences.append(
+            "Red marks an accuracy above chance on one of the splits, after correction for the net’s tests, although "
+            "no evidence is left: there a net uses something else."
+        )
     sentences += [
-        f"For {its.params.studies[study].title} the parts are ellipses at the same place in every image."
+        f"For {its.params.studies[study].title} the parts {joined(each['ellipses'])} are ellipses at the same place in "
+        "every image, outside of which some evidence may lie."
         for study, each in whole.items()
-        if not each["are_exact"]
+        if each["ellipses"]
     ]
     more = [More("The other nets", tables=others)] if others else []
     for study in whole:
@@ -322,35 +329,43 @@ def subgroups(its: Findings) -> Chapter | None:
 
 def tuning(its: Findings) -> Chapter | None:
     """Return the chapter about what tuning gains and what it costs; None if no net was tuned."""
-    charts, gains, costs, count = [], [], [], 0
-    for settings in its.params.studies:
-        runs = [run for run in its.params.runs_of(settings) if its.is_tuned(run)]
+    shown: list[Table] = []
+    won: list[float] = []
+    lost: list[float] = []
+    counts = {HOLDOUT: 0, "val": 0}
+    for study in its.params.studies:
+        runs = [run for run in its.params.runs_of(study) if its.is_tuned(run)]
         if not runs:
             continue
-        count += len(runs)
         judged = [split for split in JUDGED if split in its.metrics[runs[0]]["tuned"]]
-        charts.append(tables.tuning_table(its, runs, judged))
-        gains += [its.split(run, "tuned", HOLDOUT) for run in runs if HOLDOUT in judged]
-        costs += [its.split(run, "tuned", "val") for run in runs]
-    if not charts:
+        shown.append(tables.tuning_table(its, runs, judged))
+        for split, changes, sign in ((HOLDOUT, won, 1), ("val", lost, -1)):
+            if split in judged:
+                counts[split] += len(runs)
+                changes += [change for run in runs if (change := _change(its.split(run, "tuned", split), sign)) > 0]
+    if not shown:
         return None
-    lost = [-each["tuning_gain"] for each in costs if each["tuning_gain"] < 0 and each["is_tuning_gain_significant"]]
-    won = [each["tuning_gain"] for each in gains if each["tuning_gain"] > 0 and each["is_tuning_gain_significant"]]
-    gain = f"gains {_reach(won, count)} on images like those of tune" if won else NO_GAIN
-    cost = f"costs {_reach(lost, count)} on val" if lost else "costs none on val"
+    gain = f"gains {_reach(won, counts[HOLDOUT])} on images like those of tune" if won else NO_GAIN
+    cost = f"costs {_reach(lost, counts['val'])} on val" if lost else "costs none on val"
     headline = f"Tuning {gain}, and {cost}"
     sentences = [
         "Tuned nets continue training on the split tune, except for the images of tune_holdout, which show what tuning "
         "gains on images like those of tune. What it costs on images like those of train is shown by val.",
-        "Gains are of the same net on the same images; green and red ones are significant.",
+        "Gains are of the same net on the same images; green and red ones are significant after correction for the "
+        "study’s tuned nets.",
     ]
-    if not gains:
+    if not counts[HOLDOUT]:
         headline = f"Tuning {cost}"
         sentences[0] = (
             "Tuned nets continue training on the whole split tune, so that nothing shows what they gain on images like "
             "it; `finetune.holdout` holds a share of tune out. Images like those of train are in val."
         )
-    return Chapter("tuning", "Tuning", headline, sentences, tables=charts)
+    return Chapter("tuning", "Tuning", headline, sentences, tables=shown)
+
+
+def _change(metrics: dict[str, Any], sign: int) -> float:
+    """Return by how much tuning raises (`sign` 1) or lowers (-1) the accuracy significantly; 0 if it does not."""
+    return float(max(0.0, sign * metrics["tuning_gain"])) if metrics["is_tuning_gain_significant"] else 0.0
 
 
 def _reach(changes: list[float], count: int) -> str:
@@ -374,12 +389,11 @@ def elsewhere(
     shown = whole | gaps | apart
     if not shown:
         return None
-    last = [(run, list(phases.values())[-1]) for found in shown.values() for run, phases in found["runs"].items()]
-    losses = {run: each["drop"] for run, each in last if each["drop_low"] > 0}
     headline = "No net loses accuracy on images from elsewhere beyond chance"
-    if losses:
-        nets, most = {run for run, _ in last}, max(each["drop"] for _, each in last if each["drop_low"] > 0)
-        headline = f"Images from elsewhere cost {len(losses)} of {len(nets)} nets accuracy, up to {most:.3f}"
+    if losses := _losses(whole or gaps):
+        headline = f"Images from elsewhere cost {_cost(losses)}"
+    elif losses := _losses(apart):
+        headline = f"Images of test cost {_cost(losses)} against val"
     sentences = [
         "Every net is also tested on images of another origin than its own, which no training, selection or tuning has "
         f"seen: {joined([_set_in_words(its, name, found) for name, found in whole.items()])}."
@@ -398,7 +412,7 @@ def elsewhere(
         for name, found in gaps.items()
     ]
     sentences += [
-        f"The {name}, costs accuracy too: images of test lack what makes those of val easy, such as a shortcut."
+        f"The {name}, costs accuracy too: its images may lack what makes those of val easy, such as a shortcut."
         for name in apart
     ]
     caption = "Accuracy of each net on its study’s images and on images from elsewhere; at the right: own → elsewhere."
@@ -412,10 +426,22 @@ def elsewhere(
         if (sets := {name: found for name, found in whole.items() if found["study"] == study})
         for table in tables.tested_tables(its, study, sets)
     ]
-    matrix += [tables.tune_table(its, found["study"], list(found["runs"])) for found in gaps.values()]
+    matrix += [tables.loss_on_tune_table(its, found["study"], list(found["runs"])) for found in gaps.values()]
     more = [More("The same as a table", tables=matrix), *more] if matrix else more
     figure = Figure(caption, plot=dots.external(its, shown))
     return Chapter("elsewhere", "Elsewhere", headline, sentences, [figure], more=more)
+
+
+def _losses(tested: dict[str, dict[str, Any]]) -> list[float | None]:
+    """Return the loss of each net's last phase on each set, None where it is not significant; [] if none is."""
+    last = [list(phases.values())[-1] for found in tested.values() for phases in found["runs"].values()]
+    losses = [each["drop"] if each["drop_low"] > 0 else None for each in last]
+    return losses if any(losses) else []
+
+
+def _cost(losses: list[float | None]) -> str:
+    significant = [loss for loss in losses if loss is not None]
+    return f"{len(significant)} of {len(losses)} nets accuracy, up to {max(significant):.3f}"
 
 
 def _tune_gaps(its: Findings) -> dict[str, dict[str, Any]]:
@@ -436,19 +462,34 @@ def _tune_gaps(its: Findings) -> dict[str, dict[str, Any]]:
 
 
 def _test_gaps(its: Findings) -> dict[str, dict[str, Any]]:
-    """Return results, as of an external test set, of nets on the test splits that cost any accuracy against val."""
+    """Return results, as of an external test set, of nets on the test splits that cost any accuracy against val.
+
+    Intervals are corrected for the study's nets (Bonferroni), since an ordinary split must not be reported as a loss.
+    Without those that select epochs on val, since val is then the best of many.
+    """
     found = {}
     for study, settings in its.params.studies.items():
+        nets = [run for run in its.params.runs_of(study) if not _selects_on_val(its.params, run)]
         runs = {}
-        for run in its.params.runs_of(study) if settings.primary_split == "test" else []:
+        for run in nets if settings.primary_split == "test" else []:
             phase, splits = list(its.metrics[run].items())[-1]
-            low, high = gap_interval(splits["val"], splits["test"])
-            drop = splits["val"]["accuracy"] - splits["test"]["accuracy"]
-            loss = {"own": splits["val"]["accuracy"], "drop": drop, "drop_low": low, "drop_high": high}
+            val, test = (at_level(splits[split], 1 - (1 - LEVEL) / len(nets)) for split in ("val", "test"))
+            low, high = gap_interval(val, test)
+            loss = {
+                "own": val["accuracy"],
+                "drop": val["accuracy"] - test["accuracy"],
+                "drop_low": low,
+                "drop_high": high,
+            }
             runs[run] = {phase: splits["test"] | loss}
-        if any(its["drop_low"] > 0 for phases in runs.values() for its in phases.values()):
+        if _losses({study: {"runs": runs}}):
             found[f"split test of {study}, against val"] = {"study": study, "runs": runs}
     return found
+
+
+def _selects_on_val(params: Params, run: str) -> bool:
+    recipe = params.run_recipe(run)
+    return recipe.selection == "best" or recipe.patience > 0
 
 
 def drift_in_words(audit: dict[str, Any]) -> str:
@@ -634,15 +675,15 @@ def other_splits(its: Findings, found: dict[str, dict[str, Any]]) -> Chapter | N
         "The nets are trained anew, with the same seed, on other splits of the images that are in train, val and test. "
         "The interval of the mean is corrected for the images that training sets share (Nadeau and Bengio 2003)."
     ]
-    charts = []
+    shown = []
     for study, each in found.items():
         title = f"{its.params.studies[study].title}: {each['count']} {each['kind']}"
-        charts.append(tables.splits_table(each["runs"], title))
+        shown.append(tables.splits_table(each["runs"], title))
         for pair in each["differences"]:
             bounds = f"{pair['difference']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f})"
             told = "significant" if pair["significant"] else "not significant"
             sentences.append(minus(f"{pair['first']} − {pair['second']}: {bounds}, {told}."))
-    return Chapter("splits", "Other splits", headline, sentences, tables=charts)
+    return Chapter("splits", "Other splits", headline, sentences, tables=shown)
 
 
 def _in_words(pair: Difference) -> str:

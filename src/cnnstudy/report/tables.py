@@ -413,7 +413,7 @@ def tuning_table(its: Findings, runs: list[str], splits: list[str]) -> Table:
     return Table(["net", *splits], rows, "Accuracy before and after tuning; below, the gain with its 95 % interval")
 
 
-def tune_table(its: Findings, study: str, runs: list[str]) -> Table:
+def loss_on_tune_table(its: Findings, study: str, runs: list[str]) -> Table:
     """Return the accuracy before tuning on the split tune, and its loss against val and the primary split."""
     against = list(dict.fromkeys(["val", its.params.studies[study].primary_split]))
     rows = []

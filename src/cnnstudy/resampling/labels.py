@@ -11,7 +11,8 @@ import pandas as pd
 def suspects(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Return a row for each image, the most suspicious first.
 
-    The columns are `row` (in the arguments), `given` and `likely` (classes, int), `probability` (of the given class),
+    The columns are `row` (in the arguments), `given` and `likely` (classes, int; of a suspect, the class that makes it
+    one, else the likeliest other class), `probability` (of the given class),
     `margin` (that minus the probability of the likeliest other class, -1 to 1), and `is_suspect`.
 
     Args:
@@ -23,20 +24,21 @@ def suspects(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     own = probabilities[rows, labels]
     others = probabilities.astype(float).copy()
     others[rows, labels] = -1
-    likely = others.argmax(axis=1)
     # The mean confidence in a class on the images with its label; a class without images is never likely.
     counts = np.bincount(labels, minlength=classes)
     thresholds = np.bincount(labels, own, classes) / np.maximum(counts, 1)
     thresholds[counts == 0] = np.inf
     confident = np.where(probabilities >= thresholds, probabilities, -1)
+    is_suspect = (confident.max(axis=1) >= 0) & (confident.argmax(axis=1) != labels)
+    likely = np.where(is_suspect, confident.argmax(axis=1), others.argmax(axis=1))
     table = pd.DataFrame(
         {
             "row": rows,
             "given": labels,
             "likely": likely,
             "probability": own,
-            "margin": own - probabilities[rows, likely],
-            "is_suspect": (confident.max(axis=1) >= 0) & (confident.argmax(axis=1) != labels),
+            "margin": own - others.max(axis=1),
+            "is_suspect": is_suspect,
         }
     )
     return table.sort_values("margin", kind="stable").reset_index(drop=True)

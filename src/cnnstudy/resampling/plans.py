@@ -31,12 +31,13 @@ class Shares:
         return self.test / ((1 - self.test) * (1 - self.val))
 
 
-def shares(table: pd.DataFrame, test: str) -> Shares:
-    """Return the shares of a study's own splits; `test` is the split that stands for test, val where there is none."""
+def shares(table: pd.DataFrame) -> Shares:
+    """Return the shares of a study's own splits; where there is no test, val stands for it."""
     counts = table["split"].value_counts()
-    pool = int(sum(counts.get(name, 0) for name in POOLED))
-    left = int(counts["train"] + counts["val"]) if test != "val" else pool - int(counts["val"])
-    return Shares(float(counts[test] / pool), float(counts["val"] / (left if test != "val" else pool)))
+    test = "test" if "test" in counts else "val"
+    pool = sum(int(counts.get(name, 0)) for name in POOLED)
+    left = pool - (int(counts["test"]) if test == "test" else 0)
+    return Shares(int(counts[test]) / pool, int(counts["val"]) / left)
 
 
 def repeated(study: str, table: pd.DataFrame, wanted: Shares, count: int, seed: int) -> Iterator[np.ndarray]:

@@ -36,7 +36,7 @@ def other_splits(params: Params, study: str, splits: np.ndarray) -> Iterator[Non
     linked = [paths.samples(study), paths.images(study)]
     linked += [Path(run.weights) for run in params.pretrained.values() if not Path(run.weights).is_absolute()]
     with tempfile.TemporaryDirectory(prefix="cnnstudy-") as name:
-        for path in linked:
+        for path in dict.fromkeys(linked):  # runs may share a file
             link = Path(name, path)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(path.absolute())

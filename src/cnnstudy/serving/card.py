@@ -74,7 +74,7 @@ def _without_evidence(params: Params, choice: Choice) -> str:
     lines = [
         f"- {name.replace('_', ' ')}, {split}: {its['accuracy']:.3f} ({its['accuracy_low']:.3f} to "
         f"{its['accuracy_high']:.3f})"
-        + (", above chance: the net also uses something else" if split in each["above_chance"] else "")
+        + (", above chance: the net may use something else" if split in each["above_chance"] else "")
         for name, each in tests.items()
         if each["is_blind"]
         for split, its in each["splits"].items()
