@@ -44,8 +44,11 @@ def main(study: str) -> None:
         captions = partial(specifications.captions, file, generator) if generator else None
         sheets.save_classes(folder / "samples.png", dataset, captions)
         sheets.save_copies(folder / "copies.png", dataset, table, findings.copies_shown(table, most=10))
-    for finding in audit["findings"]["used"] + audit["not_used"]:
+    amiss = [each for each in (*audit["findings"]["used"], *audit["not_used"]) if each["severity"] != "info"]
+    for finding in amiss:
         say(f"{study}: {finding['severity']}: {finding['kind']}: {finding['count']} images. {finding['advice']}")
+    if not amiss:
+        say(f"{study}: nothing amiss was found")
     failures = findings.failures(audit, params.audit.fail_on)
     if failures:
         allowed = f"no severe finding of {', '.join(params.audit.fail_on)}, or another audit.fail_on"

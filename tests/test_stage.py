@@ -199,3 +199,16 @@ def test_a_folder_that_can_not_be_written_is_one_line(unprivileged: list[str]) -
         1,
         "error: out/.partial.table.csv: Permission denied\n",
     )
+
+
+def test_a_reader_that_ends_early_is_no_error() -> None:
+    code = "from cnnstudy.workspace.stage import reported_errors\nwith reported_errors():\n    print('line\\n' * 10**6)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=SRC, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout
+        assert writer.stderr
+        assert writer.stdout.readline() == "line\n"
+        writer.stdout.close()
+        assert writer.stderr.read() == ""
+    assert writer.returncode == 0

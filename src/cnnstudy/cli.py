@@ -27,7 +27,11 @@ def command_line() -> argparse.ArgumentParser:
     command = commands.add_parser("new", help="write a study of your own, conf/model/NAME.yaml, for your images")
     command.add_argument("name", metavar="NAME", help="the study's name: lowercase letters, digits and hyphens")
     command.add_argument("--data", type=_path, required=True, metavar="PATH", help="class folders, or a table")
-    command.add_argument("--net", metavar="NET", help="a net of models/; two that suit any images if not given")
+    command.add_argument(
+        "--net",
+        metavar="NET",
+        help="a net, whose augmentation is ablated; else two nets",
+    )
     command.add_argument("--file-column", default="", metavar="COLUMN", help="the table's column of file names")
     command.add_argument("--label-column", default="", metavar="COLUMN", help="the table's column of labels")
     command.add_argument("--force", action="store_true", help="replace conf/model/NAME.yaml")

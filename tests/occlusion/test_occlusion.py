@@ -130,6 +130,9 @@ def test_a_net_that_needs_only_the_edge_is_found_out(params: Params, monkeypatch
     assert tests["only_border"]["above_chance"] == ["test", "val"]
     assert "above_chance" not in tests["only_left"]
     assert (paths.occlusion_plots("xray") / "examples.png").stat().st_size > 1000
+    listed = pd.read_csv(paths.occlusion_plots("xray") / "tests.csv")
+    assert len(listed) == 8
+    assert set(listed[listed["is_above_chance"]]["test"]) == {"without_left", "only_border"}
     models = {"base": directory_md5(paths.phase("xray-aug0", "base"))}
     assert results.of_run(params, "xray-aug0", models) == tests
     assert results.of_run(params, "xray-aug0", {"base": "another"}) == {}
@@ -175,7 +178,7 @@ def test_a_study_without_regions_tests_nothing(params: Params) -> None:
     settings = params.studies["xray"].model_copy(update={"regions": {}})
     run.test_nets(params.model_copy(update={"studies": params.studies | {"xray": settings}}), "xray")
     assert json.loads(paths.occlusion_metrics("xray").read_text()) == {"split": "test", "runs": {}}
-    assert os.listdir(paths.occlusion_plots("xray")) == []
+    assert os.listdir(paths.occlusion_plots("xray")) == ["tests.csv"]
 
 
 def test_masks_that_a_source_brings_are_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

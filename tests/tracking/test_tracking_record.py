@@ -296,6 +296,15 @@ def test_a_description_that_nobody_has_changed_follows_the_numbers(client: Mlflo
     assert "accuracy 0.625 on test" in only(client, "tags.run = 'alexnet'").data.tags["mlflow.note.content"]
 
 
+def test_a_model_shows_its_latest_metrics_however_often_they_change(client: MlflowClient, params: Params) -> None:
+    for accuracy in (0.61, 0.62, 0.61):
+        write_metrics(params, "alexnet", METRICS | {"accuracy": accuracy, "accuracy_low": accuracy - 0.1})
+        record_all(params)
+        model = model_of(client, only(client, "tags.run = 'alexnet'"))
+        latest = {each.key: each.value for each in sorted(model.metrics or [], key=lambda each: each.timestamp)}
+        assert (latest["accuracy"], latest["accuracy_low"]) == (accuracy, accuracy - 0.1)
+
+
 def test_settings_that_made_the_same_models_again_leave_those_that_made_them_first(
     client: MlflowClient, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ DRAWN_TABLES = "plots/runs/*/*.csv"
 # The most lines of each section, and the most figures, without `--all`: what matters in 30 lines.
 MOST = {"Data": 3, "Files": 5, "Parameters": 5, "Metrics": 6}
 FIGURES = 40
+SAME_METRICS = "the same headline accuracies; `--all` lists all metrics"
 # Words in the paths of the most informative figures, the best first.
 TELLING = ("plots/ablations", "confusion", "curves", "roc")
 # DVC's page has images at full width, side by side, and cuts off what is beyond the window.
@@ -62,7 +63,8 @@ def compare(a: str, b: str | None, is_everything: bool = False) -> None:
         before, after = history.parameters(a), history.parameters(b)
         _print("Files", lines if len(lines) <= MOST["Files"] else _most("Files", _counted(changed)))
         _print("Parameters", _most("Parameters", history.settings(before, after)))
-        _print("Metrics", _most("Metrics", results(history.results(before, a), history.results(after, b))))
+        numbers = results(history.results(before, a), history.results(after, b))
+        _print("Metrics", _most("Metrics", numbers) if numbers else [SAME_METRICS])
     drawn = [path for path in listed if _is_drawn(PurePath(path))]
     _draw(a, b, drawn if is_everything else _telling(drawn, changed["modified"]), len(drawn), listed)
 

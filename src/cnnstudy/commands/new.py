@@ -271,7 +271,7 @@ def _splits(found: Survey) -> str:
 
 def _persons(found: Survey) -> str:
     if not found.persons:
-        pattern = "group: {pattern: 'plate(\\d+)'}"
+        pattern = "group: {pattern: '(\\w+/plate\\d+)'}"
         return f"each image counts as another person or thing; if several show one, add to source such as {pattern}"
     rest = f"; none is known for {found.images_without_person} images" if found.images_without_person else ""
     return f"{found.persons} persons or things (groups), which stay on one side of every split{rest}"

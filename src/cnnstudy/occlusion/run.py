@@ -30,7 +30,7 @@ SMALLEST = 1e-30
 
 
 def test_nets(params: Params, study: str) -> None:
-    """Write the accuracy of every net's last phase with each region of the images hidden or alone, and a sheet.
+    """Write the accuracy of every net's last phase with each region of the images hidden or alone, as JSON and table.
 
     The images are those of the primary split, and of val, which has the shortcuts of the training images. A hidden part
     has the mean colour of the training images. Predictions are `balanced`. The results are `split`, the primary split;
@@ -38,7 +38,7 @@ def test_nets(params: Params, study: str) -> None:
     the same place in every image; and in `runs` for each run `phase`, `model_md5` and `tests`: by the test's name
     `is_blind` (see `Test`), `splits` with `accuracy`, `accuracy_low` and `accuracy_high` by split, and for blind tests
     `above_chance`, the splits on which the accuracy is above chance at a level corrected for the net's blind tests
-    (Bonferroni). Without regions in the parameters, `runs` is empty.
+    (Bonferroni). Without regions in the parameters, `runs` is empty. A sheet shows some of the images.
     """
     settings = params.studies[study]
     tested = regions.tests(settings.regions)
@@ -56,6 +56,7 @@ def test_nets(params: Params, study: str) -> None:
                 correct = _correct(params, run, hidden, tested)
                 content["runs"][run] = _of_run(params, run, tested, hidden, correct, 1 - (1 - LEVEL) / max(1, count))
             _save_sheet(folder / "examples.png", hidden[settings.primary_split], tested)
+        _rows(content["runs"]).to_csv(folder / "tests.csv", index=False, float_format="%.9g")
     files.write_text(paths.occlusion_metrics(study), json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -122,6 +123,18 @@ def _correct(params: Params, run: str, hidden: dict[str, Hidden], tested: list[T
             answers = [balanced(infer(its.batches(test, infer.batch_size)), its.labels) for test in tested]
             found[split].append([answer == its.labels for answer in answers])
     return {split: np.array(seeds).swapaxes(0, 1) for split, seeds in found.items()}
+
+
+def _rows(runs: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Return a row for each run, test and split."""
+    rows = [
+        {"run": run, "test": name, "split": split, **its, "is_above_chance": split in test.get("above_chance", [])}
+        for run, found in runs.items()
+        for name, test in found["tests"].items()
+        for split, its in test["splits"].items()
+    ]
+    names = ["run", "test", "split", "accuracy", "accuracy_low", "accuracy_high", "is_above_chance"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def balanced(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

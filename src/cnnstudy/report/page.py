@@ -158,7 +158,7 @@ def _timing(its: Findings) -> str:
     machine = export.read_machine().get("cpu", "") if is_timed else ""
     size = f"The nets take images of {summary.joined(sorted(sides))} pixels"
     if not machine:
-        return f"{size}; `cnnstudy latency` adds how long an image takes."
+        return f"{size}. The command “cnnstudy latency” adds how long an image takes."
     return (
         f"{size}. Times are the median per image on one thread of {machine}, not on a phone; a dash means that "
         "the net was not timed with images of this size."

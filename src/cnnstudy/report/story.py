@@ -358,7 +358,7 @@ def tuning(its: Findings) -> Chapter | None:
         headline = f"Tuning {cost}"
         sentences[0] = (
             "Tuned nets continue training on the whole split tune, so that nothing shows what they gain on images like "
-            "it; `finetune.holdout` holds a share of tune out. Images like those of train are in val."
+            "it; the parameter finetune.holdout holds a share of tune out. Images like those of train are in val."
         )
     return Chapter("tuning", "Tuning", headline, sentences, tables=shown)
 

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+# Milliseconds before a run's start, for values that are not the run's own.
+EARLIER = 1_000
+
 
 def refer(client: "MlflowClient", run: "Run", record: build.Record) -> str:
     """Return the id of a run's model in MLflow, created if missing, with its accuracy and where its weights are."""
@@ -32,13 +35,25 @@ def refer(client: "MlflowClient", run: "Run", record: build.Record) -> str:
 
 
 def log_metrics(client: "MlflowClient", run: "Run", model: str, numbers: dict[str, float], data: build.Data) -> None:
-    """Log a model's metrics through its run, but keep the run's own, which may be of another phase or of all seeds."""
+    """Log a model's metrics through its run, but keep the run's own, which may be of another phase or of all seeds.
+
+    MLflow shows the value with the latest timestamp, and refuses another value with the same one. A value that is not
+    the run's own therefore gets an earlier timestamp than the run's, and a changed one a later one than before.
+    """
     from mlflow.entities import Metric
 
-    start, held = run.info.start_time, run.data.metrics
-    moments = {name: start if held.get(name, value) == value else start - 1 for name, value in numbers.items()}
-    metrics = [Metric(name, value, moments[name], 0, model, data.name, data.digest) for name, value in numbers.items()]
-    client.log_batch(run.info.run_id, metrics)
+    start, held = run.info.start_time, client.get_run(run.info.run_id).data.metrics
+    before = client.get_logged_model(model).metrics or []
+    metrics = []
+    for name, value in numbers.items():
+        known = sorted((each for each in before if each.key == name), key=lambda each: each.timestamp)
+        if known and (known[-1].value, known[-1].dataset_digest) == (value, data.digest):
+            continue
+        first = start if held.get(name, value) == value else start - EARLIER
+        moment = max([first, *(each.timestamp + 1 for each in known)])
+        metrics.append(Metric(name, value, moment, 0, model, data.name, data.digest))
+    if metrics:
+        client.log_batch(run.info.run_id, metrics)
 
 
 def where(record: build.Record) -> str:

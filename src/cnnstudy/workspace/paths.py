@@ -253,7 +253,7 @@ def occlusion_metrics(study: str) -> Path:
 
 
 def occlusion_plots(study: str) -> Path:
-    """examples.png, a study's images with parts hidden."""
+    """tests.csv, the accuracies in `occlusion_metrics`, and examples.png, a study's images with parts hidden."""
     return Path("plots/occlusion", study)
 
 

@@ -74,6 +74,9 @@ def reported_errors() -> Iterator[None]:
         _end(str(error), 2)
     except KeyboardInterrupt as error:
         _end(": ".join(["interrupted", *error.args]), 130)
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except MemoryError as error:
         _end(f"out of memory ({_line(error) or 'no size given'}); a smaller batch_size or image_size needs less", 1)
     except OSError as error:

@@ -474,7 +474,14 @@ def _say_groups(found: list[Candidate], how: str) -> None:
     usable = [each for each in found if not each.reason]
     known = Counter(each.group for each in usable if each.group)
     rest = len(usable) - known.total()
-    log.info("%d persons or things by %s%s", len(known), how, f"; none is known for {rest} images" if rest else "")
+    labels: dict[str, set[str]] = defaultdict(set)
+    for each in usable:
+        labels[each.group].add(each.label)
+    several = sum(len(labels[group]) > 1 for group in known)
+    notes = [f"none is known for {rest} images"] * bool(rest) + [f"{several} of them in several classes"] * bool(
+        several
+    )
+    log.info("%s", "; ".join([f"{len(known)} persons or things by {how}", *notes]))
 
 
 def check_sources(params: Params) -> None:
