@@ -14,8 +14,8 @@ from cnnstudy.config.schema import Params, Pretrained
 from cnnstudy.data import samples
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.intervals import resampled_interval
-from cnnstudy.resampling import labels, plans, results, training
-from cnnstudy.resampling.training import Predicted
+from cnnstudy.resampling import mislabelled, plans, results, retrained
+from cnnstudy.resampling.retrained import Predicted
 from cnnstudy.workspace import files, paths
 
 
@@ -87,7 +87,7 @@ def test_trainings_see_the_other_splits_and_the_repository_stays_as_it_is(study:
     before = paths.splits("xray").read_bytes()
     home = Path.cwd()
     splits = np.array(["test"] * 10 + ["train"] * 60 + ["val"] * 20, dtype=object)
-    with training.other_splits(study, "xray", splits):
+    with retrained.other_splits(study, "xray", splits):
         dataset = samples.load("xray", study.studies["xray"].classes)
         policy = pd.read_csv(paths.policy("xray", "aug4"))
         assert dataset.ids("test").tolist() == list(range(10))
@@ -148,7 +148,7 @@ def test_two_runs_may_start_from_one_file(study: Params) -> None:
     Path("start.keras").write_text("weights")
     run = study.runs["xray-aug0"].model_dump() | {"weights": "start.keras"}
     both = study.model_copy(update={"pretrained": {name: Pretrained.model_validate(run) for name in ("one", "two")}})
-    with training.other_splits(both, "xray", samples.read_table("xray")["split"].to_numpy()):
+    with retrained.other_splits(both, "xray", samples.read_table("xray")["split"].to_numpy()):
         assert Path("start.keras").read_text() == "weights"
 
 
@@ -160,7 +160,7 @@ def test_an_image_with_a_flipped_label_is_first_and_a_suspect() -> None:
     given[flipped] = (truth[flipped] + rng.integers(1, 4, 40)) % 4
     logits = rng.normal(size=(800, 4)) + 4 * np.eye(4)[truth]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    found = labels.suspects(given, probabilities)
+    found = mislabelled.suspects(given, probabilities)
     assert set(found.columns) == {"row", "given", "likely", "probability", "margin", "is_suspect"}
     first = found.head(round(0.07 * 800))
     assert np.isin(flipped, first["row"]).mean() >= 0.8
@@ -172,7 +172,7 @@ def test_an_image_with_a_flipped_label_is_first_and_a_suspect() -> None:
 
 def test_a_net_that_agrees_with_every_label_has_no_suspects() -> None:
     given = np.resize([0, 1, 2], 60)
-    found = labels.suspects(given, np.eye(3)[given] * 0.7 + 0.1)
+    found = mislabelled.suspects(given, np.eye(3)[given] * 0.7 + 0.1)
     assert not found["is_suspect"].any()
     assert found["margin"].to_numpy() == pytest.approx(0.7)
 

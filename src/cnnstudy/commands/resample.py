@@ -16,9 +16,9 @@ from cnnstudy.config.schema import Params
 from cnnstudy.data import samples, sheets
 from cnnstudy.errors import UserError
 from cnnstudy.evaluation.intervals import LEVEL, resampled_interval
-from cnnstudy.resampling import labels, plans, training
+from cnnstudy.resampling import mislabelled, plans, retrained
 from cnnstudy.resampling.results import settings_md5
-from cnnstudy.resampling.training import Predicted
+from cnnstudy.resampling.retrained import Predicted
 from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.terminal import say
 
@@ -41,7 +41,7 @@ def compare_splits(runs: list[str], repeats: int | None, folds: int | None) -> N
     if count < 2:
         raise UserError(f"{option}: {count} found; allowed: 2 or more")
     _prepare(params, study)
-    write_splits(params, study, runs, option == "--folds", count, training.train)
+    write_splits(params, study, runs, option == "--folds", count, retrained.train)
 
 
 def write_splits(params: Params, study: str, runs: list[str], are_folds: bool, count: int, train: Train) -> None:
@@ -57,7 +57,7 @@ def write_splits(params: Params, study: str, runs: list[str], are_folds: bool, c
     make = plans.folds if are_folds else plans.repeated
     accuracies: dict[str, list[float]] = {run: [] for run in runs}
     for number, splits in enumerate(make(study, table, wanted, count, params.split_seed)):
-        with training.other_splits(params, study, splits):
+        with retrained.other_splits(params, study, splits):
             for run in runs:
                 accuracies[run].append(train(params, run, params.seeds[0]).accuracy)
         shown = ", ".join(f"{run} {its[-1]:.3f}" for run, its in accuracies.items())
@@ -92,20 +92,21 @@ def find_mislabelled(run: str, folds: int) -> None:
     if folds < 2:
         raise UserError(f"--folds: {folds} found; allowed: 2 or more")
     _prepare(params, study)
-    write_suspects(params, study, run, folds, training.train)
+    write_suspects(params, study, run, folds, retrained.train)
 
 
 def write_suspects(params: Params, study: str, run: str, folds: int, train: Train) -> None:
     """Predict each image in a fold that the net was not trained on; write data/<study>/suspects.
 
-    suspects.csv lists every image, the most suspicious first, with the columns id, path, given, likely, probability,
-    margin and is_suspect (see `labels.suspects`); <class>.png shows the most suspicious images with that label.
+    suspects.csv lists every image of train, val and test, the most suspicious first, with the columns id, path, given,
+    likely, probability, margin and is_suspect (see `mislabelled.suspects`); <class>.png shows the most suspicious
+    images with that label.
     """
     table = samples.read_table(study)
     predicted = list(_out_of_fold(params, study, run, table, folds, train))
     ids = np.concatenate([each.ids for each in predicted])
     given = np.concatenate([each.labels for each in predicted])
-    found = labels.suspects(given, np.concatenate([each.probabilities for each in predicted]))
+    found = mislabelled.suspects(given, np.concatenate([each.probabilities for each in predicted]))
     dataset = samples.load(study, params.studies[study].classes)
     names = np.array(dataset.classes)
     rows = ids[found.pop("row")]
@@ -127,7 +128,7 @@ def _out_of_fold(
     """Yield the predictions for each fold by a net that was trained on the others."""
     wanted = plans.shares(table)
     for number, splits in enumerate(plans.folds(study, table, wanted, folds, params.split_seed)):
-        with training.other_splits(params, study, splits):
+        with retrained.other_splits(params, study, splits):
             found = train(params, run, params.seeds[0])
         say(f"fold {number + 1} of {folds}: accuracy {found.accuracy:.3f}")
         yield found
