@@ -185,7 +185,7 @@ def test_only_headers_are_read(new: New) -> None:
             (Path("cut") / label / f"{number:03d}.png").write_bytes(beginning)
     printed = new("cut", "--data", "cut")
     assert "600 images" in printed
-    (count,) = re.findall(r"sizes of (\d+) images: all 40 x 50", printed)
+    (count,) = re.findall(r"image sizes \((\d+) of 600 images measured\): all 40 x 50", printed)
     assert 0 < int(count) <= 200
 
 

@@ -304,8 +304,8 @@ def test_the_audit_warns_where_nobody_is_known(tmp_path: Path) -> None:
         write_image(tmp_path / "e/covid" / f"patient{i + 16}.png", i + 16)
     content = audited(params("folders", tmp_path / "d"), tmp_path)
     (finding,) = warned(content, "groups")
-    assert (finding["kind"], finding["count"]) == ("no person or patient is known", 32)
-    assert "intervals count each" in finding["advice"]
+    assert (finding["kind"], finding["count"]) == ("no groups (persons, patients or things) are known", 32)
+    assert "intervals take these images as independent" in finding["advice"]
     assert content["persons"] == {"known": 0, "images_without": 32}
     assert warned(audited(params("folders", tmp_path / "d"), tmp_path, are_independent=True), "groups") == []
     known = audited(params("folders", tmp_path / "e"), tmp_path)

@@ -137,10 +137,11 @@ def closing(params: Params) -> Iterator[str]:
         ranked += [(rank, place, run, found[run]) for rank, run in enumerate(order)]
     most = MOST - 1 if len(ranked) < MOST else MOST - 2
     shown = sorted(sorted(ranked, key=lambda each: each[:2])[:most], key=lambda each: (each[1], each[0]))
-    rows = [("net", "phase", "split", "accuracy", "95 % interval", "other BatchNorm statistics")]
+    modes = sorted({name for *_, it in shown for name in it.others})
+    rows = [("net", "phase", "split", "accuracy", "95 % interval", *(f"with {mode} statistics" for mode in modes))]
     for _, _, run, it in shown:
-        others = ", ".join(f"{name} {value:.3f}" for name, value in it.others.items())
-        rows.append((run, it.phase, it.split, f"{it.accuracy:.3f}", f"{it.low:.3f} to {it.high:.3f}", others))
+        others = [f"{it.others[mode]:.3f}" if mode in it.others else "" for mode in modes]
+        rows.append((run, it.phase, it.split, f"{it.accuracy:.3f}", f"{it.low:.3f} to {it.high:.3f}", *others))
     yield from aligned(rows)
     if len(ranked) > len(shown):
         yield f"and {len(ranked) - len(shown)} more"

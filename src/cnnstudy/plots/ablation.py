@@ -115,7 +115,7 @@ def _bars(table: pd.DataFrame, split: str) -> np.ndarray:
 
 def draw_trainings(trainings: list[TrainingCurve], title: str, path: Path) -> None:
     """Draw the accuracies of several runs against the images seen: in training on the left, on val on the right."""
-    figure = Figure(figsize=(7.2, 3.2), dpi=DPI)
+    figure = Figure(figsize=(7.2, 3.2), dpi=DPI, layout="constrained")
     for axes, column in zip(figure.subplots(1, 2, sharey=True), ("train", "val"), strict=True):
         for training in trainings:
             images, accuracy = training.table["images"], training.table[column]
@@ -127,10 +127,8 @@ def draw_trainings(trainings: list[TrainingCurve], title: str, path: Path) -> No
         axes.set_ylim(0, 1.02)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    legend = figure.axes[1].legend(frameon=False, fontsize=8, loc="upper left")
-    legend.set_bbox_to_anchor((1.01, 1))
-    figure.suptitle(title, x=0.075, y=0.97, ha="left", fontsize=10, color=INK)
-    figure.subplots_adjust(left=0.075, right=0.84, bottom=0.15, top=0.88, wspace=0.22)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside right upper")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
     save(figure, path)
 
 

@@ -106,7 +106,7 @@ def _unlike(params: Params, study: str) -> str:
     if split not in shares:
         return "They are not marked."
     alarms = ", ".join(f"{share:.1%} of {name}" for name, share in shares.items() if name in ("val", split))
-    return f"Predictions mark them by coarse colours and contrasts. False alarms: {alarms}."
+    return f"Predictions mark them by coarse colours and contrasts. Marked although from the same collection: {alarms}."
 
 
 def _training(record: build.Record) -> str:

@@ -202,8 +202,8 @@ def _groups(table: pd.DataFrame) -> list[Finding]:
     split = grouped.groupby("group")["split"].transform("nunique") > 1
     if not split.any():
         return []
-    advice = "The net may know the person, not the finding: split.leaks: drop removes the training images."
-    return [Finding("leak", "a person or patient in two splits", "severe", int(split.sum()), advice)]
+    advice = "The net may recognise the group instead of the class: split.leaks: drop removes the training images."
+    return [Finding("leak", "a group (person, patient or thing) in two splits", "severe", int(split.sum()), advice)]
 
 
 def _unknown_persons(table: pd.DataFrame) -> list[Finding]:
@@ -212,10 +212,10 @@ def _unknown_persons(table: pd.DataFrame) -> list[Finding]:
         return []
     of_which = "" if unknown == len(table) else " for some images"
     advice = (
-        "One person may be in two splits, and intervals count each of these images as another person's: name persons "
-        "by the source's parameter group (a pattern over the path, the folder below the class, or a column)."
+        "Images of one person or thing may be in two splits, and intervals take these images as independent. Tell "
+        "groups by the source's parameter group (a pattern over the path, the folder below the class, or a column)."
     )
-    return [Finding("groups", f"no person or patient is known{of_which}", "warning", unknown, advice)]
+    return [Finding("groups", f"no groups (persons, patients or things) are known{of_which}", "warning", unknown, advice)]
 
 
 def _masks(table: pd.DataFrame, images: np.ndarray) -> list[Finding]:
@@ -226,7 +226,7 @@ def _masks(table: pd.DataFrame, images: np.ndarray) -> list[Finding]:
         count, pairs = sum(twins.values()), ", ".join(sorted(twins)[:3])
         advice = (
             f"Most files in {pairs} have the names of files in a sister folder: masks, or the same images again? "
-            "Remove one of the folders, or name different persons by the source's parameter group."
+            "Remove one of the folders, or tell groups apart by the source's parameter group."
         )
         found.append(Finding("masks", "files with equal names in sister folders", "warning", count, advice))
     flat = [i for i in table["id"] if _is_black_and_white(images[i])]
