@@ -260,8 +260,8 @@ def _sides(chosen: Chosen, found: Survey) -> str:
     if found.sizes.unreadable:
         broken = f"; {found.sizes.unreadable} can't be read, such as {found.sizes.example}"
     taken = ", ".join(f"{profile} {its['image_size']}" for profile, its in chosen.sizes.items())
-    measured = "image sizes" if len(read) == found.images else f"image sizes ({len(read)} of {found.images} images measured)"
-    return f"{measured}: {sides}, the median side is {found.sizes.side:g}{broken}; chosen: {taken}"
+    of_which = "" if len(read) == found.images else f" ({len(read)} of {found.images} images measured)"
+    return f"image sizes{of_which}: {sides}, the median side is {found.sizes.side:g}{broken}; chosen: {taken}"
 
 
 def _splits(found: Survey) -> str:

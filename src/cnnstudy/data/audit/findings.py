@@ -215,7 +215,8 @@ def _unknown_persons(table: pd.DataFrame) -> list[Finding]:
         "Images of one person or thing may be in two splits, and intervals take these images as independent. Tell "
         "groups by the source's parameter group (a pattern over the path, the folder below the class, or a column)."
     )
-    return [Finding("groups", f"no groups (persons, patients or things) are known{of_which}", "warning", unknown, advice)]
+    kind = f"no groups (persons, patients or things) are known{of_which}"
+    return [Finding("groups", kind, "warning", unknown, advice)]
 
 
 def _masks(table: pd.DataFrame, images: np.ndarray) -> list[Finding]:
