@@ -16,7 +16,7 @@ def main(name: str) -> None:
     test_nets(params, name)
     from cnnstudy.tracking.write import record_run
 
-    for run in params.runs_of(params.external[name].study):
+    for run in params.class_runs_of(params.external[name].study):
         record_run(params, run)
 
 

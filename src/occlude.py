@@ -17,7 +17,7 @@ def main(study: str) -> None:
     test_nets(params, study)
     from cnnstudy.tracking.write import record_run
 
-    for run in params.runs_of(study):
+    for run in params.class_runs_of(study):
         record_run(params, run)
 
 

@@ -96,7 +96,7 @@ def readable(folder: Path, size: int) -> Iterator[Path]:
 def batched(net: Net, pixels: np.ndarray) -> None:
     """Predict images in the batches in which `cnnstudy predict` does."""
     for start in range(0, len(pixels), images.BATCH):
-        net.probabilities(pixels[start : start + images.BATCH])
+        net.outputs(pixels[start : start + images.BATCH])
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -26,7 +26,7 @@ def folder(params: Params, run: str) -> Path:
 
 
 def classes(params: Params, run: str) -> tuple[str, ...]:
-    """Return the classes of a run's outputs, in order.
+    """Return the classes of a run's study, in the order of its outputs.
 
     Raises:
         UserError: the samples are missing, or the parameters have the classes in another order than the run was trained
@@ -119,11 +119,13 @@ class Inference:
     """The predictions of a net for batches of images."""
 
     def __init__(self, model: "keras.Model") -> None:
-        """Compile the net into a graph."""
+        """Compile the part of the net that predicts classes into a graph."""
         import tensorflow as tf
 
+        from cnnstudy.models.assemble import class_part
         from cnnstudy.training import batchnorm, pipeline
 
+        model = class_part(model)
         self.batch_size = pipeline.inference_batch_size(model)
         self._infer = batchnorm.in_graph(
             lambda batch: model(batch, training=False), tf.TensorSpec(model.inputs[0].shape)

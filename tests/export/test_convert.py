@@ -10,7 +10,6 @@ import pytest
 from training.small_net import bright_or_dark, trained, training
 
 from cnnstudy.errors import UserError
-from cnnstudy.evaluation.predictions import Predictions
 from cnnstudy.export import run as export
 from cnnstudy.export.convert import _equalized, convert
 from cnnstudy.export.litert import PRECISIONS, open_net
@@ -40,7 +39,7 @@ def expected(files: Path) -> np.ndarray:
 
 @pytest.mark.parametrize(("precision", "difference"), [("float32", 1e-6), ("float16", 2e-3), ("int8", 0.03)])
 def test_it_answers_as_keras_does(files: Path, expected: np.ndarray, precision: str, difference: float) -> None:
-    found = open_net(files / f"{precision}.tflite").probabilities(DATA.images[DATA.ids("val")])
+    found = open_net(files / f"{precision}.tflite").outputs(DATA.images[DATA.ids("val")])
     assert (found.dtype, found.shape) == (np.float32, expected.shape)
     assert np.abs(found - expected).max() < difference
     assert expected.std() > 0.1
@@ -54,12 +53,12 @@ def test_a_phone_finds_the_function_by_its_name(files: Path, precision: str) -> 
 
 def test_what_it_is_worth_is_measured(files: Path, expected: np.ndarray) -> None:
     ids = DATA.ids("val")
-    answers = Predictions(ids, DATA.labels[ids], {"moving": expected})
-    found = export.measure(files / "float32.tflite", DATA.images, answers, expected)
+    images, targets = DATA.images[ids], DATA.targets(ids)
+    found = export.measure(files / "float32.tflite", images, targets, expected)
     assert found["bytes"] == (files / "float32.tflite").stat().st_size
     assert found["accuracy"] == (expected.argmax(axis=1) == DATA.labels[ids]).mean()
     assert found["agreement"] == 1
-    swapped = export.measure(files / "float32.tflite", DATA.images, answers, expected[:, ::-1])
+    swapped = export.measure(files / "float32.tflite", images, targets, expected[:, ::-1])
     assert swapped["agreement"] == 0
     assert swapped["largest_difference"] == pytest.approx(np.abs(expected[:, 0] - expected[:, 1]).max(), abs=1e-5)
 
@@ -135,7 +134,7 @@ def test_weights_are_stored_in_float16(files: Path) -> None:
 def test_a_file_runs_without_tensorflow(files: Path) -> None:
     code = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom cnnstudy.export.litert import open_net\n"
-        "net = open_net(Path(sys.argv[1]))\nprint(net.probabilities(np.zeros((2, 12, 12, 3), np.uint8)).shape)\n"
+        "net = open_net(Path(sys.argv[1]))\nprint(net.outputs(np.zeros((2, 12, 12, 3), np.uint8)).shape)\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(files / "int8.tflite")], cwd=SRC, capture_output=True,

@@ -111,6 +111,6 @@ def test_litert_predicts_as_keras_does(net: str, options: dict[str, float | str]
     # Weights that were never trained tell noise apart, which eight bits do not hold in nets as deep as these.
     for precision, bound in (("float32", 1e-3), ("float16", 0.05), ("int8", 0.1 if net == "resnet18" else 1.0)):
         (tmp_path / "net.tflite").write_bytes(files[precision])
-        found = open_net(tmp_path / "net.tflite").probabilities(pixels)
+        found = open_net(tmp_path / "net.tflite").outputs(pixels)
         assert np.abs(found - expected).max() < bound, precision
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.02)

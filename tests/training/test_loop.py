@@ -234,7 +234,7 @@ def test_batch_statistics_are_of_batches_as_large_as_in_training(
         return through(infer, kept)
 
     monkeypatch.setattr(inference, "_infer", noted)
-    inference._batch_statistics(model, dataset.images, np.arange(33), loop.Schedule(16, 1, "none", 1))
+    inference._batch_statistics(model, dataset, np.arange(33), loop.Schedule(16, 1, "none", 1))
     assert sizes == [11, 11, 11]
 
 

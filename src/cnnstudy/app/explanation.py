@@ -29,7 +29,8 @@ class LoadedNet:
     """A run's net of the last phase and first seed, for images of `side` x `side` pixels.
 
     `familiarity` finds images unlike the training images, None where that is unknown; `notices` are lines to be shown
-    with a prediction. `crop` finds the part of an image to use; None for the whole image.
+    with a prediction. `crop` finds the part of an image to use; None for the whole image. `classes` is () for a net
+    that predicts only `values`.
     """
 
     model: "keras.Model"
@@ -39,16 +40,19 @@ class LoadedNet:
     notices: tuple[str, ...] = ()
     temperature: float = 1.0
     crop: Finder | None = None
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ExplainedPrediction:
-    """The probability of each class, the net's input image, and a Grad-CAM map for the likeliest class over the image.
+    """The probability of each class, the values, the net's input image, and a Grad-CAM map for the likeliest class.
 
-    `image` and `gradcam` are uint8 [SHOWN, SHOWN, 3]; `is_unlike` says whether the image is unlike the training images.
+    The map lies over the image; without classes there is none, and `gradcam` is the image. `image` and `gradcam` are
+    uint8 [SHOWN, SHOWN, 3]; `is_unlike` says whether the image is unlike the training images.
     """
 
     probabilities: dict[str, float]
+    values: dict[str, float]
     image: np.ndarray
     gradcam: np.ndarray
     is_unlike: bool
@@ -66,7 +70,8 @@ def open_net(params: Params, run: str) -> LoadedNet:
     temperature = trained.temperature(params, run, params.phases(run)[-1], params.seeds[0])
     find = crop.finder(params, params.all_runs[run].study)
     model, classes = trained.load(params, run), trained.classes(params, run)
-    return LoadedNet(model, classes, side, familiar, notices, temperature, find)
+    classes = classes if params.task_of(run).has_classes else ()
+    return LoadedNet(model, classes, side, familiar, notices, temperature, find, params.values_of(run))
 
 
 def predict(net: LoadedNet, file: Path) -> ExplainedPrediction:
@@ -79,19 +84,23 @@ def predict(net: LoadedNet, file: Path) -> ExplainedPrediction:
 
     from cnnstudy.evaluation.confidence import at_temperature
     from cnnstudy.explain import gradcam
-    from cnnstudy.models.assemble import class_probabilities
+    from cnnstudy.models.assemble import class_part, separated
     from cnnstudy.plots.gradcam import overlaid
     from cnnstudy.training.pipeline import scaled
 
     pixels = read_image(file, net.side, net.crop).pixels[None]
-    (probabilities,) = class_probabilities(net.model(scaled(pixels), training=False).numpy())
-    (probabilities,) = at_temperature(probabilities[None], net.temperature)
-    (heat,) = gradcam.maps(net.model, pixels, np.array([0]), np.array([probabilities.argmax()]))
-    heat = np.rint(heat * (255 / max(heat.max(), 1e-9))).astype(np.uint8)
-    image = cv2.resize(pixels[0], (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC)
-    by_class = dict(zip(net.classes, map(float, probabilities), strict=True))
+    outputs = net.model(scaled(pixels), training=False).numpy()
+    probabilities, (values,) = separated(outputs, len(net.values))
+    image = shown = cv2.resize(pixels[0], (SHOWN, SHOWN), interpolation=cv2.INTER_CUBIC)
+    by_class: dict[str, float] = {}
+    if net.classes:
+        (likely,) = at_temperature(probabilities, net.temperature)
+        by_class = dict(zip(net.classes, map(float, likely), strict=True))
+        (heat,) = gradcam.maps(class_part(net.model), pixels, np.array([0]), np.array([likely.argmax()]))
+        shown = overlaid(image, np.rint(heat * (255 / max(heat.max(), 1e-9))).astype(np.uint8))
     is_unlike = bool(net.familiarity and net.familiarity.are_unlike(pixels).item())
-    return ExplainedPrediction(by_class, image, overlaid(image, heat), is_unlike)
+    by_value = dict(zip(net.values, map(float, values), strict=True))
+    return ExplainedPrediction(by_class, by_value, image, shown, is_unlike)
 
 
 def write_examples(params: Params, study: str, folder: Path) -> list[tuple[Path, str]]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 LOCALHOST = "127.0.0.1"
 # The most bytes of one upload, and of all uploads that are kept.
 UPLOAD, UPLOADS = 50_000_000, 500_000_000
+# The side of the plane of two values, in pixels.
+PLANE = 180
 # Nets held in memory at a time.
 OPEN = 4
 ABOUT = """# What does the net see?
@@ -108,11 +110,12 @@ def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
             with gr.Column(scale=3, min_width=300):
                 notice = gr.HTML(visible=False, elem_classes="notice")
                 label = gr.Label(num_top_classes=8, label="Probability")
+                values = gr.HTML(visible=False)
                 shape: dict[str, Any] = {"buttons": [], "interactive": False, "min_width": 140}
                 with gr.Row():
                     image = gr.Image(label="Input of the net", elem_id="image", **shape)
                     gradcam = gr.Image(label="Grad-CAM", elem_id="gradcam", **shape)
-        shown = [notice, label, image, gradcam]
+        shown = [notice, label, values, image, gradcam]
         page.load(show, [run, file], shown)
         upload.upload(lambda run, file: [Path(file), *show(run, Path(file))], [run, upload], [file, *shown])
         gallery.select(choose, run, [file, upload, *shown])
@@ -121,25 +124,54 @@ def build(params: Params, runs: list[str], folder: Path) -> "gradio.Blocks":
 
 
 def shower(params: Params) -> Callable[[str, Path | None], list[Any]]:
-    """Return a function from a run and an image file, if any, to the page's notice, probabilities, image and map."""
+    """Return a function from a run and an image file, if any, to what the page shows.
+
+    That is the notice, the probabilities, the values, the image and the map.
+    """
     import gradio as gr
 
     opened = lru_cache(maxsize=OPEN)(lambda run: open_net(params, run))
 
+    def ranges(run: str) -> list[list[float]]:
+        return list(params.study_of(run).values.values())
+
     def show(run: str, file: Path | None) -> list[Any]:
         if file is None:
-            return [gr.HTML(visible=False), None, None, None]
+            return [gr.HTML(visible=False), None, gr.HTML(visible=False), None, None]
         net = opened(run)
         try:
             prediction = predict(net, file)
         except UnreadableError as reason:
-            return [gr.HTML(html.escape(f"{file.name} can't be read: {reason}."), visible=True), None, None, None]
+            told = gr.HTML(html.escape(f"{file.name} can't be read: {reason}."), visible=True)
+            return [told, None, gr.HTML(visible=False), None, None]
         unlike = "This image is unlike the training images: the prediction means little."
         lines = [*([unlike] if prediction.is_unlike else []), *net.notices]
         notice = gr.HTML("<br>".join(map(html.escape, lines)), visible=bool(lines))
-        return [notice, prediction.probabilities, prediction.image, prediction.gradcam]
+        label = gr.Label(prediction.probabilities or None, visible=bool(prediction.probabilities))
+        plane = gr.HTML(drawn_values(prediction.values, ranges(run)), visible=bool(prediction.values))
+        return [notice, label, plane, prediction.image, prediction.gradcam]
 
     return show
+
+
+def drawn_values(values: dict[str, float], ranges: list[list[float]]) -> str:
+    """Return predicted values as HTML: as text, and two values also as a point of their plane."""
+    told = ", ".join(f"{name} {value:+.2f}" for name, value in values.items())
+    text = f"<p><strong>{html.escape(told)}</strong></p>"
+    if len(values) != 2:
+        return text
+    (x, across), (y, up) = zip(values.items(), ranges, strict=True)
+    left, top = (
+        PLANE * (min(max(number, low), high) - low) / (high - low)
+        for number, (low, high) in ((x[1], across), (y[1], up))
+    )
+    half, names = PLANE / 2, (html.escape(x[0]), html.escape(y[0]))
+    return f"""{text}<svg viewBox="0 0 {PLANE} {PLANE}" width="{PLANE}" height="{PLANE}" role="img"
+aria-label="{html.escape(told)}"><g fill="none" stroke="currentColor" stroke-opacity="0.3">
+<circle cx="{half}" cy="{half}" r="{half - 1}"/><path d="M0 {half}H{PLANE}M{half} 0V{PLANE}"/></g>
+<g font-size="10" fill="currentColor"><text x="{PLANE - 4}" y="{half - 4}" text-anchor="end">{names[0]}</text>
+<text x="{half + 4}" y="10">{names[1]}</text></g>
+<circle cx="{left:.1f}" cy="{PLANE - top:.1f}" r="6" fill="#0b63b0"/></svg>"""
 
 
 def _first(examples: list[tuple[Path, str]]) -> Path | None:

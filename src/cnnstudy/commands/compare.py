@@ -70,20 +70,20 @@ def compare(a: str, b: str | None, is_everything: bool = False) -> None:
 
 
 def results(before: dict[str, Headline], after: dict[str, Headline]) -> list[str]:
-    """Return a line for each net whose accuracy differs, with both accuracies; the largest differences first."""
+    """Return a line for each net whose headline differs, with both values; the largest differences first."""
     rows = []
     for run in {**before, **after}:
         then, now = before.get(run), after.get(run)
-        if then is None or now is None or then.accuracy != now.accuracy:
-            difference = f"{now.accuracy - then.accuracy:+.3f}" if then and now else ""
+        if then is None or now is None or then.value != now.value:
+            difference = f"{now.value - then.value:+.3f}" if then and now else ""
             split = (now or then).split  # type: ignore[union-attr]
-            rows.append((run, split, _accuracy(then), _accuracy(now), difference))
+            rows.append((run, split, _text(then), _text(now), difference))
     rows.sort(key=lambda row: -abs(float(row[4] or 0)))
     return [*aligned([("net", "split", "before", "after", "difference"), *rows])] if rows else []
 
 
-def _accuracy(result: Headline | None) -> str:
-    return f"{result.accuracy:.3f}" if result else "none"
+def _text(result: Headline | None) -> str:
+    return result.text if result else "none"
 
 
 def _most(title: str, lines: list[str]) -> list[str]:

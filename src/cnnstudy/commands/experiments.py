@@ -55,7 +55,7 @@ def ordered(rows: list[ExperimentRow], order: Order) -> list[ExperimentRow]:
     """Sort rows: the most accurate first, study by study; the newest first; or by name."""
     rows = sorted(rows, key=lambda row: row.name)
     if order == "accuracy":
-        rows.sort(key=lambda row: (row.result is None, row.study, -row.result.accuracy if row.result else 0.0))
+        rows.sort(key=lambda row: (row.result is None, row.study, -row.result.value if row.result else 0.0))
     elif order == "when":
         rows.sort(key=lambda row: row.when, reverse=True)
     return rows
@@ -82,7 +82,9 @@ def _rows(name: str, revision: str | None, base: Params | None) -> Iterator[Expe
     for run, result in results(params, revision).items():
         assert params is not None
         study = params.all_runs[run].study
-        if study not in best or result.accuracy > best[study][1].accuracy:
+        # Of a study in which some runs learn values, the most accurate classifier if there is one.
+        rank = result.metric == "accuracy", result.value
+        if study not in best or rank > (best[study][1].metric == "accuracy", best[study][1].value):
             best[study] = run, result
     if not best:
         yield ExperimentRow(*state)
@@ -99,7 +101,7 @@ def _shortened(change: str) -> str:
 def _numbers(result: Headline | None) -> tuple[str, str]:
     if result is None:
         return NONE, NONE
-    return f"{result.accuracy:.3f}", f"{result.low:.3f} to {result.high:.3f}"
+    return result.text, f"{result.low:.3f} to {result.high:.3f}"
 
 
 def _cut(text: str, most: int) -> str:

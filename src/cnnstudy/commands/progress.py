@@ -124,7 +124,7 @@ def in_words(result: Headline) -> str:
     """Return a result as `0.745 on test after fine-tuning (0.690 to 0.791), with moving BatchNorm statistics 0.125`."""
     phase = " after fine-tuning" if result.phase == "tuned" else ""
     others = [f", with {name} BatchNorm statistics {value:.3f}" for name, value in result.others.items()]
-    return f"{result.accuracy:.3f} on {result.split}{phase} ({result.low:.3f} to {result.high:.3f}){''.join(others)}"
+    return f"{result.text} on {result.split}{phase} ({result.low:.3f} to {result.high:.3f}){''.join(others)}"
 
 
 def closing(params: Params) -> Iterator[str]:
@@ -133,7 +133,7 @@ def closing(params: Params) -> Iterator[str]:
     for place, study in enumerate(params.studies):
         split = params.studies[study].primary_split
         found = {run: headline(read_run(run), split) for run in params.runs_of(study)}
-        order = sorted(found, key=lambda run: -found[run].accuracy)
+        order = sorted(found, key=lambda run: (found[run].metric, -found[run].value))
         ranked += [(rank, place, run, found[run]) for rank, run in enumerate(order)]
     most = MOST - 1 if len(ranked) < MOST else MOST - 2
     shown = sorted(sorted(ranked, key=lambda each: each[:2])[:most], key=lambda each: (each[1], each[0]))
@@ -141,7 +141,7 @@ def closing(params: Params) -> Iterator[str]:
     rows = [("net", "phase", "split", "accuracy", "95 % interval", *(f"with {mode} statistics" for mode in modes))]
     for _, _, run, it in shown:
         others = [f"{it.others[mode]:.3f}" if mode in it.others else "" for mode in modes]
-        rows.append((run, it.phase, it.split, f"{it.accuracy:.3f}", f"{it.low:.3f} to {it.high:.3f}", *others))
+        rows.append((run, it.phase, it.split, it.text, f"{it.low:.3f} to {it.high:.3f}", *others))
     yield from aligned(rows)
     if len(ranked) > len(shown):
         yield f"and {len(ranked) - len(shown)} more"

@@ -71,6 +71,11 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
     if study.positive is not None and (len(study.classes) > 2 or study.positive not in study.classes):
         allowed = ", ".join(study.classes) if len(study.classes) == 2 else "null, since there are more than two classes"
         found.append((f"{section}.positive", study.positive, allowed))
+    for value, (low, high) in study.values.items():
+        if not low < high:
+            found.append((f"{section}.values.{value}", [low, high], "a lower and a higher number"))
+    if study.unclassed and not study.values:
+        found.append((f"{section}.unclassed", study.unclassed, "[], since images without class and values are useless"))
     if study.operating_point is not None and len(study.classes) > 2:
         allowed = "null, since there are more than two classes"
         found.append((f"{section}.operating_point", study.operating_point.model_dump(), allowed))
@@ -130,6 +135,11 @@ def _run_contradictions(params: Params, name: str) -> list[Contradiction]:
     policies = params.studies[run.study].policies
     if run.policy not in policies:
         return [(f"runs.{name}.policy", run.policy, f"a policy of {run.study}: {', '.join(policies)}")]
+    if params.task_of(name).has_values:
+        if not params.studies[run.study].values:
+            return [(f"runs.{name}.task", run.task, f"classification, since studies.{run.study}.values is empty")]
+        if policies[run.policy].mixing:
+            return [(f"runs.{name}.policy", run.policy, "a policy without mixing, since the run learns values")]
     return _override_contradictions(params, name)
 
 
@@ -180,6 +190,9 @@ def _ablation_contradictions(params: Params) -> list[Contradiction]:
         for member in ablation.runs:
             if member not in params.all_runs or params.all_runs[member].study != ablation.study:
                 found.append((f"ablations.{name}.runs", member, f"runs of the study {ablation.study}"))
+        known = [run for run in ablation.runs if run in params.all_runs]
+        if len({params.task_of(run).headline for run in known}) > 1:
+            found.append((f"ablations.{name}.runs", known, "runs that all learn values, or none"))
     return found
 
 

@@ -3,6 +3,7 @@
 Every value is checked for its type (without conversion), range and choices, and no key may be missing or unknown.
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from zlib import crc32
 
@@ -19,6 +20,8 @@ Optimizer = Literal["adam", "muon"]
 Selection = Literal["last", "best"]
 Frozen = Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
 PhaseName = Literal["base", "tuned"]
+TaskName = Literal["classification", "regression", "joint"]
+ValueLoss = Literal["mse", "ccc"]
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -36,6 +39,26 @@ ModuleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 # Checks of the audit that can have severe findings.
 Severe = Literal["leak", "conflict", "shortcut"]
 Option = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a run learns: the classes of its study, the values, or both by two heads on one body."""
+
+    has_classes: bool
+    has_values: bool
+
+    @property
+    def headline(self) -> str:
+        """The metric of a run's headline: the mean CCC of the values if it learns any, else the accuracy."""
+        return "ccc" if self.has_values else "accuracy"
+
+
+TASKS: dict[TaskName, Task] = {
+    "classification": Task(True, False),
+    "regression": Task(False, True),
+    "joint": Task(True, True),
+}
 
 
 class Section(BaseModel):
@@ -130,7 +153,7 @@ class Source(Section):
 class Synthetic(Section):
     """The numbers of synthetic images per class and split, and the module of cnnstudy.data.synth that generates them.
 
-    `options` are options of the generator.
+    `unclassed` is the number of images of no class for each image of a class. `options` are options of the generator.
     """
 
     generator: ModuleName
@@ -138,6 +161,7 @@ class Synthetic(Section):
     tune: Annotated[int, Field(ge=0)]
     test: Annotated[int, Field(ge=0)]
     options: dict[str, Option]
+    unclassed: Share = 0.0
 
 
 class Split(Section):
@@ -172,6 +196,11 @@ class Training(Section):
     epochs without a better one; 0 never stops it. An epoch is better if its accuracy on the split `val` is higher, or
     the accuracy is the same and the cross-entropy lower, with the BatchNorm statistics that `batchnorm` selects (see
     cnnstudy.training.selection). A metric on `val` is then that of the best of many epochs.
+
+    Of runs that learn values, `value_loss` is `mse`, the mean squared error, or `ccc`, that plus one minus the mean
+    concordance correlation coefficient of a batch (see cnnstudy.training.objectives). `value_weight` multiplies it
+    where the classes are learnt as well. `value_activation` is that of the values' outputs; `tanh` keeps them between
+    -1 and 1.
     """
 
     optimizer: Optimizer
@@ -187,6 +216,9 @@ class Training(Section):
     label_smoothing: Fraction
     selection: Selection
     patience: Annotated[int, Field(ge=0)]
+    value_loss: ValueLoss = "mse"
+    value_weight: Annotated[float, Field(gt=0, le=100)] = 1.0
+    value_activation: Literal["linear", "tanh"] = "linear"
 
 
 class Finetune(Section):
@@ -254,13 +286,14 @@ class Study(Section):
     """A study: its data, splits, augmentation policies and training.
 
     `classes` maps a class to its spellings in the source; the order gives the label's number, but of two classes
-    `positive` comes last. `paper` names a module of cnnstudy.published, or null. `primary_split` is the split of the
-    headline numbers. `limits` describes limits of the real data, `not_for` uses that the nets are not made for.
-    `options` apply to every net. `data` names the entry of `choices.data` in use, or null. Layer tables are for images
-    of `paper_image_size`, for comparison with the paper's tables, or of `image_size` where that is null. `crop` is the
-    part of an image to use: `face` for the square around the largest face, widened by `crop_margin` (a share of its
-    side), or null for the whole image. `operating_point` is for two classes, or null. `regions` are parts of the images
-    that are hidden in tests.
+    `positive` comes last. `values` maps numbers that an image may have, such as valence, to their range [low, high];
+    `unclassed` are the source's names for images of no class, which are used only for their values. `paper` names a
+    module of cnnstudy.published, or null. `primary_split` is the split of the headline numbers. `limits` describes
+    limits of the real data, `not_for` uses that the nets are not made for. `options` apply to every net. `data` names
+    the entry of `choices.data` in use, or null. Layer tables are for images of `paper_image_size`, for comparison with
+    the paper's tables, or of `image_size` where that is null. `crop` is the part of an image to use: `face` for the
+    square around the largest face, widened by `crop_margin` (a share of its side), or null for the whole image.
+    `operating_point` is for two classes, or null. `regions` are parts of the images that are hidden in tests.
     """
 
     title: str
@@ -271,6 +304,8 @@ class Study(Section):
     data: str | None
     positive: Name | None
     classes: Annotated[dict[Name, list[str]], Field(min_length=2)]
+    values: dict[ModuleName, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
+    unclassed: list[str] = Field(default_factory=list)
     image_size: Annotated[int, Field(ge=8, le=1024)]
     crop: Literal["face"] | None = None
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.0
@@ -321,12 +356,13 @@ class External(Section):
 class Run(Section):
     """A run: one net, trained with one augmentation policy; its `options` override the study's.
 
-    `training` overrides the study's settings: any of `Training` and `SIZES`.
+    `task` is what it learns (see `TASKS`). `training` overrides the study's settings: any of `Training` and `SIZES`.
     """
 
     study: StudyName
     policy: Name
     net: ModuleName
+    task: TaskName = "classification"
     options: dict[str, Option] = Field(default_factory=dict)
     training: dict[str, Option] | None = None
 
@@ -413,6 +449,14 @@ class Params(Section):
         """Return a run's study."""
         return self.studies[self.all_runs[run].study]
 
+    def task_of(self, run: str) -> Task:
+        """Return what a run learns."""
+        return TASKS[self.all_runs[run].task]
+
+    def values_of(self, run: str) -> tuple[str, ...]:
+        """Return the values that a run learns, in the order of its outputs; () if it learns classes alone."""
+        return tuple(self.study_of(run).values) if self.task_of(run).has_values else ()
+
     def policy_of(self, run: str) -> Policy:
         """Return a run's augmentation policy."""
         return self.study_of(run).policies[self.all_runs[run].policy]
@@ -471,3 +515,7 @@ class Params(Section):
     def runs_of(self, study: str) -> list[str]:
         """Return a study's runs."""
         return [name for name, run in self.all_runs.items() if run.study == study]
+
+    def class_runs_of(self, study: str) -> list[str]:
+        """Return a study's runs that learn its classes."""
+        return [run for run in self.runs_of(study) if self.task_of(run).has_classes]

@@ -1,10 +1,11 @@
 """Ingest of a source into samples.csv, images.npy and rejects.csv."""
 
+import math
 import multiprocessing
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from cnnstudy.config.labels import folded, loosened
 from cnnstudy.config.schema import Params
 from cnnstudy.data import crop, sources
 from cnnstudy.data.decode import LARGEST_FILE, Decoded, Finder, UnreadableError, read_grey, read_image
-from cnnstudy.data.samples import COLUMNS
+from cnnstudy.data.samples import COLUMNS, VALUE
 from cnnstudy.data.sources import Candidate, require_source, synthetic
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import files
@@ -32,8 +33,12 @@ CHUNK = 16
 REASONS, SHOWN = 3, 200
 # The most reasons, and labels, in the summary of an ingest.
 MOST_REASONS, SEVERAL = 5, 10
+# AffectNet's number for a value that was not annotated.
+MISSING = -2.0
 # The beginning of the reason for an image whose label belongs to no class.
 UNKNOWN = "label "
+# The name under which images of no class are counted.
+UNCLASSED = "no class"
 
 Reader = Callable[[Candidate], Decoded | UnreadableError]
 
@@ -74,6 +79,8 @@ def find(params: Params, study: str) -> Found:
     if source.format == "synthetic":
         images = synthetic.find(params, study)
         labels = {name: Counter(each.label for each in images if each.label == name) for name in settings.classes}
+        if settings.unclassed:
+            labels[UNCLASSED] = Counter(each.path.split("/")[1] for each in images if not each.label)
         return Found(images, synthetic.reader(params, study), labels, Counter())
     section, owner = params.section(study), params.owner(study)
     require_source(section, settings)
@@ -84,8 +91,13 @@ def find(params: Params, study: str) -> Found:
     except UserError as error:  # a format module does not know the study's name
         text = str(error).replace("studies.<study>.source", f"{section}.source")
         raise UserError(text.replace("<study>", owner)) from None
+    if settings.values:
+        found = [
+            valued(each, settings.values) for each in sources.with_values(source.format, root, found, settings.values)
+        ]
     keep = _kept(found, source.columns.keep, section)
-    named = [_named(candidate, names, owner, keep) for candidate in found]
+    unclassed = {folded(name) for name in settings.unclassed}
+    named = [_named(candidate, names, owner, keep, unclassed) for candidate in found]
     if all(candidate.reason for candidate in named):
         where = f"params.yaml: {section}.source.path: {source.path!r}"
         if found and all(candidate.reason for candidate in found):
@@ -95,15 +107,37 @@ def find(params: Params, study: str) -> Found:
             f"{where} has no image of a known class (labels found: {seen}); "
             f"allowed: labels named in studies.{owner}.classes: {', '.join(sorted(names))}"
         )
-    labels = {name: Counter[str]() for name in settings.classes}
+    labels = {name: Counter[str]() for name in (*settings.classes, *([UNCLASSED] if settings.unclassed else []))}
     unknown: Counter[str] = Counter()
     for written, renamed in zip(found, named, strict=True):
         if not renamed.reason:
-            labels[renamed.label][written.label] += 1
+            labels[renamed.label or UNCLASSED][written.label] += 1
         elif not written.reason:
             unknown[written.label] += 1
     read = partial(_decode, root=root, size=settings.image_size, most=source.max_bytes, find=crop.finder(params, study))
     return Found(named, read, labels, unknown)
+
+
+def valued(candidate: Candidate, ranges: Mapping[str, Sequence[float]]) -> Candidate:
+    """Return a candidate with the numbers of its row, and with a reason if one is not a number within its range.
+
+    A number that is empty or `MISSING` is missing.
+    """
+    values: dict[str, float] = {}
+    for name, (low, high) in ranges.items():
+        text = candidate.row.get(name, "")
+        if not text or candidate.reason:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if number == MISSING:
+            continue
+        if not low <= number <= high:
+            return replace(candidate, reason=f"{name} {text[:SHOWN]!r} is not a number from {low:g} to {high:g}")
+        values[name] = number
+    return replace(candidate, values=values)
 
 
 def class_names(classes: dict[str, list[str]]) -> dict[str, str]:
@@ -117,14 +151,18 @@ def class_names(classes: dict[str, list[str]]) -> dict[str, str]:
 
 def describe(found: Found, rejects: pd.DataFrame, study: str) -> Iterator[str]:
     """Yield lines on the classes and their spellings, and on the most frequent reasons and labels of rejects."""
+    classes = [name for name in found.labels if name != UNCLASSED]
     for number, (name, labels) in enumerate(found.labels.items()):
-        positive = ", the positive class" if len(found.labels) == 2 and number == 1 else ""
+        positive = ", the positive class" if len(classes) == 2 and number == 1 else ""
         told = ", ".join(f"{label} ({count})" for label, count in labels.most_common(SEVERAL))
+        if name == UNCLASSED:
+            yield f"of no class: {labels.total()} images, labels {told or 'none'}"
+            continue
         yield f"class {number} is {name}{positive}: {labels.total()} images, labels {told or 'none'}"
     if found.unknown:
         told = ", ".join(f"{label!r} ({count})" for label, count in found.unknown.most_common(SEVERAL))
         more = f" and {len(found.unknown) - SEVERAL} more" if len(found.unknown) > SEVERAL else ""
-        example = min(found.labels, key=lambda name: found.labels[name].total() > 0)  # the first class without images
+        example = min(classes, key=lambda name: found.labels[name].total() > 0)  # the first class without images
         yield (
             f"labels of no class: {told}{more}; "
             f"`-S 'studies.{study}.classes.{example}=[{example},<label>]'` adds one to a class"
@@ -146,6 +184,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     rejects = [(candidate.path, candidate.reason) for candidate in found.candidates if candidate.reason]
     rows: list[tuple[object, ...]] = []
     kept: list[Mapping[str, str]] = []
+    values: list[Mapping[str, float]] = []
     patients: dict[str, str] = {}
     notes: Counter[str] = Counter()
     with files.replacing(images) as path, path.open("wb") as file:
@@ -161,6 +200,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
                 candidate = replace(candidate, group=own)
             rows.append(_row(len(rows), candidate.source or source, candidate, decoded))
             kept.append(candidate.row)
+            values.append(candidate.values)
             notes.update([candidate.note] if candidate.note else [])
         file.seek(0)
         _write_header(file, size, len(rows))
@@ -173,6 +213,8 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     samples = pd.DataFrame(rows, columns=list(COLUMNS))
     for column in kept[0]:
         samples[f"kept_{column}"] = [row[column] for row in kept]
+    for name in sorted({name for each in values for name in each}):
+        samples[f"{VALUE}{name}"] = [each.get(name, math.nan) for each in values]
     return Ingested(samples, pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes)
 
 
@@ -209,11 +251,18 @@ def _reasons(candidates: list[Candidate]) -> str:
     return "; ".join(f"{reason}: {n}, such as {examples[reason][:SHOWN]}" for reason, n in counts.most_common(REASONS))
 
 
-def _named(candidate: Candidate, names: dict[str, str], study: str, keep: list[str]) -> Candidate:
-    """Return the candidate with its class's own name, and with the kept columns of its table row."""
+def _named(
+    candidate: Candidate, names: dict[str, str], study: str, keep: list[str], unclassed: Collection[str] = ()
+) -> Candidate:
+    """Return the candidate with its class's own name, and with the kept columns of its table row.
+
+    An image of no class, by a name in `unclassed`, has the label '' if it has a value, else a reason.
+    """
     row = {column: candidate.row.get(column, "") for column in keep}
     name, reason = candidate.label, candidate.reason
-    if not reason:
+    if not reason and folded(name) in unclassed:
+        name, reason = ("", "") if candidate.values else (name, f"{name!r} is no class, and the image has no values")
+    elif not reason:
         name = names.get(folded(name)) or names.get(loosened(name)) or ""
         if not name:
             name, reason = candidate.label, f"{UNKNOWN}{candidate.label!r} is not in studies.{study}.classes"

@@ -95,7 +95,8 @@ def _families(group: pd.Series, copies: np.ndarray) -> np.ndarray:
 
 def _conflicting(labels: pd.Series, copies: np.ndarray) -> np.ndarray:
     """Return a mask of all copies of every image that is under more than one class."""
-    return (labels.groupby(copies).transform("nunique") > 1).to_numpy()
+    named = labels.where(labels != "")
+    return (named.groupby(copies).transform("nunique") > 1).to_numpy()
 
 
 def _drop_leaks(split: np.ndarray, families: np.ndarray, reason: np.ndarray) -> None:
@@ -127,7 +128,8 @@ def _take(
         left.update({name: left[name] - 1 for name in present})
         return True
 
-    for label in np.unique(labels[pool]):
+    # Images of no class come last, so that the other images' splits do not depend on them.
+    for label in sorted(np.unique(labels[pool]), key=lambda name: (name == "", name)):
         own = pool & (labels == label)
         missing = max(1, round(share * own.sum())) - (taken & own).sum()
         numbers, sizes = np.unique(groups[own & ~taken], return_counts=True)
@@ -145,6 +147,7 @@ def _take(
 
 
 def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed: list[str]) -> None:
+    split, labels = split[labels != ""], labels[labels != ""]
     if labels.nunique() < 2:
         raise UserError(f"{study}: only the class {labels.iloc[0]!r} has images; allowed: at least two classes")
     counts = pd.crosstab(labels, split).reindex(columns=needed, fill_value=0)

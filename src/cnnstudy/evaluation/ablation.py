@@ -6,30 +6,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnnstudy.config.schema import Ablation, Params
+from cnnstudy.config.schema import TASKS, Ablation, Params, Study
 from cnnstudy.data import samples
 from cnnstudy.evaluation import pairs
 from cnnstudy.evaluation.intervals import Difference, differences
 from cnnstudy.evaluation.pairs import in_order
-from cnnstudy.evaluation.predictions import MODES
+from cnnstudy.evaluation.predictions import MODES, read_values
+from cnnstudy.evaluation.values import ccc_differences
 from cnnstudy.plots import ablation as figures
+from cnnstudy.plots import values as value_figures
 from cnnstudy.plots.style import PALETTE, step_colour
 from cnnstudy.workspace import files, paths
 
 # The horizontal offset of a phase from its run in figures; runs are at 0, 1, 2, ...
 OFFSET = 0.13
+# The metrics of an ablation of runs that learn values; those of each value come besides.
+VALUE_COLUMNS = ("ccc", "ccc_low", "ccc_high", "accuracy", "accuracy_low", "accuracy_high", "ccc_gain")
 
 
 def write_ablation(params: Params, name: str) -> None:
     """Write metrics/ablations/<name>.json and plots/ablations/<name>.
 
-    The JSON holds the axis, the primary split, the primary BatchNorm mode, `chance` (the accuracy of always predicting
-    the most frequent class), the rows (see `ablation_row`) along the axis, and the differences. The plots are curve.csv
-    with the rows, differences.csv with the pairs (see cnnstudy.evaluation.intervals), and curve, differences and
-    training as PNG.
+    For runs that learn values see `_write_values`. Otherwise the JSON holds the axis, the primary split, the primary
+    BatchNorm mode, `chance` (the accuracy of always predicting the most frequent class), the rows (see `ablation_row`)
+    along the axis, and the differences. The plots are curve.csv with the rows, differences.csv with the pairs (see
+    cnnstudy.evaluation.intervals), and curve, differences and training as PNG.
     """
     ablation = params.ablations[name]
     split = params.studies[ablation.study].primary_split
+    if params.task_of(in_order(ablation)[0]).has_values:
+        _write_values(params, name, split)
+        return
     rows = [row for run in in_order(ablation) for row in _run_rows(params, ablation, run, split)]
     compared_pairs = compared(params, ablation, split)
     facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": params.batchnorm}
@@ -50,6 +57,93 @@ def write_ablation(params: Params, name: str) -> None:
                                plots / "training.png")  # fmt: skip
         if compared_pairs:
             figures.draw_differences(differing, f"{title}, {split}", plots / "differences.png")
+
+
+def _write_values(params: Params, name: str, split: str) -> None:
+    """Write an ablation of runs that learn values: rows with their CCC and, of joint runs, accuracies.
+
+    Of each row, `<split>_<metric>` are the metrics in `VALUE_COLUMNS` of every phase on the primary split, and of each
+    value. `differences` are in mean CCC; `class_differences` are in accuracy, see `_class_differences`.
+    """
+    ablation, mode = params.ablations[name], params.batchnorm
+    names = pairs.trainings(params, ablation)
+    rows, trainings = [], {}
+    ids = np.array([], int)
+    for (run, phase), training in names.items():
+        metrics = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))[phase][split]
+        row: dict[str, Any] = {"run": run, "x": ablation.runs[run], "phase": phase, "net": params.all_runs[run].net}
+        wanted = [*VALUE_COLUMNS, *(f"{value}_{score}" for value in params.values_of(run) for score in ("ccc", "rmse"))]
+        rows.append(row | {f"{split}_{column}": metrics[column] for column in wanted if column in metrics})
+        seeds = [read_values(paths.predictions(paths.seed(run, phase, seed)))[split] for seed in params.seeds]
+        has_value = np.isfinite(seeds[0].truth).any(axis=1)  # a joint run also has images of a class alone
+        trainings[training], ids = [seed.chosen(has_value) for seed in seeds], seeds[0].ids[has_value]
+    groups = samples.groups(samples.read_samples(ablation.study), ids)
+    found = ccc_differences(trainings, mode, groups, pairs.compared(params, ablation))
+    facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": mode, "metric": "ccc"}
+    of_classes = _class_differences(params, ablation, split)
+    content = facts | {"rows": rows, "differences": [vars(pair) for pair in found]}
+    content["class_differences"] = [vars(pair) for pair in of_classes]
+    files.write_text(paths.ablation_metrics(name), json.dumps(content, indent=2, allow_nan=False) + "\n")
+    title = f"{ablation.study}: mean CCC by {ablation.axis}"
+    with files.replacing_folder(paths.ablation_plots(name)) as plots:
+        table = pd.DataFrame(rows)
+        table.to_csv(plots / "curve.csv", index=False, float_format="%.9g")
+        differing = pd.DataFrame([vars(pair) for pair in found], columns=list(Difference.__annotations__))
+        differing.to_csv(plots / "differences.csv", index=False, float_format="%.9g")
+        classes = pd.DataFrame([vars(pair) for pair in of_classes], columns=list(Difference.__annotations__))
+        classes.to_csv(plots / "class_differences.csv", index=False, float_format="%.9g")
+        value_figures.draw_scores(list(names.values()), table, f"{split}_ccc", f"{title}, {split}", plots / "curve.png")
+        figures.draw_trainings(
+            _trainings(params, ablation, "ccc"), f"{ablation.study}: training by {ablation.axis}",
+            plots / "training.png", "CCC",
+        )  # fmt: skip
+        if found:
+            figures.draw_differences(differing, f"{title}, {split}", plots / "differences.png", "mean CCC")
+
+
+def _class_differences(params: Params, ablation: Ablation, split: str) -> list[Difference]:
+    """Return the differences in accuracy of joint runs and runs of the same net that learn classes alone.
+
+    Compared are base phases on the images that both have, by their path in the source; runs of another study count if
+    its images are made or read in the same way.
+    """
+    joint = [run for run in in_order(ablation) if params.task_of(run).has_classes]
+    found = [
+        (run, other)
+        for run in joint
+        for other, its in params.all_runs.items()
+        if its.net == params.all_runs[run].net
+        and params.task_of(other) == TASKS["classification"]
+        and _has_same_images(params.study_of(run), params.study_of(other))
+    ]
+    correct: dict[str, np.ndarray] = {}
+    groups = np.array([], int)
+    for run, other in found:
+        tables = [_predicted_classes(each, split) for each in (run, other)]
+        both = tables[0].join(tables[1], lsuffix="_own", how="inner")
+        pair = [both[name].to_numpy().reshape(len(params.seeds), -1) for name in ("correct_own", "correct")]
+        correct |= dict(zip((run, other), pair, strict=True))
+        ids = both["id_own"].to_numpy()[: pair[0].shape[1]]
+        groups = samples.groups(samples.read_samples(ablation.study), ids)
+    return differences(correct, groups, found) if found else []
+
+
+def _has_same_images(first: Study, second: Study) -> bool:
+    """Return whether two studies take the same images from the same source, at the same size."""
+    sides = [
+        (study.source.format, study.source.path, study.image_size, study.primary_split, list(study.classes))
+        for study in (first, second)
+    ]
+    made = [study.synthetic and (study.synthetic.generator, study.synthetic.options) for study in (first, second)]
+    return sides[0] == sides[1] and made[0] == made[1]
+
+
+def _predicted_classes(run: str, split: str) -> pd.DataFrame:
+    """Return whether the base phase's predictions are correct, with the ids, by seed and path."""
+    table = _read_predictions(run)
+    table = table[(table["phase"] == "base") & (table["split"] == split) & (table["predicted"] != "")]
+    table = table.assign(correct=table["actual"] == table["predicted"])
+    return table.set_index(["seed", "path"])[["id", "correct"]].sort_index()
 
 
 def ablation_row(run: str, x: int | float | str, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:
@@ -102,8 +196,8 @@ def _run_rows(params: Params, ablation: Ablation, run: str, split: str) -> list[
     ]
 
 
-def _trainings(params: Params, ablation: Ablation) -> list[figures.TrainingCurve]:
-    """Return the accuracies of the base phases against the images seen, as means over the seeds."""
+def _trainings(params: Params, ablation: Ablation, metric: str = "accuracy") -> list[figures.TrainingCurve]:
+    """Return the accuracies, or CCC, of the base phases against the images seen, as means over the seeds."""
     runs = in_order(ablation)
     if ablation.has_words:
         colours = [PALETTE[i % len(PALETTE)] for i in range(len(runs))]
@@ -111,9 +205,7 @@ def _trainings(params: Params, ablation: Ablation) -> list[figures.TrainingCurve
         colours = [step_colour(i, len(runs)) for i in range(len(runs))]
     result = []
     for run, colour in zip(runs, colours, strict=True):
-        curves = pd.read_csv(paths.run_plots(run) / "curves.csv").pivot(
-            index="epoch", columns="series", values="accuracy"
-        )
+        curves = pd.read_csv(paths.run_plots(run) / "curves.csv").pivot(index="epoch", columns="series", values=metric)
         table_path = paths.policy(ablation.study, params.all_runs[run].policy)
         per_epoch = (pd.read_csv(table_path, usecols=["split"])["split"] == "train").sum()
         table = pd.DataFrame({"images": curves.index * per_epoch, "train": curves["train"], "val": curves["val"]})

@@ -4,7 +4,7 @@ An accuracy is uncertain for two reasons: the sample of images, and the initial 
 squared half-widths of both parts are added (Zou and Donner 2008); with one seed only the first part is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,10 @@ COUNTS = 4_000_000
 
 @dataclass(frozen=True)
 class Difference:
-    """The accuracy of `first` minus that of `second`, with its interval; `significant` is corrected for all pairs."""
+    """The score of `first` minus that of `second`, with its interval; `significant` is corrected for all pairs.
+
+    The score is the accuracy, or the mean CCC of runs that learn values.
+    """
 
     first: str
     second: str
@@ -67,6 +70,36 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     among = _seed_half(values.mean(axis=1).tolist(), LEVEL)
     return mean - float(np.hypot(mean - low, among)), mean + float(np.hypot(high - mean, among))
+
+
+def seed_bounds(values: np.ndarray, resampled: np.ndarray) -> tuple[float, float]:
+    """Return the bounds of the mean over seeds of a score.
+
+    Args:
+        values: the score of each seed, float [seeds].
+        resampled: the mean over the seeds for each resampling of the images, float [DRAWS].
+    """
+    mean = float(values.mean())
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    among = _seed_half(values.tolist(), LEVEL)
+    return mean - float(np.hypot(mean - low, among)), mean + float(np.hypot(high - mean, among))
+
+
+def difference_of(
+    names: tuple[str, str], seeds: tuple[list[float], list[float]], resampled: np.ndarray, pairs: int
+) -> Difference:
+    """Return the difference of two scores, the first minus the second, corrected for a number of pairs.
+
+    Args:
+        names: the names of the two trainings.
+        seeds: the score of each seed, for both.
+        resampled: the difference for each resampling of the images, float [DRAWS].
+        pairs: the number of comparisons.
+    """
+    difference = float(np.mean(seeds[0]) - np.mean(seeds[1]))
+    low, high = _bounds(difference, resampled, list(seeds), LEVEL)
+    strict_low, strict_high = _bounds(difference, resampled, list(seeds), 1 - (1 - LEVEL) / pairs)
+    return Difference(*names, difference, low, high, strict_low > 0 or strict_high < 0)
 
 
 def at_level(metrics: Mapping[str, float], level: float) -> dict[str, float]:
@@ -145,14 +178,22 @@ def _bootstrap(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     _, group = np.unique(groups, return_inverse=True)
     sizes = np.bincount(group)
     sums = np.array([np.bincount(group, row) for row in values])  # [k, groups]
+    return np.concatenate([sums @ counts.T / (counts @ sizes) for counts in _resampled(len(sizes))], axis=1)
+
+
+def resampled_sums(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return sums [k, DRAWS] of `rows` [k, n] over the images of resampled groups, the same groups in every call."""
+    _, group = np.unique(groups, return_inverse=True)
+    sums = np.array([np.bincount(group, row) for row in rows])  # [k, groups]
+    return np.concatenate([sums @ counts.T for counts in _resampled(sums.shape[1])], axis=1)
+
+
+def _resampled(groups: int) -> Iterator[np.ndarray]:
+    """Yield how often each group is in a resampling, int [some, groups], `DRAWS` rows in all."""
     rng = np.random.default_rng(0)
-    batch = max(1, COUNTS // len(sizes))
-    parts = []
+    batch = max(1, COUNTS // groups)
     for start in range(0, DRAWS, batch):
-        draws = min(batch, DRAWS - start)
-        counts = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), draws)
-        parts.append(sums @ counts.T / (counts @ sizes))
-    return np.concatenate(parts, axis=1)
+        yield rng.multinomial(groups, np.full(groups, 1 / groups), min(batch, DRAWS - start))
 
 
 def _seed_half(accuracies: list[float], level: float) -> float:

@@ -30,14 +30,24 @@ WORDS = {"recalibrated": "re-estimated", "moving": "moving"}
 
 @dataclass(frozen=True)
 class Headline:
-    """A run's headline accuracy with its 95 % interval, and its accuracies with other BatchNorm statistics, by name."""
+    """A run's headline metric with its 95 % interval, and its accuracies with other BatchNorm statistics, by name.
+
+    The metric is `accuracy`, or `ccc` of a run that learns values (see cnnstudy.evaluation.values).
+    """
 
     phase: str
     split: str
-    accuracy: float
+    value: float
     low: float
     high: float
     others: dict[str, float]
+    metric: str = "accuracy"
+
+    @property
+    def text(self) -> str:
+        """The value in words: 0.745 for an accuracy, `CCC 0.745` otherwise."""
+        name = "" if self.metric == "accuracy" else f"{self.metric.upper()} "
+        return f"{name}{self.value:.3f}"
 
 
 def read_metrics(params: Params) -> dict[str, RunMetrics]:
@@ -52,9 +62,11 @@ def read_run(run: str) -> RunMetrics:
 
 
 def headline(phases: RunMetrics, split: str) -> Headline:
-    """Return the accuracy of a run's last phase on a split."""
+    """Return the headline of a run: the accuracy, or the CCC, of its last phase on a split."""
     phase, splits = list(phases.items())[-1]
     metrics = splits[split]
+    if "ccc" in metrics:
+        return Headline(phase, split, metrics["ccc"], metrics["ccc_low"], metrics["ccc_high"], {}, "ccc")
     modes = {WORDS[mode]: metrics[f"accuracy_{mode}"] for mode in WORDS if f"accuracy_{mode}" in metrics}
     # The accuracy itself uses one of the two kinds of BatchNorm statistics; a net without BatchNorm has only one.
     others = {name: value for name, value in modes.items() if value != metrics["accuracy"]}
@@ -64,18 +76,26 @@ def headline(phases: RunMetrics, split: str) -> Headline:
 def summary(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, dict[str, float | str]]:
     """Return {run: {<split>_accuracy, tuned_<split>_accuracy}} for the primary split of each run's study.
 
-    For a run that predicts one class for every image of that split, `one_class_answers` lists the phases that do.
+    A run that learns values has `<split>_ccc` too, and no accuracy if it learns nothing else. For a run that predicts
+    one class for every image of that split, `one_class_answers` lists the phases that do.
     """
     result: dict[str, dict[str, float | str]] = {}
     for run, phases in metrics.items():
         split = params.study_of(run).primary_split
         result[run] = {
-            f"{split}_accuracy" if phase == "base" else f"{phase}_{split}_accuracy": splits[split]["accuracy"]
+            f"{split}_{name}" if phase == "base" else f"{phase}_{split}_{name}": splits[split][name]
             for phase, splits in phases.items()
+            for name in ("accuracy", "ccc")
+            if name in splits[split]
         }
-        if constant := [phase for phase, splits in phases.items() if splits[split]["constant"]]:
+        if constant := [phase for phase, splits in phases.items() if splits[split].get("constant")]:
             result[run]["one_class_answers"] = ", ".join(constant)
     return result
+
+
+def read_class_differences(name: str) -> list[Difference]:
+    """Return the differences in accuracy of an ablation of runs that learn values, see cnnstudy.evaluation.ablation."""
+    return read_pairs(paths.ablation_plots(name) / "class_differences.csv")
 
 
 def read_ablation(name: str) -> pd.DataFrame:
@@ -148,7 +168,7 @@ def confusions(params: Params, study: str) -> pd.DataFrame:
 
     The columns are actual, predicted, count and share (of the images of class `actual`), the most frequent first.
     """
-    runs, split = params.runs_of(study), params.studies[study].primary_split
+    runs, split = params.class_runs_of(study), params.studies[study].primary_split
     if not runs:
         return pd.DataFrame(columns=["actual", "predicted", "count", "share"])
     pooled = pd.concat([read_confusion(run, "base", split) for run in runs]).groupby(level=0).sum()

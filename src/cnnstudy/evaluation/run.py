@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,23 @@ from cnnstudy.config.schema import Params, Study
 from cnnstudy.data import samples, specifications
 from cnnstudy.data.specifications import generator_of, read_areas
 from cnnstudy.evaluation import calibration, classification, operating, roc, subgroups
+from cnnstudy.evaluation import values as value_scores
 from cnnstudy.evaluation.confidence import at_temperature
 from cnnstudy.evaluation.curve import area, thin
 from cnnstudy.evaluation.intervals import differences
 from cnnstudy.evaluation.metrics import Metrics, split_metrics
-from cnnstudy.evaluation.predictions import Predictions, read_predictions, require_classes
+from cnnstudy.evaluation.predictions import (
+    Predictions,
+    ValuePredictions,
+    read_predictions,
+    read_values,
+    require_classes,
+)
 from cnnstudy.evaluation.results import JUDGED
 from cnnstudy.explain.overlap import by_class, overlap, shares
 from cnnstudy.plots import gradcam
 from cnnstudy.plots import run as figures
+from cnnstudy.plots import values as value_figures
 from cnnstudy.plots.style import Title
 from cnnstudy.workspace import files, paths
 
@@ -29,6 +38,10 @@ FLOATS = "%.9g"
 LISTED_SPLITS = ("val", "tune", "tune_holdout", "test")
 # The predictions of every seed, by split.
 Splits = dict[str, list[Predictions]]
+# The metrics of a run by phase and split.
+Content = dict[str, dict[str, Metrics]]
+# The name under which images of no class are listed.
+UNCLASSED = "no class"
 
 
 @dataclass(frozen=True)
@@ -63,43 +76,15 @@ class Part:
 def evaluate_run(params: Params, run: str) -> None:
     """Write a run's metrics, its predictions and, in plots/runs/<run>, CSV files for `dvc plots` and figures/.
 
-    The metrics are {phase: {split: metrics}} from `split_metrics`. The primary split also has those from
-    `calibration.measures`, and `temperature_seeds`, each seed's temperature if any was fitted; those from
-    `operating.measures` if the study has an operating point; `subgroup_gap`, see `worst_gap`; and with synthetic data
-    in the last phase those from `saliency_overlap`. The phase `tuned` also has those from `tuning_gains`.
+    The metrics are {phase: {split: metrics}}: those of `class_metrics` if the run learns classes, and of
+    `values_metrics` if it learns values. The primary split of the last phase also has those of `saliency_overlap`.
     """
-    settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
-    table = samples.read_samples(settings.study)
-    classes = samples.present_classes(params.studies[settings.study].classes, table)
-    images = np.load(paths.images(settings.study), mmap_mode="r", allow_pickle=False)
+    study, task = params.all_runs[run].study, params.task_of(run)
+    table = samples.read_samples(study)
+    classes = samples.present_classes(params.studies[study].classes, table)
     histories = {phase: read_histories(params, run, phase) for phase in params.phases(run)}
-    predictions = {phase: read_phase(params, run, phase) for phase in params.phases(run)}
-    for splits in predictions.values():
-        require_classes(
-            {split: seeds[0] for split, seeds in splits.items()}, classes, table["label"].to_numpy(), settings.study
-        )
-
-    content: dict[str, dict[str, Metrics]] = {
-        phase: {
-            split: split_metrics(seeds, mode, samples.groups(table, seeds[0].ids)) for split, seeds in splits.items()
-        }
-        for phase, splits in predictions.items()
-    }
-    grouping = subgroup_columns(study, settings.study, table)
-    by_subgroup = {phase: compare_subgroups(grouping, splits[study.primary_split], mode, table)
-                   for phase, splits in predictions.items()}  # fmt: skip
-    for phase, splits in predictions.items():
-        fitted = temperatures(splits, mode)
-        primary = content[phase][study.primary_split]
-        primary |= calibrate(splits, study.primary_split, mode, table, fitted)
-        primary |= operate(study, splits, mode, table, fitted)
-        primary["subgroup_gap"] = worst_gap(by_subgroup[phase])
-    tuned = sum(each.study == settings.study for each in params.finetuned.values())
-    for split, gain in tuning_gains(predictions, mode, table, tuned).items():
-        content["tuned"][split] |= gain
-    with files.replacing(paths.run_predictions(run)) as aside:
-        listed = predictions_table(params.seeds, predictions, mode, classes, table)
-        listed.to_csv(aside, index=False, float_format="%.6f")
+    content: Content = {phase: {} for phase in histories}
+    listed: list[pd.DataFrame] = []
     with files.replacing_folder(paths.run_plots(run)) as folder:
         figure_folder = folder / "figures"
         figure_folder.mkdir()
@@ -107,29 +92,168 @@ def evaluate_run(params: Params, run: str) -> None:
         curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
         for phase, history in histories.items():
             figures.draw_curves(history, f"{run}, {phase}", figure_folder / f"{phase}-curves.png")
-        rocs, matrices = [], []
-        for phase, splits in predictions.items():
-            for split, seeds in splits.items():
-                part = Part(run, phase, split, content[phase][split])
-                rocs.append(write_roc(figure_folder, part, roc.split_curves(seeds, mode, classes)))
-                matrix = classification.confusion(seeds, mode, classes)
-                matrices.append(write_confusion(figure_folder, part, matrix))
-                write_report(figure_folder, part, classification.report_table(seeds, mode, classes))
-                if split == study.primary_split:
-                    write_reliability(figure_folder, part, seeds, mode)
-                    target = figure_folder / f"{part.stem}-subgroups.csv"
-                    by_subgroup[phase].to_csv(target, index=False, float_format=FLOATS)
-                if split in samples.SPLITS:
-                    ids = classification.examples(seeds, mode, classes)
-                    file = figure_folder / f"{part.stem}-examples.png"
-                    figures.draw_examples(images, ids, matrix, part.counts_title, file)
-        pd.concat(rocs).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
-        pd.concat(matrices).to_csv(folder / "confusion.csv", index=False)
-        write_saliency(params, run, classes, images, figure_folder)
-        write_attention(params, run, table, images, figure_folder)
-    last = content[params.phases(run)[-1]][study.primary_split]
-    last |= saliency_overlap(params, run)
+        # DVC expects these two files of every run.
+        pd.DataFrame(columns=["series", "auc", "fpr", "tpr", "part"]).to_csv(folder / "roc.csv", index=False)
+        pd.DataFrame(columns=["actual", "predicted", "count", "part"]).to_csv(folder / "confusion.csv", index=False)
+        if task.has_classes:
+            predictions = {phase: read_phase(params, run, phase) for phase in histories}
+            for splits in predictions.values():
+                firsts = {split: seeds[0] for split, seeds in splits.items()}
+                require_classes(firsts, classes, table["label"].to_numpy(), study)
+            grouping = subgroup_columns(params.studies[study], study, table)
+            by_subgroup = {
+                phase: compare_subgroups(grouping, splits[params.studies[study].primary_split], params.batchnorm, table)
+                for phase, splits in predictions.items()
+            }
+            _merge(content, class_metrics(params, run, predictions, by_subgroup, table))
+            write_classes(params, run, predictions, content, classes, by_subgroup, folder)
+            listed.append(predictions_table(params.seeds, predictions, params.batchnorm, classes, table))
+            last = content[params.phases(run)[-1]][params.studies[study].primary_split]
+            last |= saliency_overlap(params, run)
+        if task.has_values:
+            values = {phase: read_value_phase(params, run, phase) for phase in histories}
+            _merge(content, values_metrics(params, run, values, table))
+            write_values(params, run, values, content, classes, figure_folder)
+            listed.append(values_table(params, run, values, classes, table))
+    with files.replacing(paths.run_predictions(run)) as aside:
+        pd.concat(listed).to_csv(aside, index=False, float_format="%.6f")
     files.write_text(paths.run_metrics(run), json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def class_metrics(
+    params: Params, run: str, predictions: dict[str, Splits], by_subgroup: dict[str, pd.DataFrame], table: pd.DataFrame
+) -> Content:
+    """Return the metrics of a run's classes, {phase: {split: metrics}}, from `split_metrics`.
+
+    The primary split also has those from `calibration.measures`, and `temperature_seeds`, each seed's temperature if
+    any was fitted; those from `operating.measures` if the study has an operating point; and `subgroup_gap`, see
+    `worst_gap`. The phase `tuned` also has those from `tuning_gains`.
+    """
+    study, mode = params.study_of(run), params.batchnorm
+    content: Content = {
+        phase: {
+            split: split_metrics(seeds, mode, samples.groups(table, seeds[0].ids)) for split, seeds in splits.items()
+        }
+        for phase, splits in predictions.items()
+    }
+    for phase, splits in predictions.items():
+        fitted = temperatures(splits, mode)
+        primary = content[phase][study.primary_split]
+        primary |= calibrate(splits, study.primary_split, mode, table, fitted)
+        primary |= operate(study, splits, mode, table, fitted)
+        primary["subgroup_gap"] = worst_gap(by_subgroup[phase])
+    tuned = sum(each.study == params.all_runs[run].study for each in params.finetuned.values())
+    for split, gain in tuning_gains(predictions, mode, table, tuned).items():
+        content["tuned"][split] |= gain
+    return content
+
+
+def write_classes(
+    params: Params, run: str, predictions: dict[str, Splits], content: Content, classes: tuple[str, ...],
+    by_subgroup: dict[str, pd.DataFrame], folder: Path,
+) -> None:  # fmt: skip
+    """Write the curves, matrices, reports and saliency maps of a run's classes to `folder`."""
+    settings, mode, study = params.all_runs[run], params.batchnorm, params.study_of(run)
+    images = np.load(paths.images(settings.study), mmap_mode="r", allow_pickle=False)
+    table, figure_folder = samples.read_samples(settings.study), folder / "figures"
+    rocs, matrices = [], []
+    for phase, splits in predictions.items():
+        for split, seeds in splits.items():
+            part = Part(run, phase, split, content[phase][split])
+            rocs.append(write_roc(figure_folder, part, roc.split_curves(seeds, mode, classes)))
+            matrix = classification.confusion(seeds, mode, classes)
+            matrices.append(write_confusion(figure_folder, part, matrix))
+            write_report(figure_folder, part, classification.report_table(seeds, mode, classes))
+            if split == study.primary_split:
+                write_reliability(figure_folder, part, seeds, mode)
+                target = figure_folder / f"{part.stem}-subgroups.csv"
+                by_subgroup[phase].to_csv(target, index=False, float_format=FLOATS)
+            if split in samples.SPLITS:
+                ids = classification.examples(seeds, mode, classes)
+                file = figure_folder / f"{part.stem}-examples.png"
+                figures.draw_examples(images, ids, matrix, part.counts_title, file)
+    pd.concat(rocs).to_csv(folder / "roc.csv", index=False, float_format=FLOATS)
+    pd.concat(matrices).to_csv(folder / "confusion.csv", index=False)
+    write_saliency(params, run, classes, images, figure_folder)
+    write_attention(params, run, table, images, figure_folder)
+
+
+def values_metrics(
+    params: Params, run: str, values: dict[str, dict[str, list[ValuePredictions]]], table: pd.DataFrame
+) -> Content:
+    """Return the metrics of a run's values, {phase: {split: metrics}}, see cnnstudy.evaluation.values."""
+    mode, names = params.batchnorm, params.values_of(run)
+    content: Content = {}
+    for phase, splits in values.items():
+        train = splits["train"][0]
+        content[phase] = {}
+        for split, seeds in splits.items():
+            groups = samples.groups(table, seeds[0].ids)
+            found: Metrics = {"n": len(seeds[0].ids)} | value_scores.value_metrics(seeds, mode, names, groups)
+            content[phase][split] = found | value_scores.baseline_metrics(seeds, train, mode, names, groups)
+    return content
+
+
+def write_values(
+    params: Params, run: str, values: dict[str, dict[str, list[ValuePredictions]]], content: Content,
+    classes: tuple[str, ...], folder: Path,
+) -> None:  # fmt: skip
+    """Draw a run's predicted values against the true ones on the primary split, and write residuals by class."""
+    split, names = params.study_of(run).primary_split, params.values_of(run)
+    ranges = [tuple(params.study_of(run).values[name]) for name in names]
+    for phase, splits in values.items():
+        seeds = splits[split]
+        stem = f"{phase}-{split}"
+        predicted = np.mean([seed.predicted[params.batchnorm] for seed in seeds], axis=0)
+        groups = np.array([*classes, UNCLASSED])[seeds[0].labels]  # NO_CLASS is the last
+        title = f"{run}, {phase}, {split}"
+        value_figures.draw_values(seeds[0].truth, predicted, names, ranges, title, folder / f"{stem}-values.png")
+        residuals(seeds[0].truth, predicted, names, groups).to_csv(
+            folder / f"{stem}-residuals.csv", index=False, float_format=FLOATS
+        )
+
+
+def residuals(truth: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], groups: np.ndarray) -> pd.DataFrame:
+    """Return for each class and value the number of images, the mean truth, the mean residual and the RMSE."""
+    rows = []
+    for group in dict.fromkeys(groups.tolist()):
+        for place, name in enumerate(names):
+            used = (groups == group) & np.isfinite(truth[:, place])
+            rest = (predicted - truth)[used, place]
+            if used.any():
+                mean, error = float(truth[used, place].mean()), float(np.sqrt((rest**2).mean()))
+                rows.append((group, name, int(used.sum()), mean, float(rest.mean()), error))
+    return pd.DataFrame(rows, columns=["class", "value", "n", "mean", "residual", "rmse"])
+
+
+def values_table(
+    params: Params, run: str, values: dict[str, dict[str, list[ValuePredictions]]], classes: tuple[str, ...],
+    table: pd.DataFrame,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the predicted and true values of each training for each image of the splits in `LISTED_SPLITS`.
+
+    The columns are phase, split, seed, id, path, actual (the class), and for each value `<value>` and
+    `<value>_predicted`.
+    """
+    names = np.array([*classes, ""])
+    parts = []
+    for phase, splits in values.items():
+        for split in (each for each in LISTED_SPLITS if each in splits):
+            for number, seed in zip(params.seeds, splits[split], strict=True):
+                columns: dict[str, Any] = {"phase": phase, "split": split, "seed": number, "id": seed.ids}
+                columns |= {"path": table["path"].to_numpy()[seed.ids], "actual": names[seed.labels]}
+                for place, name in enumerate(params.values_of(run)):
+                    columns |= {name: seed.truth[:, place]}
+                    columns |= {f"{name}_predicted": seed.predicted[params.batchnorm][:, place]}
+                parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _merge(content: Content, more: Content) -> None:
+    """Add metrics to those of the same phase and split, in place; `n` stays the number of images with a class."""
+    for phase, splits in more.items():
+        for split, found in splits.items():
+            content[phase][split] = found | content[phase].get(split, {})
 
 
 def subgroup_columns(study: Study, name: str, table: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -273,8 +397,14 @@ def read_phase(params: Params, run: str, phase: str) -> Splits:
     return {split: [predictions[split] for predictions in seeds] for split in seeds[0]}
 
 
+def read_value_phase(params: Params, run: str, phase: str) -> dict[str, list[ValuePredictions]]:
+    """Return the predicted values of a phase by split, one entry per seed."""
+    seeds = [read_values(paths.predictions(paths.seed(run, phase, seed))) for seed in params.seeds]
+    return {split: [values[split] for values in seeds] for split in seeds[0]}
+
+
 def read_histories(params: Params, run: str, phase: str) -> list[pd.DataFrame]:
-    """Return the histories of a phase, one per seed, with epoch, accuracy, loss, val_accuracy and val_loss."""
+    """Return the histories of a phase, one per seed, see cnnstudy.training.loop."""
     return [pd.read_csv(paths.history(paths.seed(run, phase, seed))) for seed in params.seeds]
 
 
@@ -308,9 +438,9 @@ def predictions_table(
 
 
 def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
-    """Return the means of histories over seeds, with the columns epoch, series, accuracy and loss.
+    """Return the means of histories over seeds, with the columns epoch, series, accuracy and loss, and ccc if any.
 
-    The series are `train`, `val`, `tuned train` and `tuned val`.
+    The accuracy of a net of values alone is NaN. The series are `train`, `val`, `tuned train` and `tuned val`.
     """
     tables = []
     for phase, seeds in histories.items():
@@ -318,7 +448,8 @@ def curves_table(histories: dict[str, list[pd.DataFrame]]) -> pd.DataFrame:
         mean = pd.concat(seeds).groupby("epoch", as_index=False).mean()
         for series, prefix in (("train", ""), ("val", "val_")):
             name = series if phase == "base" else f"{phase} {series}"
-            columns = {"accuracy": mean[f"{prefix}accuracy"], "loss": mean[f"{prefix}loss"]}
+            columns = {"accuracy": mean.get(f"{prefix}accuracy", np.nan), "loss": mean[f"{prefix}loss"]}
+            columns |= {"ccc": mean[f"{prefix}ccc"]} if "ccc" in mean else {}
             tables.append(pd.DataFrame({"epoch": mean["epoch"], "series": name, **columns}))
     return pd.concat(tables)
 

@@ -22,17 +22,21 @@ def convert(model: "keras.Model", images: np.ndarray) -> dict[str, bytes]:
     """Return a model as LiteRT files, by precision (see cnnstudy.export.litert).
 
     The model takes pixels in [0, 1]. Each file takes one image, [1, side, side, 3], of pixels from 0 to 255, and gives
-    probabilities, [1, classes]. In int8 the input and the output are uint8, with probabilities in steps of 1/256, and
-    weights have one scale per channel (Jacob et al. 2018, Krishnamoorthi 2018).
+    probabilities, [1, classes], or values, [1, k], or both as two outputs. In int8 the input and the outputs are uint8,
+    with probabilities in steps of 1/256, and weights have one scale per channel (Jacob et al. 2018, Krishnamoorthi
+    2018).
 
     Args:
-        model: a model in float32 with softmax last.
+        model: a model in float32, as built by cnnstudy.models.assemble.
         images: the images on which the ranges of activations are measured, uint8 [n, side, side, 3].
     """
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    equalized = _equalized(model, images.astype(np.float32) / 255)
+    from cnnstudy.models.assemble import parts
+
+    # Two outputs, since in int8 all numbers of one output share a scale.
+    equalized = parts(_equalized(model, images.astype(np.float32) / 255))
     signature = [tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)]
     predict = tf.function(
         lambda pixels: equalized(pixels / 255, training=False), input_signature=signature, autograph=False

@@ -52,7 +52,7 @@ def timed(net: LiteRtNet) -> np.ndarray:
     seconds = np.empty(WARM_UP + TIMED)
     for i in range(len(seconds)):
         start = time.perf_counter()
-        net.probabilities(image)
+        net.outputs(image)
         seconds[i] = time.perf_counter() - start
     return seconds[WARM_UP:]
 

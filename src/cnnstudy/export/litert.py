@@ -16,27 +16,37 @@ PRECISIONS = ("float32", "float16", "int8")
 
 @dataclass(frozen=True)
 class LiteRtNet:
-    """An open LiteRT file, from images of `side` x `side` pixels to probabilities of `classes` classes."""
+    """An open LiteRT file, from images of `side` x `side` pixels to probabilities of `classes` classes and values."""
 
     interpreter: Any
     side: int
     classes: int
 
-    def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Return the predictions for images, uint8 [n, side, side, 3], one image at a time: float32 [n, classes]."""
+    def outputs(self, images: np.ndarray) -> np.ndarray:
+        """Return the predictions for images, uint8 [n, side, side, 3], one at a time: float32 [n, classes + values]."""
         assert images.shape[1:] == (self.side, self.side, 3), images.shape
-        source, target = self.interpreter.get_input_details()[0], self.interpreter.get_output_details()[0]
-        outputs = np.empty((len(images), self.classes), target["dtype"])
-        for image, output in zip(images, outputs, strict=True):
+        source, targets = self.interpreter.get_input_details()[0], _outputs(self.interpreter)
+        found = [np.empty((len(images), target["shape"][1]), target["dtype"]) for target in targets]
+        for number, image in enumerate(images):
             self.interpreter.set_tensor(source["index"], image[None].astype(source["dtype"]))
             self.interpreter.invoke()
-            output[:] = self.interpreter.get_tensor(target["index"])[0]
-        scale, zero = target["quantization"]  # 0 if the output is not an integer
-        return np.float32(scale) * (outputs.astype(np.float32) - zero) if scale else outputs
+            for target, output in zip(targets, found, strict=True):
+                output[number] = self.interpreter.get_tensor(target["index"])[0]
+        return np.hstack([_as_numbers(*pair) for pair in zip(targets, found, strict=True)])
 
 
-def open_net(path: Path, threads: int = 1) -> LiteRtNet:
-    """Open a LiteRT file of the stage `export`.
+def _outputs(interpreter: Any) -> list[dict[str, Any]]:
+    """Return the details of the outputs: the classes', then the values', as the converter has numbered their names."""
+    return sorted(interpreter.get_output_details(), key=lambda target: str(target["name"]))
+
+
+def _as_numbers(target: dict[str, Any], output: np.ndarray) -> np.ndarray:
+    scale, zero = target["quantization"]  # 0 if the output is not an integer
+    return np.float32(scale) * (output.astype(np.float32) - zero) if scale else output
+
+
+def open_net(path: Path, threads: int = 1, values: int = 0) -> LiteRtNet:
+    """Open a LiteRT file of the stage `export`; the last `values` numbers of its outputs are values.
 
     Raises:
         UserError: there is no such file, or it is not a LiteRT file.
@@ -52,5 +62,6 @@ def open_net(path: Path, threads: int = 1) -> LiteRtNet:
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{path}: not a LiteRT file: {' '.join(str(error).split())}") from None
     assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer input is a pixel
-    side, classes = interpreter.get_input_details()[0]["shape"][1], interpreter.get_output_details()[0]["shape"][1]
-    return LiteRtNet(interpreter, int(side), int(classes))
+    side = interpreter.get_input_details()[0]["shape"][1]
+    width = sum(int(target["shape"][1]) for target in _outputs(interpreter))
+    return LiteRtNet(interpreter, int(side), width - values)

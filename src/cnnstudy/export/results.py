@@ -13,14 +13,15 @@ MB = 1_000_000
 def read_numbers(run: str) -> dict[str, dict[str, float]]:
     """Return the numbers of a run's LiteRT files by precision.
 
-    These are `size_mb`, `accuracy` on val, `accuracy_change` from Keras's, `agreement` and `largest_difference`, and
-    `latency_ms` and `latency_p95_ms` if the run was timed with images of the same size.
+    These are `size_mb`; `largest_difference` from Keras; of a net with classes `accuracy`, `accuracy_change` from
+    Keras's, and `agreement`; of a net with values `<value>_rmse` and `<value>_rmse_change`; and `latency_ms` and
+    `latency_p95_ms` if the run was timed with images of the same size.
     """
     content = json.loads(paths.export_metrics(run).read_text(encoding="utf-8"))
     times = _read_latency()["runs"].get(run, {})
     is_timed = times.get("side") == content["side"]
     return {
-        precision: _numbers(content[precision], content["keras"]["accuracy"], times[precision] if is_timed else {})
+        precision: _numbers(content[precision], content["keras"], times[precision] if is_timed else {})
         for precision in PRECISIONS
     }
 
@@ -31,14 +32,13 @@ def read_machine() -> dict[str, str]:
     return machine
 
 
-def _numbers(measured: dict[str, Any], keras: float, times: dict[str, float]) -> dict[str, float]:
-    numbers = {
-        "size_mb": measured["bytes"] / MB,
-        "accuracy": measured["accuracy"],
-        "accuracy_change": measured["accuracy"] - keras,
-        "agreement": measured["agreement"],
-        "largest_difference": measured["largest_difference"],
-    }
+def _numbers(measured: dict[str, Any], keras: dict[str, float], times: dict[str, float]) -> dict[str, float]:
+    numbers = {"size_mb": measured["bytes"] / MB}
+    for name, value in keras.items():
+        numbers |= {name: measured[name], f"{name}_change": measured[name] - value}
+    if "agreement" in measured:
+        numbers["agreement"] = measured["agreement"]
+    numbers["largest_difference"] = measured["largest_difference"]
     return numbers | ({"latency_ms": times["median_ms"], "latency_p95_ms": times["p95_ms"]} if times else {})
 
 

@@ -61,7 +61,7 @@ def test_nets(params: Params, name: str) -> None:
     }
     rows: list[pd.DataFrame] = []
     correct: dict[str, np.ndarray] = {}
-    for run in params.runs_of(study) if (counts > 0).sum() > 1 else []:
+    for run in params.class_runs_of(study) if (counts > 0).sum() > 1 else []:
         content["runs"][run] = {}
         for phase in params.phases(run):
             predictions = [_predictions(params, run, phase, seed, images, used) for seed in params.seeds]

@@ -40,7 +40,8 @@ class Design:
 
     `net` is the name of the net's file, and `side` the side of its images in pixels. `dropout` multiplies the rates of
     the net's dropout layers, and `head_dropout` is the rate of an additional one before the last layer, 0 for none.
-    `key` is the parameter that sets the options.
+    `key` is the parameter that sets the options. `values` is the number of values that a head of its own predicts
+    beside the classes, with the activation `value_activation`; `has_classes` is False for a net of values alone.
     """
 
     net: str
@@ -50,6 +51,13 @@ class Design:
     dropout: float = 1.0
     head_dropout: float = 0.0
     key: str = "options"
+    values: int = 0
+    value_activation: str = "linear"
+    has_classes: bool = True
+
+
+# The names of the layers that predict values, and that join them to the classes' probabilities.
+VALUE_HEAD, JOINED = "values", "classes_and_values"
 
 
 def design_of(params: Params, run: str, classes: int, side: int | None = None) -> Design:
@@ -57,7 +65,9 @@ def design_of(params: Params, run: str, classes: int, side: int | None = None) -
     recipe, size = params.run_recipe(run), side or params.study_of(run).image_size
     options = tuple(sorted(params.options_of(run).items()))
     net = params.all_runs[run].net
-    return Design(net, options, size, classes, recipe.dropout, recipe.head_dropout, f"runs.{run}.options")
+    noise, heads = (recipe.dropout, recipe.head_dropout), (len(params.values_of(run)), recipe.value_activation)
+    has_classes = params.task_of(run).has_classes
+    return Design(net, options, size, classes, *noise, f"runs.{run}.options", *heads, has_classes)
 
 
 def sketch(design: Design) -> keras.Model:
@@ -123,24 +133,25 @@ def freeze(model: keras.Model, frozen: int | str) -> None:
 
     A frozen BatchNorm uses its moving statistics in training, which Keras calls inference mode; dropout stays on.
     `frozen` is a number of layers, the name of the last frozen layer, `features` for all layers before the head, or
-    `none`. The last layer is always trained.
+    `none`. The layers that predict classes and values are always trained.
 
     Raises:
         UserError: there is no such layer.
     """
     candidates = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    names = [layer.name for layer in candidates]
+    names, heads = [layer.name for layer in candidates], _heads(model)
     if frozen == "none":
         count = 0
     elif frozen == "features":
         before = {step.operation.name for step in _features(model)}
         count = sum(name in before for name in names)
-    elif isinstance(frozen, int) and frozen < len(candidates):
+    elif isinstance(frozen, int) and frozen <= len(candidates) - len(heads):
         count = frozen
-    elif frozen in names[:-1]:
+    elif frozen in names and frozen not in heads:
         count = names.index(frozen) + 1
     else:
-        allowed = f"none, features, a number below {len(candidates)}, or a layer: {', '.join(names[:-1])}"
+        free = [name for name in names if name not in heads]
+        allowed = f"none, features, a number below {len(free) + 1}, or a layer: {', '.join(free)}"
         raise UserError(f"{paths.PARAMS}: frozen: {frozen!r} found; allowed: {allowed}")
     for layer in candidates[:count]:
         layer.trainable = False
@@ -150,6 +161,32 @@ def set_float32(model: keras.Model) -> None:
     """Make a model compute in float32 from now on, like the model that is later built to load its weights."""
     for layer in model.layers:
         layer.dtype_policy = "float32"
+
+
+def class_part(model: keras.Model) -> keras.Model:
+    """Return the part of a model that predicts classes: the model itself unless it predicts values as well."""
+    if model.layers[-1].name != JOINED:
+        return model
+    probabilities, _ = model.layers[-1].input
+    return keras.Model(model.inputs[0], probabilities)
+
+
+def parts(model: keras.Model) -> keras.Model:
+    """Return a model with an output for the classes and one for the values, or the model itself if it has only one."""
+    last = model.layers[-1]
+    return keras.Model(model.inputs[0], list(last.input)) if last.name == JOINED else model
+
+
+def separated(outputs: np.ndarray, values: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a model's outputs [n, c + values] as class probabilities and values; one of them may be [n, 0]."""
+    count = outputs.shape[1] - values
+    classes = class_probabilities(outputs[:, :count]) if count else outputs[:, :0]
+    return classes, outputs[:, count:]
+
+
+def joined(outputs: np.ndarray, values: int) -> np.ndarray:
+    """Return a model's outputs with the probability of every class, [n, classes + values]."""
+    return np.hstack(separated(outputs, values)) if values else class_probabilities(outputs)
 
 
 def class_probabilities(outputs: np.ndarray) -> np.ndarray:
@@ -170,7 +207,25 @@ def _build(design: Design) -> keras.Model:
         model = keras.Model(model.inputs[0], model.outputs[0])
     if problem := _unsupported(model, design.classes):
         raise UserError(f"src/cnnstudy/models/{design.net}.py: {problem}")
-    return model
+    return _with_values(model, design) if design.values else model
+
+
+def _with_values(model: keras.Model, design: Design) -> keras.Model:
+    """Return a net with a dense layer for the values, on the vector that the classes' layer takes."""
+    with keras.StatelessScope(initialize_variables=False):
+        head = keras.layers.Dense(design.values, design.value_activation, name=VALUE_HEAD)
+        values = head(model.layers[-1].input)
+        joint = [model.outputs[0], values]
+        outputs = keras.layers.Concatenate(name=JOINED)(joint) if design.has_classes else values
+        return keras.Model(model.inputs[0], outputs)
+
+
+def _heads(model: keras.Model) -> list[str]:
+    """Return the names of the dense layers that predict classes and values, and of the layer that joins them."""
+    if model.layers[-1].name != JOINED:
+        return [model.layers[-1].name]
+    dense = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    return [[name for name in dense if name != VALUE_HEAD][-1], VALUE_HEAD, JOINED]
 
 
 def _unsupported(model: keras.Model, classes: int) -> str:
@@ -211,8 +266,8 @@ def _shown(operation: Any) -> str:
 def _cloned(model: keras.Model, noise: tuple[float, float], make: Make) -> keras.Model:
     """Return a copy with new weights; `make` returns a layer for the original and its configuration."""
     dropout, head_dropout = noise
-    last = model.layers[-1]
-    before_last: list[keras.Layer] = []
+    heads = [name for name in _heads(model) if name != JOINED]
+    before: dict[str, keras.Layer] = {}
 
     def clone(operation: Any) -> Any:
         if not isinstance(operation, keras.Layer):
@@ -220,13 +275,14 @@ def _cloned(model: keras.Model, noise: tuple[float, float], make: Make) -> keras
         config = operation.get_config()
         if isinstance(operation, DROPOUTS):
             config["rate"] *= dropout
-        if operation is last and head_dropout:
-            before_last.append(keras.layers.Dropout(head_dropout * dropout, name="head_dropout"))
+        if operation.name in heads and head_dropout:
+            name = "head_dropout" if operation.name == heads[0] else f"head_dropout_{operation.name}"
+            before[operation.name] = keras.layers.Dropout(head_dropout * dropout, name=name)
         return make(operation, config)
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if before_last and operation.name == last.name:
-            args = (before_last[0](args[0]), *args[1:])
+        if operation.name in before:
+            args = (before[operation.name](args[0]), *args[1:])
         return operation(*args, **kwargs)
 
     return keras.models.clone_model(model, clone_function=clone, call_function=call)
@@ -237,6 +293,7 @@ def _policy_of(layer: keras.Layer, policy: str) -> str:
         "softmax",
         "sigmoid",
     )
+    is_last |= layer.name in (VALUE_HEAD, JOINED)
     if is_last or isinstance(layer, PREPROCESSING) or policy == TF32:
         return "float32"
     if policy == CONVOLUTIONS:

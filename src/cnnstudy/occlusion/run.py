@@ -52,7 +52,7 @@ def test_nets(params: Params, study: str) -> None:
             content["chance"] = {split: its.chance for split, its in hidden.items()}
             content["ellipses"] = sorted({name for its in hidden.values() for name in its.ellipses})
             count = len(splits) * sum(each.is_blind for each in tested)
-            for run in params.runs_of(study):
+            for run in params.class_runs_of(study):
                 correct = _correct(params, run, hidden, tested)
                 content["runs"][run] = _of_run(params, run, tested, hidden, correct, 1 - (1 - LEVEL) / max(1, count))
             _save_sheet(folder / "examples.png", hidden[settings.primary_split], tested)

@@ -28,7 +28,7 @@ from cnnstudy.plots.style import (
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """A training in `draw_trainings`; `table` has the columns images (seen so far), train and val (accuracies)."""
+    """A training in `draw_trainings`; `table` has the columns images (seen so far), train and val (the metric)."""
 
     name: str
     colour: str
@@ -113,8 +113,8 @@ def _bars(table: pd.DataFrame, split: str) -> np.ndarray:
     return np.abs([accuracy - table[f"{split}_accuracy_low"], table[f"{split}_accuracy_high"] - accuracy])
 
 
-def draw_trainings(trainings: list[TrainingCurve], title: str, path: Path) -> None:
-    """Draw the accuracies of several runs against the images seen: in training on the left, on val on the right."""
+def draw_trainings(trainings: list[TrainingCurve], title: str, path: Path, metric: str = "accuracy") -> None:
+    """Draw a metric of several runs against the images seen: in training on the left, on val on the right."""
     figure = Figure(figsize=(7.2, 3.2), dpi=DPI, layout="constrained")
     for axes, column in zip(figure.subplots(1, 2, sharey=True), ("train", "val"), strict=True):
         for training in trainings:
@@ -122,7 +122,7 @@ def draw_trainings(trainings: list[TrainingCurve], title: str, path: Path) -> No
             axes.plot(
                 images, accuracy, color=training.colour, linewidth=1.6, label=training.name, marker=marker(images)
             )
-        label = "accuracy in training" if column == "train" else "val accuracy, moving statistics"
+        label = f"{metric} in training" if column == "train" else f"val {metric}, moving statistics"
         dress(axes, "images seen", label)
         axes.set_ylim(0, 1.02)
         axes.set_xlim(left=0)
@@ -158,8 +158,8 @@ def draw_recipes(curves: dict[str, dict[str, dict[str, list]]], title: str, path
     save(figure, path)
 
 
-def draw_differences(pairs: pd.DataFrame, title: str, path: Path) -> None:
-    """Draw differences in accuracy with 95 % intervals, one row per pair; significant differences are dark.
+def draw_differences(pairs: pd.DataFrame, title: str, path: Path, metric: str = "accuracy") -> None:
+    """Draw differences in a metric with 95 % intervals, one row per pair; significant differences are dark.
 
     `pairs` has the columns first, second, difference, low, high and significant.
     """
@@ -173,7 +173,7 @@ def draw_differences(pairs: pd.DataFrame, title: str, path: Path) -> None:
             middle = pairs["difference"].to_numpy()[rows]
             ends = np.abs(pairs[["low", "high"]].to_numpy()[rows].T - middle)
             axes.errorbar(middle, rows, xerr=ends, fmt="o", color=colour, capsize=3, markersize=5, label=label)
-    dress(axes, "difference in accuracy, 95 % interval", "")
+    dress(axes, f"difference in {metric}, 95 % interval", "")
     axes.set_yticks(range(len(pairs)), pairs["first"] + " − " + pairs["second"])
     axes.set_ylim(len(pairs) - 0.4, -0.6)
     axes.set_title(title, loc="left", fontsize=10, color=INK)

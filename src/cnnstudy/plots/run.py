@@ -32,18 +32,21 @@ EXAMPLE = 84
 # The loss axis ends at this multiple of the highest training loss, since with moving statistics the val loss can reach
 # hundreds.
 LOSSES = 2.0
+# What the axes of a history's columns are called; the loss of a net of values is not in nats.
+AXES = {"accuracy": "accuracy", "ccc": "CCC", "loss": "loss (nats)"}
 MEAN_STYLES = {"micro": ":", "macro": "--"}
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#a9cbe8", "#0b4a86"])
 
 
 def draw_curves(histories: list[pd.DataFrame], title: str, path: Path) -> None:
-    """Draw accuracy and loss against the epoch, side by side; for several seeds the mean, and each seed faintly.
+    """Draw accuracy, CCC (if any) and loss against the epoch; for several seeds the mean, and each seed faintly.
 
-    Accuracies and losses on val are measured with BatchNorm's moving statistics.
+    Accuracies, CCC and losses on val are measured with BatchNorm's moving statistics.
     """
-    figure = Figure(figsize=(7.2, 2.9), dpi=DPI)
-    accuracy, loss = figure.subplots(1, 2)
-    for axes, column in ((accuracy, "accuracy"), (loss, "loss")):
+    columns = [name for name in ("accuracy", "ccc", "loss") if name in histories[0]]
+    figure = Figure(figsize=(3.6 * len(columns), 2.9), dpi=DPI)
+    panels = figure.subplots(1, len(columns))
+    for axes, column in zip(panels, columns, strict=True):
         for name, label, shade in ((column, "train", TRAIN), (f"val_{column}", "val, moving statistics", HELD_OUT)):
             if len(histories) > 1:
                 for history in histories:
@@ -51,11 +54,12 @@ def draw_curves(histories: list[pd.DataFrame], title: str, path: Path) -> None:
             # The mean is over the seeds that reached the epoch, since a training may stop early.
             mean = pd.concat(histories).groupby("epoch")[name].mean()
             axes.plot(mean.index, mean, color=shade, linewidth=1.8, label=label, marker=marker(mean))
-        dress(axes, "epoch", "accuracy" if column == "accuracy" else "loss (nats)")
+        dress(axes, "epoch", AXES[column] if "ccc" not in columns else AXES[column].partition(" ")[0])
         axes.xaxis.get_major_locator().set_params(integer=True)
-    accuracy.set_ylim(0, 1.02)
-    _limit_loss(loss, pd.concat(histories))
-    handles, labels = accuracy.get_legend_handles_labels()
+        if column != "loss":
+            axes.set_ylim(0, 1.02)
+    _limit_loss(panels[-1], pd.concat(histories))
+    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="upper right", bbox_to_anchor=(0.99, 1.0), fontsize=8, ncols=2)
     figure.suptitle(title, x=0.075, y=0.97, ha="left", fontsize=10, color=INK)
     figure.subplots_adjust(left=0.075, right=0.985, bottom=0.16, top=0.86, wspace=0.24)

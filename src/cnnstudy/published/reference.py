@@ -24,6 +24,15 @@ def read(folder: Path, names: Iterable[str]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
 
+def read_values(folder: Path) -> pd.DataFrame:
+    """Return the published numbers on values, such as RMSEs of valence: the tables *_values.csv, with `COLUMNS`.
+
+    The runs `baseline`, `constant` and `positive` are not nets: a paper's baseline, the mean of the labels, and a value
+    above 0 for every image.
+    """
+    return read(folder, sorted(path.name for path in folder.glob("*_values.csv")))
+
+
 def read_layers(folder: Path) -> pd.DataFrame:
     """Return the course report's layer tables: study, table, run, row, type, shape (128x128x16), parameters, source."""
     return pd.read_csv(folder / "report_layers.csv", dtype={"table": str, "shape": str})

@@ -60,7 +60,7 @@ def overview(its: Findings, papers: dict[str, Paper], chances: dict[str, float |
     """Return the accuracy of every training on its primary split, beside the report's and the papers'."""
     groups = []
     for study, settings in its.params.studies.items():
-        runs = [run for run in its.params.runs_of(study) if run in its.metrics]
+        runs = [run for run in its.params.class_runs_of(study) if run in its.metrics]
         rows = [_compared(its, run, phase, papers.get(study)) for run in runs for phase in its.metrics[run]]
         if rows:
             groups.append(DotGroup(f"{settings.title}: {settings.primary_split}", rows, chances[study]))

@@ -21,7 +21,7 @@ from cnnstudy.occlusion import results as occlusion_results
 from cnnstudy.published import contents, reference, verdicts
 from cnnstudy.published.paper import Paper, paper_of
 from cnnstudy.published.verdicts import Findings
-from cnnstudy.report import compared, dots, story, summary, tables
+from cnnstudy.report import compared, dots, story, summary, tables, valued
 from cnnstudy.report.story import Chapter, Figure, Image
 from cnnstudy.resampling import results as other_splits
 from cnnstudy.workspace import files, locked, paths
@@ -44,6 +44,7 @@ def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], 
     `settings` are the `dvc exp run -S` overrides that reproduce it, `folder` holds the published numbers (see
     cnnstudy.published.reference), and `lock` is the lock file of the package versions.
     """
+    everything, metrics = metrics, valued.of_classes(params, metrics)
     papers = {name: paper for name, study in params.studies.items() if (paper := paper_of(study))}
     audits = {study: _audit(study) for study in params.studies}
     foreign = {study: note for study, paper in papers.items() if (note := _not_comparable(audits[study], paper))}
@@ -52,6 +53,11 @@ def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], 
     findings = Findings(params, metrics, numbers, reference.read_layers(folder), results.read_differences(params))
     synthetic = [name for name, study in params.studies.items() if specifications.generator_of(study)]
     chapters = _chapters(findings, papers, foreign, published, audits)
+    chapters += [
+        chapter
+        for study in params.studies
+        if (chapter := valued.chapter(params, study, everything, reference.read_values(folder)))
+    ]
     baselines = {study: audit["baselines"] for study, audit in audits.items()}
     runs = [_run(findings, run) for run in metrics]
     return (
@@ -109,6 +115,7 @@ def _chapters(
         *(
             story.ablation(its, name, papers.get(ablation.study), chances[ablation.study])
             for name, ablation in params.ablations.items()
+            if not params.task_of(next(iter(ablation.runs))).has_values
         ),
         story.tuning(its),
         story.elsewhere(its, tested, {name: _sheet(name) for name, each in tested.items() if each["runs"]}, audits),
@@ -239,7 +246,7 @@ def _to_show(audit: dict[str, Any]) -> dict[str, Any]:
 def _study(its: Findings, name: str, paper: Paper | None, audit: dict[str, Any]) -> dict[str, Any]:
     """Return a study's data card, tables and sheets, and what its audit found amiss."""
     params = its.params
-    study, runs = params.studies[name], [run for run in params.runs_of(name) if run in its.metrics]
+    study, runs = params.studies[name], [run for run in params.class_runs_of(name) if run in its.metrics]
     balance = list(audit["balance"].values())
     confusions = results.confusions(params, name).head(CONFUSIONS) if len(study.classes) > 2 else pd.DataFrame()
     generator = specifications.generator_of(study)

@@ -334,7 +334,7 @@ def tuning(its: Findings) -> Chapter | None:
     lost: list[float] = []
     counts = {HOLDOUT: 0, "val": 0}
     for study in its.params.studies:
-        runs = [run for run in its.params.runs_of(study) if its.is_tuned(run)]
+        runs = [run for run in its.params.class_runs_of(study) if its.is_tuned(run)]
         if not runs:
             continue
         judged = [split for split in JUDGED if split in its.metrics[runs[0]]["tuned"]]
@@ -449,7 +449,7 @@ def _tune_gaps(its: Findings) -> dict[str, dict[str, Any]]:
     found = {}
     for study, settings in its.params.studies.items():
         runs = {}
-        for run in its.params.runs_of(study):
+        for run in its.params.class_runs_of(study):
             splits = its.metrics.get(run, {}).get("base", {})
             if "tune" in splits:
                 own, there = splits[settings.primary_split], splits["tune"]
@@ -469,7 +469,7 @@ def _test_gaps(its: Findings) -> dict[str, dict[str, Any]]:
     """
     found = {}
     for study, settings in its.params.studies.items():
-        nets = [run for run in its.params.runs_of(study) if not _selects_on_val(its.params, run)]
+        nets = [run for run in its.params.class_runs_of(study) if not _selects_on_val(its.params, run)]
         runs = {}
         for run in nets if settings.primary_split == "test" else []:
             phase, splits = list(its.metrics[run].items())[-1]
@@ -598,7 +598,7 @@ def gallery(its: Findings) -> Chapter:
 def _ratios(its: Findings, study: str) -> dict[str, float]:
     """Return the share of the maps on the evidence relative to chance, by training."""
     split, found = its.params.studies[study].primary_split, {}
-    for run in its.params.runs_of(study):
+    for run in its.params.class_runs_of(study):
         phase = list(its.metrics[run])[-1]
         if (ratio := its.split(run, phase, split).get("attention_ratio")) is not None:
             found[named(run, phase)] = float(ratio)

@@ -56,7 +56,7 @@ def numbers(its: Findings, baselines: dict[str, dict[str, dict[str, float]]]) ->
 def best(its: Findings, study: str) -> tuple[str, str] | None:
     """Return the run and phase with the highest accuracy on a study's primary split; None where it has no run."""
     split = its.params.studies[study].primary_split
-    trainings = [(run, phase) for run in its.params.runs_of(study) for phase in its.metrics.get(run, {})]
+    trainings = [(run, phase) for run in its.params.class_runs_of(study) for phase in its.metrics.get(run, {})]
     return max(trainings, key=lambda key: float(its.split(key[0], key[1], split)["accuracy"])) if trainings else None
 
 
@@ -91,7 +91,7 @@ def _best(its: Findings, study: str, baselines: dict[str, dict[str, float]]) -> 
     floor = f" Always predicting the largest class gives {chance:.3f}." if chance is not None else ""
     if split["constant"]:
         floor += " The net predicts one class for every image."
-    trainings = sum(len(its.metrics.get(run, {})) for run in its.params.runs_of(study))
+    trainings = sum(len(its.metrics.get(run, {})) for run in its.params.class_runs_of(study))
     of = f" of {trainings} trainings" if trainings > 1 else ""
     text = f"{settings.title}: best {settings.primary_split} accuracy{of} ({named(*found)}).{floor}"
     return Number(f"{split['accuracy']:.3f}", interval(split), text)

@@ -72,7 +72,7 @@ def study_table(params: Params, study: str, metrics: dict[str, RunMetrics]) -> T
             Cell(named(run, phase)), _accuracy(splits[split]), Cell(interval(splits[split])),
             *(number(splits[split].get(name)) for name in ("macro_f1", "auc")),
         ]
-        for run in params.runs_of(study)
+        for run in params.class_runs_of(study)
         for phase, splits in metrics[run].items()
     ]  # fmt: skip
     title = params.studies[study].title
@@ -167,7 +167,7 @@ def operating_table(its: Findings, study: str) -> Table:
     split, settings = its.params.studies[study].primary_split, its.params.studies[study].operating_point
     assert settings is not None
     rows = []
-    for run in its.params.runs_of(study):
+    for run in its.params.class_runs_of(study):
         phases = its.metrics.get(run, {})
         numbers = its.split(run, list(phases)[-1], split) if phases else {}
         if "operating_ppv" in numbers:
@@ -190,7 +190,7 @@ def tested_tables(its: Findings, study: str, tested: dict[str, dict[str, Any]]) 
     for start in range(0, len(sets), MOST - 2):
         some = sets[start : start + MOST - 2]
         rows = []
-        for run in its.params.runs_of(study):
+        for run in its.params.class_runs_of(study):
             if run not in its.metrics:
                 continue
             phase = list(its.metrics[run])[-1]
@@ -470,8 +470,8 @@ def _occluded(test: dict[str, Any], split: str) -> Cell:
     )
 
 
-def differences_table(pairs: list[Difference]) -> Table:
-    """Return differences in accuracy with their intervals, and whether they are significant."""
+def differences_table(pairs: list[Difference], metric: str = "accuracy") -> Table:
+    """Return differences in a metric with their intervals, and whether they are significant."""
     rows = []
     for pair in pairs:
         bounds = f"{pair.low:+.3f} to {pair.high:+.3f}".replace("-", "−")
@@ -480,7 +480,7 @@ def differences_table(pairs: list[Difference]) -> Table:
         verdict = Cell("yes", "holds") if pair.significant else Cell("no", "open", why)
         value = Cell(f"{pair.difference:+.3f}".replace("-", "−"))
         rows.append([Cell(f"{pair.first} − {pair.second}"), value, Cell(bounds), verdict])
-    return Table(["difference in accuracy", "", "95 % interval", "significant"], rows)
+    return Table([f"difference in {metric}", "", "95 % interval", "significant"], rows)
 
 
 def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:

@@ -17,21 +17,23 @@ NAME = "README.md"
 
 
 def numbers(params: Params, choice: Choice) -> dict[str, float]:
-    """Return the accuracy of one training on the primary split; with its interval if the run has one seed."""
+    """Return the accuracy, or the CCC, of one training on the primary split; with intervals if the run has one seed."""
     content = json.loads(paths.run_metrics(choice.run).read_text(encoding="utf-8"))
     its = content[choice.phase][params.study_of(choice.run).primary_split]
     if len(params.seeds) == 1:
         return {name: float(its[name]) for name in build.HEADLINE if name in its}
-    return {"accuracy": float(its["accuracy_seeds"][params.seeds.index(choice.seed)])}
+    place = params.seeds.index(choice.seed)
+    return {name: float(its[f"{name}_seeds"][place]) for name in ("accuracy", "ccc") if f"{name}_seeds" in its}
 
 
 def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build.Record) -> str:
     """Return the card, in Markdown."""
     study, found = params.study_of(choice.run), numbers(params, choice)
-    interval = f" (95 % interval {found['accuracy_low']:.3f} to {found['accuracy_high']:.3f})" if len(found) > 1 else ""
+    titles = {"accuracy": "Accuracy", "ccc": "Mean concordance correlation coefficient (CCC)"}
+    quality = {title: _number(found, name, study.primary_split) for name, title in titles.items() if name in found}
     sections = {
         "Intended use": _use(params, choice, classes),
-        "Accuracy": f"{found['accuracy']:.3f}{interval} on the split {study.primary_split}, which it never trained on.",
+        **quality,
         "Accuracy by subgroup": _subgroups(params, choice),
         "Accuracy without the evidence": _without_evidence(params, choice),
         "Data": _data(params, record),
@@ -44,14 +46,24 @@ def text(params: Params, choice: Choice, classes: tuple[str, ...], record: build
     return "\n\n".join([title, *(f"## {name}\n\n{content}" for name, content in sections.items())]) + "\n"
 
 
+def _number(found: dict[str, float], name: str, split: str) -> str:
+    low, high = (found.get(f"{name}_{side}") for side in ("low", "high"))
+    interval = f" (95 % interval {low:.3f} to {high:.3f})" if low is not None and high is not None else ""
+    return f"{found[name]:.3f}{interval} on the split {split}, which it never trained on."
+
+
 def _use(params: Params, choice: Choice, classes: tuple[str, ...]) -> str:
     study = params.study_of(choice.run)
     side = study.image_size
     purpose = "it rebuilds a published study" if study.paper else "it compares nets on one data set"
-    return (
-        f"Research and teaching: {purpose}. It takes an image, scaled to {side} x {side} pixels, "
-        f"and gives each class a probability: {', '.join(classes)}. It has no class for an image of anything else."
-    )
+    values = [f"{name} from {low:g} to {high:g}" for name, (low, high) in study.values.items()]
+    told = []
+    if params.task_of(choice.run).has_classes:
+        told.append(f"gives each class a probability: {', '.join(classes)}; it has no class for anything else")
+    if params.task_of(choice.run).has_values:
+        told.append(f"predicts {', '.join(values)}")
+    taken = f"It takes an image, scaled to {side} x {side} pixels"
+    return f"Research and teaching: {purpose}. {taken}, {' and '.join(told)}."
 
 
 def _subgroups(params: Params, choice: Choice) -> str:

@@ -13,11 +13,13 @@ from cnnstudy.tracking import keys
 from cnnstudy.workspace import files, paths
 
 
-def pass_gate(params: Params, choice: Choice) -> float:
-    """Return a training's accuracy on the study's primary split, if the training may be promoted.
+def pass_gate(params: Params, choice: Choice) -> tuple[str, float]:
+    """Return a training's headline metric and its value on the primary split, if the training may be promoted.
+
+    The metric is the accuracy, or the mean CCC of a run that learns values.
 
     Raises:
-        UserError: an output is missing or differs from dvc.lock, the accuracy is below the study's
+        UserError: an output is missing or differs from dvc.lock, the metric is below the study's
             `promotion.minimum`, a subgroup's gap above `promotion.maximum_gap`, all predictions for a split are the
             same class, or the audit has a severe finding on the data as used that `promotion.accepted` does not name.
     """
@@ -30,14 +32,14 @@ def pass_gate(params: Params, choice: Choice) -> float:
         allowed = f"what `cnnstudy repro evaluate@{run} audit@{study}` leaves"
         raise UserError(f"{problem}{', or ' if 'allowed: ' in problem else '; allowed: '}{allowed}")
     splits = json.loads(paths.run_metrics(run).read_text(encoding="utf-8"))[choice.phase]
-    accuracy = _accuracy(params, choice, splits)
+    found = _headline(params, choice, splits)
     findings = json.loads(paths.audit(study).read_text(encoding="utf-8"))["findings"]["used"]
     severe = [each for each in findings if each["severity"] == "severe"]
     accepted = params.studies[study].promotion.accepted
     if told := [f"{each['check']}: {each['kind']}" for each in severe if each["check"] not in accepted]:
         allowed = f"nothing severe except reviewed checks in studies.{study}.promotion.accepted"
         raise UserError(f"{paths.audit(study)}: {'; '.join(told)} found; allowed: {allowed}")
-    return accuracy
+    return found
 
 
 def _check_there(path: Path, stage: str) -> None:
@@ -45,24 +47,25 @@ def _check_there(path: Path, stage: str) -> None:
         raise UserError(f"{path}: no such file; allowed: what `cnnstudy repro {stage}` or `dvc pull {stage}` writes")
 
 
-def _accuracy(params: Params, choice: Choice, splits: dict[str, dict[str, Any]]) -> float:
+def _headline(params: Params, choice: Choice, splits: dict[str, dict[str, Any]]) -> tuple[str, float]:
     study = params.all_runs[choice.run].study
     file, split = paths.run_metrics(choice.run), params.studies[study].primary_split
-    accuracy = float(splits[split]["accuracy_seeds"][params.seeds.index(choice.seed)])
+    metric = params.task_of(choice.run).headline
+    value = float(splits[split][f"{metric}_seeds"][params.seeds.index(choice.seed)])
     minimum = params.studies[study].promotion.minimum
-    if accuracy < minimum:
-        key = f"{choice.phase}.{split}.accuracy_seeds"
+    if value < minimum:
+        key = f"{choice.phase}.{split}.{metric}_seeds"
         allowed = f"at least {minimum} (studies.{study}.promotion.minimum in {paths.PARAMS})"
-        raise UserError(f"{file}: {key}: {accuracy:.3f} of seed {choice.seed} found; allowed: {allowed}")
+        raise UserError(f"{file}: {key}: {value:.3f} of seed {choice.seed} found; allowed: {allowed}")
     most, gap = params.studies[study].promotion.maximum_gap, splits[split].get("subgroup_gap", 0.0)
     if most is not None and gap > most:
         allowed = f"at most {most} (studies.{study}.promotion.maximum_gap in {paths.PARAMS})"
         raise UserError(f"{file}: {choice.phase}.{split}.subgroup_gap: {gap:.3f} found; allowed: {allowed}")
     for name, metrics in splits.items():
-        if metrics["constant"]:
+        if metrics.get("constant"):
             key = f"{choice.phase}.{name}.constant"
             raise UserError(f"{file}: {key}: true found; allowed: more than one class predicted")
-    return accuracy
+    return metric, value
 
 
 def _stale(params: Params, run: str) -> Iterator[str]:

@@ -36,10 +36,14 @@ Decoder = Callable[[int, Finder | None], np.ndarray]
 
 @dataclass(frozen=True)
 class Prediction:
-    """Probabilities, float32 [classes], and whether the image is unlike the training images; None where unknown."""
+    """Probabilities, float32 [classes], and values, float32 [k]; either may be empty.
+
+    `is_unlike` says whether the image is unlike the training images, None where that is unknown.
+    """
 
     probabilities: np.ndarray
     is_unlike: bool | None
+    values: np.ndarray
 
 
 # A prediction, or why the image can't be read.
@@ -97,7 +101,11 @@ def _predicted(net: Net, decoded: list[np.ndarray | UnreadableError]) -> list[An
 
 def _answers(net: Net, images: np.ndarray) -> list[Prediction]:
     unlike = net.familiarity.are_unlike(images).tolist() if net.familiarity else [None] * len(images)
-    return [Prediction(each, is_unlike) for each, is_unlike in zip(net.probabilities(images), unlike, strict=True)]
+    count = len(net.classes)
+    return [
+        Prediction(each[:count], is_unlike, each[count:])
+        for each, is_unlike in zip(net.outputs(images), unlike, strict=True)
+    ]
 
 
 def _decoded(batch: list[Decoder], net: Net) -> list[np.ndarray | UnreadableError]:

@@ -66,21 +66,29 @@ def likeliest(classes: tuple[str, ...], probabilities: np.ndarray, top: int) -> 
 
 
 def as_text(net: Net, name: str, answer: images.Answer, top: int) -> str:
-    """Return a line such as `name: happy 0.932, surprise 0.041`."""
+    """Return a line such as `name: happy 0.932, surprise 0.041; valence 0.410`."""
     if isinstance(answer, UnreadableError):
         return f"{name}: rejected: {answer}"
     shown = likeliest(net.classes, answer.probabilities, top)
     unlike = " (unlike the training images)" if answer.is_unlike else ""
-    return f"{name}: {', '.join(f'{label} {probability:.3f}' for label, probability in shown.items())}{unlike}"
+    numbers = dict(zip(net.values, answer.values.tolist(), strict=True))
+    told = [", ".join(f"{label} {number:.3f}" for label, number in each.items()) for each in (shown, numbers) if each]
+    return f"{name}: {'; '.join(told)}{unlike}"
 
 
 def as_json(net: Net, name: str, answer: images.Answer, top: int) -> str:
-    """Return a JSON object with path, class, probabilities and warnings, or with path and rejected (the reason)."""
+    """Return a JSON object with path, class, probabilities, values and warnings, or with path and rejected (why).
+
+    Of a net that predicts only classes, or only values, the others are left out.
+    """
     if isinstance(answer, UnreadableError):
         return json.dumps({"path": name, "rejected": str(answer)})
     shown = likeliest(net.classes, answer.probabilities, top)
     warnings = {"unlike_training_images": answer.is_unlike, "trained_on_synthetic_images": net.is_synthetic}
-    return json.dumps({"path": name, "class": next(iter(shown)), "probabilities": shown, **warnings})
+    found: dict[str, object] = {"class": next(iter(shown)), "probabilities": shown} if shown else {}
+    if net.values:
+        found["values"] = {value: round(float(each), 6) for value, each in zip(net.values, answer.values, strict=True)}
+    return json.dumps({"path": name, **found, **warnings})
 
 
 def _net(arguments: argparse.Namespace) -> Net:
@@ -96,7 +104,8 @@ def _net(arguments: argparse.Namespace) -> Net:
             raise UserError(f"--litert: {arguments.litert!r} found with another phase or seed; allowed: the defaults")
         return _exported(params, chosen, arguments.litert)
     environment.configure(params.compute.threads)
-    net = keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run))
+    values = params.values_of(chosen.run)
+    net = keras_net(trained.load(params, chosen.run, chosen.folder), trained.classes(params, chosen.run), values)
     return _with_warnings(params, chosen, net)
 
 
@@ -118,9 +127,10 @@ def _exported(params: Params, chosen: choice.Choice, precision: str) -> Net:
     if run not in params.exported:
         allowed = f"an exported one: {', '.join(params.exported) or 'there is none'}"
         raise UserError(f"--litert: the run {run} found; allowed: {allowed}")
-    interpreted = litert.open_net(paths.lite(run, precision))
-    classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines()
-    return _with_warnings(params, chosen, Net(tuple(classes), interpreted.side, interpreted.probabilities))
+    interpreted = litert.open_net(paths.lite(run, precision), values=len(params.values_of(run)))
+    classes = paths.lite_labels(run).read_text(encoding="utf-8").splitlines() if interpreted.classes else []
+    values = params.values_of(run)
+    return _with_warnings(params, chosen, Net(tuple(classes), interpreted.side, interpreted.outputs, values))
 
 
 def _champion(study: str, threads: int) -> Net:

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cnnstudy
 from cnnstudy import trained
@@ -67,11 +67,11 @@ def promote(params: Params, choice: Choice) -> str:
     Raises:
         UserError: it does not pass the gate, or MLflow refuses.
     """
-    accuracy = pass_gate(params, choice)
+    metric, value = pass_gate(params, choice)
     study = params.all_runs[choice.run].study
     its = keys.identity(choice.run, params)
-    figure = f"{params.studies[study].primary_split}_accuracy"
-    tags = {"run": choice.run, "phase": choice.phase, "seed": str(choice.seed), figure: f"{accuracy:.4f}"}
+    figure = f"{params.studies[study].primary_split}_{metric}"
+    tags = {"run": choice.run, "phase": choice.phase, "seed": str(choice.seed), figure: f"{value:.4f}"}
     tags |= _origin(params, choice.run) | {upsert.KEY: its.key}
     requirements = _requirements(params.studies[study])
     entry = Promotable(study, choice, trained.classes(params, choice.run), requirements, tags, its)
@@ -79,7 +79,7 @@ def promote(params: Params, choice: Choice) -> str:
     with write.user_errors(""):
         version, is_new = _registered(params, entry)
     said = f"{study} version {version} is the champion{'' if is_new else ' already'}"
-    return f"{said}: {choice}, {params.studies[study].primary_split} accuracy {accuracy:.3f}"
+    return f"{said}: {choice}, {params.studies[study].primary_split} {metric} {value:.3f}"
 
 
 def fetch_champion(study: str, folder: Path) -> Path:
@@ -209,6 +209,7 @@ def _package(params: Params, entry: Promotable, about: object, folder: Path) -> 
         "notices": trained.notices(params, run),
         "temperature": trained.temperature(params, run, entry.choice.phase, entry.choice.seed),
         "crop_margin": study.crop_margin if study.crop else None,
+        "values": params.values_of(run),
     }
     files.write_text(data / registered.WARNINGS, json.dumps(warnings) + "\n")
     pinned = locked.versions(paths.REQUIREMENTS)
@@ -220,22 +221,27 @@ def _package(params: Params, entry: Promotable, about: object, folder: Path) -> 
         data_path=str(data),
         code_paths=[str(PACKAGE)],
         mlflow_model=about,
-        signature=_signature(entry.classes),
+        signature=_signature(entry.classes if params.task_of(run).has_classes else (), params.values_of(run)),
         input_example=_example(),
         pip_requirements=[*entry.requirements, f"-c {constraints}"],
     )
     return folder / "model"
 
 
-def _signature(classes: tuple[str, ...]) -> "ModelSignature":
-    """Return the signature: a column of images in; the likeliest class, the probabilities and an error out."""
+def _signature(classes: tuple[str, ...], values: tuple[str, ...]) -> "ModelSignature":
+    """Return the signature: a column of images in; the likeliest class, the probabilities, values and an error out."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
     from mlflow.types.schema import Object, Property
 
-    probabilities = Object([Property(name, DataType.double) for name in classes])
-    answers = {"class": DataType.string, "probabilities": probabilities, "rejected": DataType.string}
-    answers |= {"unlike_training_images": DataType.boolean, "trained_on_synthetic_images": DataType.boolean}
+    answers: dict[str, Any] = {"class": DataType.string} if classes else {}
+    for kind, names in (("probabilities", classes), ("values", values)):
+        answers |= {kind: Object([Property(name, DataType.double) for name in names])} if names else {}
+    answers |= {
+        "rejected": DataType.string,
+        "unlike_training_images": DataType.boolean,
+        "trained_on_synthetic_images": DataType.boolean,
+    }
     outputs = Schema([ColSpec(kind, name, required=False) for name, kind in answers.items()])
     # MLflow decodes a binary column itself, and refuses a whole request if one value is not base64; a string column may
     # hold bytes, too.

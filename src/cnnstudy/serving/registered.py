@@ -39,7 +39,8 @@ class Model:
     def predict(self, table: "pd.DataFrame") -> list[dict[str, Any]]:
         """Return for each row {class: the likeliest, probabilities: {class: float}}, or {rejected: the reason}.
 
-        A prediction also has unlike_training_images and trained_on_synthetic_images, where these are known.
+        A net that predicts values also returns {values: {name: float}}, or only that. A prediction also has
+        unlike_training_images and trained_on_synthetic_images, where these are known.
 
         Raises:
             MlflowException: no row holds an image, or the request is too large; MLflow's server responds with
@@ -61,8 +62,12 @@ class Model:
     def _row(self, answer: images.Answer) -> dict[str, Any]:
         if isinstance(answer, UnreadableError):
             return {"rejected": str(answer)}
-        probabilities = dict(zip(self.net.classes, answer.probabilities.tolist(), strict=True))
-        row: dict[str, Any] = {"class": self.net.classes[answer.probabilities.argmax()], "probabilities": probabilities}
+        row: dict[str, Any] = {}
+        if self.net.classes:
+            probabilities = dict(zip(self.net.classes, answer.probabilities.tolist(), strict=True))
+            row = {"class": self.net.classes[answer.probabilities.argmax()], "probabilities": probabilities}
+        if self.net.values:
+            row["values"] = dict(zip(self.net.values, answer.values.tolist(), strict=True))
         if answer.is_unlike is not None:
             row |= {"unlike_training_images": answer.is_unlike, "trained_on_synthetic_images": self.net.is_synthetic}
         return row
@@ -113,10 +118,12 @@ def read_net(folder: Path) -> net.Net:
             raise UserError(
                 f"{FOLDER / name}: gone from the registered model; `cnnstudy promote RUN` registers it anew"
             )
-    found = net.read_keras_net(folder / KERAS, tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8"))))
-    if not (folder / WARNINGS).is_file():
+    has_warnings = (folder / WARNINGS).is_file()
+    warnings = json.loads((folder / WARNINGS).read_text(encoding="utf-8")) if has_warnings else {}
+    classes = tuple(json.loads((folder / CLASSES).read_text(encoding="utf-8")))
+    found = net.read_keras_net(folder / KERAS, classes, tuple(warnings.get("values", ())))
+    if not has_warnings:
         return found
-    warnings = json.loads((folder / WARNINGS).read_text(encoding="utf-8"))
     familiar = familiarity.read(folder / FAMILIARITY) if (folder / FAMILIARITY).is_file() else None
     notices = tuple(warnings["notices"])
     found = net.calibrated(found, warnings.get("temperature", 1.0))

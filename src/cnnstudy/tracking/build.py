@@ -24,8 +24,8 @@ from cnnstudy.tracking.times import read as read_times
 from cnnstudy.workspace import paths
 
 PHASES = ("base", "tuned")
-# A run's headline metric, and the ends of its interval.
-HEADLINE = ("accuracy", "accuracy_low", "accuracy_high")
+# The accuracy, the mean CCC of a run that learns values, and the ends of their intervals.
+HEADLINE = ("accuracy", "accuracy_low", "accuracy_high", "ccc", "ccc_low", "ccc_high")
 # Columns of the tables of published numbers.
 PUBLISHED = ("study", "run", "phase", "split", "class", "metric", "value", "source")
 
@@ -52,7 +52,8 @@ class Record:
     words, and `shown` are the paths in MLflow of the artifacts in the description. `parent` is the key of the parent
     run, '' for none. `experiment` is the MLflow experiment, '' for the study's own, and `about` its description.
     `script` is the stage that made the run. `status` is MLflow's name for its state. `times` is None if unknown.
-    `children` are the trainings, one per seed, whose mean the run reports.
+    `children` are the trainings, one per seed, whose mean the run reports. `has_values` says whether the study has
+    values, so that its runs are compared by their CCC.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Record:
     status: str = "FINISHED"
     times: Times | None = None
     children: "tuple[Record, ...]" = ()
+    has_values: bool = False
 
     @property
     def identity(self) -> tuple[str, str]:
@@ -124,7 +126,7 @@ def run_record(params: Params, run: str, its: RunIdentity, where: dict[str, str]
     artifacts = {path: _folder(path) for path in figures} | {paths.run_metrics(run): ""}
     report, of = _published(params, run, phase)
     planned = training_record(params, run, its.key, where)
-    finals = _headline(metrics[phase][split])
+    finals = _headline(metrics[phase][split], params.values_of(run))
     sentence = _sentence(f"{run}, {phase}", finals, split)
     printed = f"; the course report has {' or '.join(f'{each:g}' for each in report)} ({of})" if report else ""
     whole = replace(
@@ -162,6 +164,7 @@ def training_record(params: Params, run: str, key: str, where: dict[str, str]) -
         script="src/train.py",
         about=_about(params, study),
         status="RUNNING",
+        has_values=bool(params.studies[study].values),
     )
 
 
@@ -190,10 +193,12 @@ def _seed_records(params: Params, whole: Record, numbers: dict[str, Any]) -> tup
     return tuple(
         replace(
             seed_record(params, whole, seed),
-            finals={"accuracy": accuracy},
+            finals={
+                name: numbers[f"{name}_seeds"][place] for name in ("accuracy", "ccc") if f"{name}_seeds" in numbers
+            },
             series=[row for phase in params.phases(run) for row in curves(run, phase, (seed,))],
         )
-        for seed, accuracy in zip(seeds, numbers["accuracy_seeds"], strict=True)
+        for place, seed in enumerate(seeds)
         if len(seeds) > 1
     )
 
@@ -201,7 +206,7 @@ def _seed_records(params: Params, whole: Record, numbers: dict[str, Any]) -> tup
 def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
     """Return the record of an ablation: the accuracy of each run's last phase along the axis, the table and figures.
 
-    The metric `accuracy` without an axis is the best run's.
+    The metrics without an axis are the best run's, by CCC where the runs learn values, else by accuracy.
     """
     ablation = params.ablations[name]
     split = params.studies[ablation.study].primary_split
@@ -209,8 +214,8 @@ def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
     table = table.rename(columns={f"{split}_{column}": column for column in HEADLINE}).reset_index(drop=True)
     # A step must be a whole number: the position on the axis if all are whole numbers, else the row number.
     steps = table["x"] if is_integer_dtype(table["x"]) else table.index
-    best = table.loc[table["accuracy"].idxmax()]
-    finals = {column: float(best[column]) for column in HEADLINE if column in table}
+    best = table.loc[table["ccc" if "ccc" in table else "accuracy"].idxmax()]
+    finals = {column: float(best[column]) for column in HEADLINE if column in table and pd.notna(best[column])}
     at = f"{best['run']}, {best['phase']}" + (f", at {best['x']}" if str(best["x"]) != best["run"] else "")
     files = (*sorted(paths.ablation_plots(name).iterdir()), paths.ablation_metrics(name))
     content = paths.ablation_metrics(name).read_text(encoding="utf-8")
@@ -234,6 +239,7 @@ def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
         where=where,
         script="src/ablate.py",
         about=_about(params, ablation.study),
+        has_values=bool(params.studies[ablation.study].values),
         sentence=_sentence(f"Along the axis {ablation.axis}, the best of {len(table)} is {at}", finals, split) + ".",
         shown=tuple(file.name for file in files if file.name in ("curve.png", "differences.png")),
     )
@@ -308,7 +314,7 @@ def _figures(run: str) -> Path:
 
 def _shown(artifacts: dict[Path, str], phase: str, split: str) -> tuple[str, ...]:
     """Return the figures in a run's description."""
-    wanted = (f"{split}-confusion", f"{split}-roc", "curves")
+    wanted = (f"{split}-values", f"{split}-confusion", f"{split}-roc", "curves")
     present = {path.name for path in artifacts}
     return tuple(f"{phase}/{phase}-{name}.png" for name in wanted if f"{phase}-{name}.png" in present)
 
@@ -319,11 +325,15 @@ def _folder(figure: Path) -> str:
     return phase if phase in PHASES else ""
 
 
-def _headline(numbers: dict[str, Any]) -> dict[str, float]:
-    """Return a run's headline metrics: the accuracy, its interval, and the spread over several seeds."""
-    found = {name: float(numbers[name]) for name in HEADLINE if name in numbers}
-    each = numbers["accuracy_seeds"]
-    return found | ({"accuracy_spread": stdev(each)} if len(each) > 1 else {})
+def _headline(numbers: dict[str, Any], values: tuple[str, ...]) -> dict[str, float]:
+    """Return a run's headline metrics: accuracy, mean CCC and CCC and RMSE of each value, as far as it has them.
+
+    Accuracy and mean CCC come with their intervals and the spread over several seeds.
+    """
+    wanted = (*HEADLINE, *(f"{value}_{score}" for value in values for score in ("ccc", "rmse")))
+    found = {name: float(numbers[name]) for name in wanted if name in numbers}
+    each = {name: numbers.get(f"{name}_seeds", []) for name in ("accuracy", "ccc")}
+    return found | {f"{name}_spread": stdev(seeds) for name, seeds in each.items() if len(seeds) > 1}
 
 
 def _elsewhere(params: Params, run: str, its: RunIdentity) -> dict[str, float]:
@@ -340,8 +350,14 @@ def _elsewhere(params: Params, run: str, its: RunIdentity) -> dict[str, float]:
 
 def _sentence(subject: str, finals: dict[str, float], split: str) -> str:
     """Return a run's result in words."""
-    interval = f" ({finals['accuracy_low']:.3f} to {finals['accuracy_high']:.3f})" if "accuracy_low" in finals else ""
-    return f"{subject}: accuracy {finals['accuracy']:.3f} on {split}{interval}"
+    told = []
+    for name, word in (("ccc", "mean CCC"), ("accuracy", "accuracy")):
+        if name in finals:
+            bounds = (
+                f" ({finals[f'{name}_low']:.3f} to {finals[f'{name}_high']:.3f})" if f"{name}_low" in finals else ""
+            )
+            told.append(f"{word} {finals[name]:.3f} on {split}{bounds}")
+    return f"{subject}: {', '.join(told)}"
 
 
 def _published(params: Params, run: str, phase: str) -> tuple[list[float], str]:
@@ -451,6 +467,7 @@ def _run_tags(params: Params, run: str) -> dict[str, str]:
     settings = params.all_runs[run]
     ablations = {f"ablation.{name}": "true" for name, ablation in params.ablations.items() if run in ablation.runs}
     its = {"kind": "net", "run": run, "net": settings.net, "policy": settings.policy}
+    its |= {"task": settings.task} if settings.task != "classification" else {}
     return its | ablations | _study_tags(params, settings.study)
 
 

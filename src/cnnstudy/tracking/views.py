@@ -29,6 +29,8 @@ ABLATIONS = {
     "orderByKey": "attributes.start_time",
     "orderByAsc": False,
 }
+# A run that learns values, or an ablation of such runs, adds views with these columns first.
+CCC = [f"metrics.`{name}`" for name in ("ccc", "ccc_low", "ccc_high")]
 # By a view's name: the kind of run that adds it, its state, and the end of its address.
 VIEWS: dict[str, tuple[str, dict[str, Any], str]] = {
     "nets": ("net", NETS, ""),
@@ -40,11 +42,11 @@ VIEWS: dict[str, tuple[str, dict[str, Any], str]] = {
 def plant(client: "MlflowClient", experiment: str, record: build.Record) -> None:
     """Add the views for a record's kind of run to an experiment, and a description if it has none."""
     its = client.get_experiment(experiment)
-    wanted = {
-        SHARED + name: _view(name, state)
-        for name, (kind, state, _) in VIEWS.items()
-        if record.tags.get("kind") == kind and its.tags.get(SHARED + name) != _view(name, state)
-    }
+    wanted = {}
+    for name, (kind, state, _) in VIEWS.items():
+        view = _view(name, _with_ccc(state) if record.has_values else state)
+        if record.tags.get("kind") == kind and its.tags.get(SHARED + name) != view:
+            wanted[SHARED + name] = view
     if record.about and NOTE not in its.tags:
         wanted[NOTE] = record.about
     for key, value in wanted.items():
@@ -61,6 +63,12 @@ def links(experiment: "Experiment") -> dict[str, str]:
         if SHARED + name in experiment.tags
     }
     return found or {"runs": page}
+
+
+def _with_ccc(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a view that shows the mean CCC first, and sorts by it instead of the accuracy."""
+    key = state["orderByKey"].replace("`accuracy`", "`ccc`")
+    return state | {"selectedColumns": [*CCC, *state["selectedColumns"]], "orderByKey": key}
 
 
 def _view(name: str, state: dict[str, Any]) -> str:

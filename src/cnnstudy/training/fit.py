@@ -210,7 +210,7 @@ def fit_seed(
     recipe = params.run_recipe(run).model_copy(update={"learning_rate": phase.learning_rate})
     if compares and not selection.compares(recipe):
         recipe = recipe.model_copy(update={"patience": sys.maxsize})
-    dataset = samples.load(params.all_runs[run].study, study.classes)
+    dataset = samples.load(params.all_runs[run].study, study.classes, params.task_of(run), params.values_of(run))
     data = training_data(params, run, phase, dataset)
     design, plan = assemble.design_of(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
     keras.backend.clear_session()  # the weights file has the layers' names, which Keras numbers within a session
@@ -267,10 +267,14 @@ def refuse_nan(predictions: dict[str, np.ndarray], mode: BatchNormMode) -> None:
 def _saliency(
     params: Params, study: str, model: keras.Model, dataset: Dataset, predictions: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Return the saliency maps of the study's primary split."""
+    """Return the saliency maps of the study's primary split; {} for a net that predicts values alone."""
     split = params.studies[study].primary_split
-    ids, labels, probabilities = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
-    return gradcam.explain(model, dataset.images, (ids, labels, probabilities))
+    ids, labels, outputs = (predictions[f"{split}/{name}"] for name in ("id", "label", params.batchnorm))
+    probabilities, has_class = outputs[:, : outputs.shape[1] - len(dataset.value_names)], labels != samples.NO_CLASS
+    if not probabilities.shape[1]:
+        return {}
+    shown = ids[has_class], labels[has_class], probabilities[has_class]
+    return gradcam.explain(assemble.class_part(model), dataset.images, shown)
 
 
 def _key(params: Params, run: str, phase: Phase) -> str:
@@ -285,6 +289,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
         "class_weight": params.run_sizes(run).class_weight,
         "classes": list(study.classes),
         "training": params.run_recipe(run).model_dump(),
+        "values": params.values_of(run),
         "batchnorm": params.batchnorm,
         "threads": params.compute.threads,
         "machine": _machine_facts(params, run),

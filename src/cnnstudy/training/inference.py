@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from cnnstudy.data.samples import Dataset
 from cnnstudy.models import graph
-from cnnstudy.models.assemble import class_probabilities
+from cnnstudy.models.assemble import joined
 from cnnstudy.training import batchnorm
 from cnnstudy.training.loop import Schedule
 from cnnstudy.training.pipeline import TrainingSet, exact_batches, inference_batch_size, sample_rows, scaled, steps_of
@@ -19,7 +19,8 @@ from cnnstudy.training.pipeline import TrainingSet, exact_batches, inference_bat
 # at most (LOG.md).
 SAMPLE = 2048
 
-Infer = Callable[[tf.Tensor], tf.Tensor]
+# From a batch of images to predictions, [b, classes + values].
+Infer = Callable[[tf.Tensor], np.ndarray]
 
 
 def predict_splits(
@@ -33,14 +34,21 @@ def predict_splits(
 
     Returns:
         The arrays of predictions.npz: `<split>/id` and `<split>/label` int64 [n]; `<split>/<mode>`
-        float32 [n, classes].
+        float32 [n, classes]. For a net that predicts k values, `<split>/values` float32 [n, k] are the true ones, and
+        `<split>/<mode>` has k more columns, or only these.
     """
-    infer, is_moving, batch = _inference(model), schedule.batchnorm == "moving", inference_batch_size(model)
+    infer, is_moving, batch = (
+        _inference(model, len(dataset.value_names)),
+        schedule.batchnorm == "moving",
+        inference_batch_size(model),
+    )
     splits = {split: dataset.ids(split) for split in dataset.present_splits}
     arrays: dict[str, np.ndarray] = {}
     for split, ids in splits.items():
         arrays |= {f"{split}/id": ids, f"{split}/label": dataset.labels[ids]}
-    arrays[f"{headline}/batch"] = _batch_statistics(model, dataset.images, splits[headline], schedule)
+        if dataset.values is not None:
+            arrays[f"{split}/values"] = dataset.values[ids]
+    arrays[f"{headline}/batch"] = _batch_statistics(model, dataset, splits[headline], schedule)
     for split in splits if is_moving else [headline]:
         arrays[f"{split}/moving"] = _infer(infer, _batches(dataset.images, splits[split], batch))
     moving = batchnorm.statistics(model)
@@ -56,6 +64,8 @@ def predict_splits(
     if not data.is_random and data.is_one_split:
         name = f"{data.split}_augmented"
         arrays |= {f"{name}/id": data.ids, f"{name}/label": data.labels}
+        if data.values is not None:
+            arrays[f"{name}/values"] = data.values
         augmented = (load() for load in exact_batches(data, batch))
         arrays[f"{name}/{schedule.batchnorm}"] = _infer(infer, augmented) if is_moving else trained
     return arrays
@@ -71,7 +81,8 @@ def predict_one_split(
     batch = inference_batch_size(model)
     if schedule.batchnorm == "recalibrated":
         recalibrated(model, data, schedule.seed)
-    return _infer(_inference(model), _batches(dataset.images, dataset.ids(split), batch))
+    infer = _inference(model, len(dataset.value_names))
+    return _infer(infer, _batches(dataset.images, dataset.ids(split), batch))
 
 
 def recalibrated(model: keras.Model, data: TrainingSet, seed: int) -> np.ndarray:
@@ -83,30 +94,32 @@ def recalibrated(model: keras.Model, data: TrainingSet, seed: int) -> np.ndarray
     batch, rows = inference_batch_size(model), sample_rows(data, SAMPLE, seed)
     outputs = batchnorm.recalibrate(graph.trace(model), exact_batches(data, batch, rows))
     if len(rows) == len(data):
-        return class_probabilities(outputs)
-    return _infer(_inference(model), (load() for load in exact_batches(data, batch)))
+        return joined(outputs, data.width - 1)
+    return _infer(_inference(model, data.width - 1), (load() for load in exact_batches(data, batch)))
 
 
 def _batches(images: np.ndarray, ids: np.ndarray, batch: int) -> Iterable[np.ndarray]:
     return (scaled(images[ids[start : start + batch]]) for start in range(0, len(ids), batch))
 
 
-def _inference(model: keras.Model) -> Infer:
-    return batchnorm.in_graph(lambda images: model(images, training=False), tf.TensorSpec(model.inputs[0].shape))
+def _inference(model: keras.Model, values: int) -> Infer:
+    """Return a function from a batch of images to the net's outputs, of which the last `values` are values."""
+    infer = batchnorm.in_graph(lambda images: model(images, training=False), tf.TensorSpec(model.inputs[0].shape))
+    return lambda batch: joined(infer(batch).numpy(), values)
 
 
 def _infer(infer: Infer, batches: Iterable[np.ndarray]) -> np.ndarray:
-    outputs = [infer(tf.convert_to_tensor(batch)).numpy() for batch in batches]
-    return class_probabilities(np.concatenate(outputs))
+    return np.concatenate([infer(tf.convert_to_tensor(batch)) for batch in batches])
 
 
-def _batch_statistics(model: keras.Model, images: np.ndarray, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
+def _batch_statistics(model: keras.Model, dataset: Dataset, ids: np.ndarray, schedule: Schedule) -> np.ndarray:
     """Return the predictions with batch statistics, in shuffled batches of the size in training.
 
     Batches sorted by class would give the labels away.
     """
     order = np.random.Generator(np.random.Philox(key=schedule.seed)).permutation(len(ids))
     parts = np.array_split(order, steps_of(len(order), schedule.batch_size))
-    batches = (scaled(images[ids[part]]) for part in parts)
-    infer = partial(batchnorm.forward_with_batch_statistics, graph.trace(model))
-    return _infer(batchnorm.in_graph(infer, tf.TensorSpec(model.inputs[0].shape)), batches)[np.argsort(order)]
+    batches = (scaled(dataset.images[ids[part]]) for part in parts)
+    forward = partial(batchnorm.forward_with_batch_statistics, graph.trace(model))
+    infer, count = batchnorm.in_graph(forward, tf.TensorSpec(model.inputs[0].shape)), len(dataset.value_names)
+    return _infer(lambda batch: joined(infer(batch).numpy(), count), batches)[np.argsort(order)]

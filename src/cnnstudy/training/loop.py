@@ -12,7 +12,7 @@ import tensorflow as tf
 from cnnstudy.config.schema import BatchNormMode, ClassWeight, Training
 from cnnstudy.data.samples import Dataset
 from cnnstudy.errors import UserError
-from cnnstudy.training import precision, selection
+from cnnstudy.training import objectives, precision, selection
 from cnnstudy.training.augmentation import Augmentation
 from cnnstudy.training.checkpoint import Checkpoint
 from cnnstudy.training.optimizers import Adam, Muon
@@ -58,11 +58,13 @@ def fit(
     """Train a model in place on `data`, from the start or resumed from `checkpoint`, and validate it on `val`.
 
     Returns:
-        One row per epoch: epoch, accuracy, loss, val_accuracy, val_loss. The losses are cross-entropies with the
-        unsmoothed labels, even if training smooths them. Accuracy and loss are means over the epoch's batches during
+        One row per epoch: epoch, accuracy, loss, val_accuracy, val_loss; for a net that predicts values also ccc and
+        val_ccc (see cnnstudy.training.objectives), and without accuracies if it predicts nothing else. The losses are
+        then those that training minimises, and otherwise cross-entropies with the unsmoothed labels, even if training
+        smooths them. Accuracy and loss are means over the epoch's batches during
         training (with dropout, and with class weights in the loss); val_accuracy and val_loss are measured after the
-        epoch, with BatchNorm's moving statistics and equal weights. If epochs are compared, selection_accuracy and
-        selection_loss are the values that they are compared by (see `selection`).
+        epoch, with BatchNorm's moving statistics and equal weights. If epochs are compared, selection_accuracy (or
+        selection_ccc) and selection_loss are the values that they are compared by (see `selection`).
 
     Raises:
         FloatingPointError: the loss is no longer a number.
@@ -75,10 +77,13 @@ def fit(
         allowed = f"two images for each of {replicas} GPUs"
         raise UserError(f"batch_size: a batch of {smallest} images found; allowed: {allowed}")
     held = dataset.images if schedule.holds_images and not data.changes_pixels else None
-    twin, checkpoint.metrics, sources = _compiled(
-        _augmented(model, data, schedule, held), settings, schedule, steps, data.is_mixed
-    )
     weights = balanced_weights(data.labels) if schedule.class_weight == "balanced" else None
+    objective = objectives.objective(dataset, settings, weights)
+    twin, checkpoint.metrics, sources = _compiled(
+        _augmented(model, data, schedule, held), settings, schedule, steps, data.is_mixed, objective
+    )
+    if objective:
+        weights = None  # the objective has them: Keras's weights need one label for each image
     # Keras divides validation batches among the replicas, and a small last one may leave a replica without an image.
     outputs = model.output_shape[-1]
     shares = outputs if data.is_mixed else 1
@@ -86,9 +91,9 @@ def fit(
         dataset, selection.SPLIT, inference_batch_size(model), shares, sends_ids=held is not None
     )
     validation = validation if replicas == 1 else None
-    validated = selection.validator(model, dataset)
-    is_compared = selection.compares(settings)
-    score_of = selection.scorer(model, dataset, schedule.batchnorm, schedule.seed)
+    validated = selection.validator(model, dataset, objective)
+    is_compared, quality = selection.compares(settings), objectives.quality(dataset)
+    score_of = selection.scorer(model, dataset, schedule.batchnorm, schedule.seed, objective)
     for epoch in range(checkpoint.progress.epoch, schedule.epochs):
         if selection.is_over(epoch, checkpoint.progress.best, settings.patience):
             say(f"early stop: no better epoch in {settings.patience}")
@@ -116,11 +121,11 @@ def fit(
         ).history
         row = {"epoch": epoch + 1, **{name: logs[source][0] for name, source in sources.items() if source in logs}}
         if validation is None:
-            row["val_accuracy"], row["val_loss"] = validated()
+            row |= {f"val_{name}": value for name, value in validated().items()}
         shown = ", ".join(f"{name} {row[name]:.3f}" for name in sources)
         if is_compared:
             score = score_of(row)
-            row |= {"selection_accuracy": score.accuracy, "selection_loss": score.loss}
+            row |= {f"selection_{quality}": score.quality, "selection_loss": score.loss}
             if score.is_better(checkpoint.progress.best):
                 checkpoint.set_best(score, model.get_weights() if settings.selection == "best" else [])
                 shown += "; the best so far"
@@ -177,17 +182,34 @@ class Compiled(keras.Model):
 
 
 def _compiled(
-    twin: keras.Model, settings: Training, schedule: Schedule, steps: int, is_mixed: bool
+    twin: keras.Model,
+    settings: Training,
+    schedule: Schedule,
+    steps: int,
+    is_mixed: bool,
+    objective: objectives.Objective | None = None,
 ) -> tuple[keras.Model, list[keras.metrics.Metric], dict[str, str]]:
     """Compile a model; return it, its metrics, and Keras's name of each column of the history.
 
-    `steps` is the number of steps in an epoch.
+    `steps` is the number of steps in an epoch, and `objective` what a net that predicts values minimises.
     """
+    optimizer = precision.scaled(_optimizer(settings, schedule.epochs * steps, schedule.policy), schedule.policy)
+    if objective:
+        shown = objectives.metrics(objective, twin.output_shape[-1])
+        twin.compile(optimizer, loss=objective, metrics=shown, jit_compile=False,
+                     steps_per_execution=schedule.steps_at_once)  # fmt: skip
+        twin.optimizer.build(twin.trainable_variables)
+        names = [*(metric.name for metric in shown), "loss"]
+        return (
+            twin,
+            [twin.metrics[0], *shown],
+            {f"{when}{name}": f"{when}{name}" for when in ("", "val_") for name in names},
+        )
     # The loss that training minimises is not the cross-entropy with the labels if these are smoothed.
     exact = [_cross_entropy(twin, is_mixed)] if settings.label_smoothing else []
     accuracy = _accuracy(twin, is_mixed)
     twin.compile(
-        precision.scaled(_optimizer(settings, schedule.epochs * steps, schedule.policy), schedule.policy),
+        optimizer,
         loss=_loss(twin, settings.label_smoothing, is_mixed),
         metrics=[accuracy],
         weighted_metrics=exact or None,
@@ -272,6 +294,6 @@ def _cross_entropy(model: keras.Model, is_mixed: bool) -> keras.metrics.Metric:
 
 def balanced_weights(labels: np.ndarray) -> dict[int, float]:
     """Return each class's weight, images / (classes * images of the class): all classes weigh the same in the loss."""
-    classes, counts = np.unique(labels, return_counts=True)
-    weights = len(labels) / (len(classes) * counts)
+    classes, counts = np.unique(labels[labels >= 0], return_counts=True)
+    weights = counts.sum() / (len(classes) * counts)
     return dict(zip(classes.tolist(), weights.tolist(), strict=True))

@@ -30,13 +30,15 @@ class TrainingSet:
 
     A phase may also train on a part of another split; these rows come after the first split's.
 
-    `images` is the memory map, uint8 [N, H, W, 3]; `ids` and `labels` are int64 [n]; `rows` are the table's rows.
+    `images` is the memory map, uint8 [N, H, W, 3]; `ids` and `labels` are int64 [n]; `rows` are the table's rows;
+    `values` float32 [n, k] are the images' values, if there are any.
     """
 
     images: np.ndarray
     ids: np.ndarray
     labels: np.ndarray
     rows: pd.DataFrame
+    values: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,7 +78,21 @@ class TrainingSet:
         ids, labels = (
             np.concatenate([own, more[rows]]) for own, more in ((self.ids, other.ids), (self.labels, other.labels))
         )
-        return TrainingSet(self.images, ids, labels, pd.concat([self.rows, other.rows.iloc[rows]], ignore_index=True))
+        values = None
+        if self.values is not None and other.values is not None:
+            values = np.concatenate([self.values, other.values[rows]])
+        table = pd.concat([self.rows, other.rows.iloc[rows]], ignore_index=True)
+        return TrainingSet(self.images, ids, labels, table, values)
+
+    @property
+    def width(self) -> int:
+        """The number of columns of `targets`."""
+        return 1 if self.values is None else 1 + self.values.shape[1]
+
+    def targets(self, rows: np.ndarray) -> np.ndarray:
+        """Return what a net is to predict for some rows, as `Dataset.targets` does."""
+        labels = self.labels[rows, None].astype(np.float32)
+        return labels if self.values is None else np.hstack([labels, self.values[rows]])
 
     def originals(self, ids: np.ndarray) -> np.ndarray:
         """Return the rows of the original images with these ids, int64 [len(ids)]; every image of the split has one."""
@@ -129,10 +145,11 @@ class TrainingSet:
 
 def training_set(dataset: Dataset, table: pd.DataFrame, split: str, strength: float = 1.0) -> TrainingSet:
     """Return the training set of `split` from an augmentation table, with the ranges multiplied by `strength`."""
-    rows = table[table["split"] == split].reset_index(drop=True)
+    rows = table[(table["split"] == split) & (dataset.splits[table["id"]] == split)].reset_index(drop=True)
     rows = rows.assign(**{name: rows[name] * strength for name in SCALED})
     ids = rows["id"].to_numpy(np.int64)
-    return TrainingSet(dataset.images, ids, dataset.labels[ids], rows)
+    values = None if dataset.values is None else dataset.values[ids]
+    return TrainingSet(dataset.images, ids, dataset.labels[ids], rows, values)
 
 
 def steps_of(count: int, batch_size: int) -> int:
@@ -173,19 +190,19 @@ def training_batches(
         shares = order[: len(order) // multiple * multiple].reshape(-1, multiple)
         for rows in map(np.ravel, np.array_split(shares, steps)[first:]):
             if sends_ids:
-                yield (data.ids[rows].astype(np.int32), transforms[rows]), data.labels[rows, None].astype(np.float32)
+                yield (data.ids[rows].astype(np.int32), transforms[rows]), data.targets(rows)
                 continue
             if data.is_mixed:
                 images, labels = data.mixed(rows, seed, epoch, outputs)
             else:
-                images, labels = data.changed(rows, seed, epoch), data.labels[rows, None].astype(np.float32)
+                images, labels = data.changed(rows, seed, epoch), data.targets(rows)
             if data.is_random and applies_transforms:
                 transform_images(images, transforms[rows])
             yield (images, transforms[rows]), labels
 
     steps = steps_of(len(data), batch_size)
     side = None if sends_ids else data.images.shape[1]
-    return _dataset(batches, steps - first, side, outputs if data.is_mixed else 1)
+    return _dataset(batches, steps - first, side, outputs if data.is_mixed else data.width)
 
 
 def transform_images(images: np.ndarray, transforms: np.ndarray) -> None:
@@ -211,11 +228,12 @@ def labelled_batches(
         for start in range(0, len(ids), batch_size):
             batch = ids[start : start + batch_size]
             images = batch.astype(np.int32) if sends_ids else dataset.images[batch]
-            labels = dataset.labels[batch, None].astype(np.float32)
-            one_hot = np.eye(shares, dtype=np.float32)[dataset.labels[batch]] if shares > 1 else labels
+            targets = dataset.targets(batch)
+            one_hot = np.eye(shares, dtype=np.float32)[dataset.labels[batch]] if shares > 1 else targets
             yield (images, np.zeros((len(batch), 8), np.float32)), one_hot
 
-    return _dataset(batches, steps_of(len(ids), batch_size), None if sends_ids else dataset.images.shape[1], shares)
+    width = shares if shares > 1 else dataset.targets(ids[:0]).shape[1]
+    return _dataset(batches, steps_of(len(ids), batch_size), None if sends_ids else dataset.images.shape[1], width)
 
 
 def inference_batch_size(model: keras.Model) -> int:

@@ -17,6 +17,7 @@ from cnnstudy.data.samples import Dataset
 from cnnstudy.models import graph
 from cnnstudy.models.assemble import class_probabilities
 from cnnstudy.training import batchnorm
+from cnnstudy.training.objectives import Objective, measured, quality
 from cnnstudy.training.pipeline import inference_batch_size, scaled
 
 SPLIT = "val"
@@ -26,16 +27,16 @@ SMALLEST = 1e-7
 
 @dataclass(frozen=True)
 class Score:
-    """Accuracy and mean cross-entropy on the validation split after an epoch; epochs count from 1."""
+    """Accuracy (or mean CCC) and loss on the validation split after an epoch; epochs count from 1."""
 
     epoch: int
-    accuracy: float
+    quality: float
     loss: float
 
     def is_better(self, other: "Score | None") -> bool:
         """Return whether this score beats that of an earlier epoch; of equal scores the earlier is better."""
-        # A run is judged by its accuracy; on a few hundred images accuracies often tie, and the loss decides.
-        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+        # A run is judged by its accuracy, or CCC; on a few hundred images accuracies often tie, and the loss decides.
+        return other is None or (self.quality, -self.loss) > (other.quality, -other.loss)
 
 
 def compares(settings: Training) -> bool:
@@ -48,14 +49,17 @@ def is_over(epochs: int, best: Score | None, patience: int) -> bool:
     return patience > 0 and best is not None and epochs - best.epoch >= patience
 
 
-def scorer(model: keras.Model, dataset: Dataset, mode: BatchNormMode, seed: int) -> Callable[[dict[str, float]], Score]:
+def scorer(
+    model: keras.Model, dataset: Dataset, mode: BatchNormMode, seed: int, objective: Objective | None = None
+) -> Callable[[dict[str, float]], Score]:
     """Return a function from an epoch's row of the history to its score, to be called right after the epoch.
 
     For batch statistics the split is shuffled by `seed`, since batches of one class would give the labels away, and
     divided into equal parts, since a small batch has poor statistics.
     """
+    name = quality(dataset)
     if mode == "moving":
-        return lambda row: Score(int(row["epoch"]), row["val_accuracy"], row["val_loss"])
+        return lambda row: Score(int(row["epoch"]), row[f"val_{name}"], row["val_loss"])
     net = graph.trace(model)
     infer = tf.function(
         lambda images: batchnorm.forward_with_batch_statistics(net, images),
@@ -65,24 +69,37 @@ def scorer(model: keras.Model, dataset: Dataset, mode: BatchNormMode, seed: int)
     ids = np.random.Generator(np.random.Philox(key=seed)).permutation(dataset.ids(SPLIT))
     batches = np.array_split(ids, -(-len(ids) // inference_batch_size(model)))
 
-    return lambda row: Score(int(row["epoch"]), *_validated(infer, dataset, ids, batches))
+    def score(row: dict[str, float]) -> Score:
+        found = _validated(infer, dataset, ids, batches, objective)
+        return Score(int(row["epoch"]), found[name], found["loss"])
+
+    return score
 
 
-def validator(model: keras.Model, dataset: Dataset) -> Callable[[], tuple[float, float]]:
-    """Return a function for the accuracy and mean cross-entropy on the validation split, with moving statistics."""
+def validator(
+    model: keras.Model, dataset: Dataset, objective: Objective | None = None
+) -> Callable[[], dict[str, float]]:
+    """Return a function for the metrics and the loss on the validation split, with moving statistics."""
     infer = tf.function(lambda images: model(images, training=False), autograph=False, reduce_retracing=True)
     ids = dataset.ids(SPLIT)
-    return lambda: _validated(infer, dataset, ids, np.array_split(ids, -(-len(ids) // inference_batch_size(model))))
+    batches = np.array_split(ids, -(-len(ids) // inference_batch_size(model)))
+    return lambda: _validated(infer, dataset, ids, batches, objective)
 
 
 def _validated(
-    infer: Callable[[tf.Tensor], tf.Tensor], dataset: Dataset, ids: np.ndarray, batches: list[np.ndarray]
-) -> tuple[float, float]:
-    outputs = [infer(tf.convert_to_tensor(scaled(dataset.images[batch]))).numpy() for batch in batches]
-    return _accuracy_and_loss(class_probabilities(np.concatenate(outputs)), dataset.labels[ids])
+    infer: Callable[[tf.Tensor], tf.Tensor],
+    dataset: Dataset,
+    ids: np.ndarray,
+    batches: list[np.ndarray],
+    objective: Objective | None,
+) -> dict[str, float]:
+    outputs = np.concatenate([infer(tf.convert_to_tensor(scaled(dataset.images[batch]))).numpy() for batch in batches])
+    if objective:
+        return measured(objective, dataset.targets(ids), outputs)
+    return _accuracy_and_loss(class_probabilities(outputs), dataset.labels[ids])
 
 
-def _accuracy_and_loss(probabilities: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+def _accuracy_and_loss(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     losses = -np.log(np.clip(right, SMALLEST, 1 - SMALLEST))
-    return float((probabilities.argmax(axis=1) == labels).mean()), float(losses.mean())
+    return {"accuracy": float((probabilities.argmax(axis=1) == labels).mean()), "loss": float(losses.mean())}

@@ -66,7 +66,7 @@ class Candidate:
     `reason` says why an image is rejected before it is read, and `note` is a remark on an image that is used. `box`
     (left, top, right, bottom, in pixels) is the part to crop; None stands for the whole image. `grey` holds the pixels,
     row by row, of a square grey image without a file of its own. `source` is the source's folder in a mixed source.
-    `row` is the image's row in a table.
+    `row` is the image's row in a table. `values` are the numbers that the image has, by name.
     """
 
     path: str
@@ -79,6 +79,7 @@ class Candidate:
     grey: bytes = b""
     source: str = ""
     row: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,18 @@ def masks(name: str) -> Masks | None:
     """Return the masks that a format brings, or None. Its module then has `REGION` and `mask_file`."""
     module = importlib.import_module(f"{__name__}.{name}")
     return Masks(module.REGION, module.mask_file) if hasattr(module, "mask_file") else None
+
+
+def with_values(name: str, root: Path, candidates: list[Candidate], names: Collection[str]) -> list[Candidate]:
+    """Return candidates whose rows have the named numbers, if the format keeps these apart from its table.
+
+    Its module then has `with_values(root, candidates, names)`.
+    """
+    module = importlib.import_module(f"{__name__}.{name}")
+    found: list[Candidate] = (
+        module.with_values(root, candidates, names) if hasattr(module, "with_values") else candidates
+    )
+    return found
 
 
 def written(name: str) -> str:

@@ -1,6 +1,8 @@
 """AffectNet (Mollahosseini et al. 2017), in both releases, distinguished by their folders."""
 
 from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +29,8 @@ COLUMNS = ("subdirectory_filepath", "face_x", "face_y", "face_width", "face_heig
 LARGEST_ANNOTATION = 1 << 16
 # The folders of a split in the newer release.
 PARTS = ("images", "annotations")
+# The ends of the names of the newer release's annotations.
+SHORT = {"valence": "val", "arousal": "aro"}
 
 
 def find(root: Path, names: set[str]) -> list[Candidate]:
@@ -101,6 +105,34 @@ def _annotated(root: Path, path: Path, source_split: str) -> Candidate:
         except Exception:
             reason = f"annotation {annotation.name}: not a single NumPy value"
     return Candidate(written(path.relative_to(root).as_posix()), label, source_split=source_split, reason=reason)
+
+
+def with_values(root: Path, candidates: list[Candidate], names: Collection[str]) -> list[Candidate]:
+    """Return the candidates of the newer release with the numbers in annotations/<image>_val.npy and _aro.npy.
+
+    The first release has them in its lists.
+    """
+    if (root / LISTS).is_dir():
+        return candidates
+    return [
+        candidate
+        if candidate.reason
+        else replace(
+            candidate, row={name: _number(root, candidate.path, SHORT[name]) for name in names if name in SHORT}
+        )
+        for candidate in candidates
+    ]
+
+
+def _number(root: Path, image: str, short: str) -> str:
+    """Return a number of an image as text; '' without a file, and the file's name if it holds no number."""
+    path = (root / image).parent.parent / "annotations" / f"{Path(image).stem}_{short}.npy"
+    try:
+        return _annotation(path)
+    except FileNotFoundError:
+        return ""
+    except Exception:  # as for the expression, a damaged header makes NumPy raise almost any error
+        return f"{path.name}: not a single NumPy value"
 
 
 def _annotation(path: Path) -> str:

@@ -9,12 +9,15 @@ from pathlib import Path
 from cnnstudy.config.labels import folded, loosened
 from cnnstudy.config.schema import Source
 from cnnstudy.data import names as naming
-from cnnstudy.data.sources import Candidate, file_problem, files, relative, written
+from cnnstudy.data.sources import Candidate, file_problem, files, relative, rows, written
 from cnnstudy.errors import UserError
 
 ABOUT = "Class folders of your own. You are responsible for their licence and consent."
 
 log = logging.getLogger(__name__)
+
+# A table of numbers beside the folders of classes or of splits.
+VALUES = "valence_arousal.csv"
 
 
 def find(root: Path, names: Collection[str], source: Source) -> list[Candidate]:
@@ -49,6 +52,22 @@ def find(root: Path, names: Collection[str], source: Source) -> list[Candidate]:
     if told:
         log.info("folders of splits: %s", ", ".join(f"{each} is {layout.splits[each]}" for each in told))
     return found
+
+
+def with_values(root: Path, candidates: list[Candidate], names: Collection[str]) -> list[Candidate]:
+    """Return candidates with the numbers in the tables `VALUES`, in whose folder or below it the images lie.
+
+    The column `path` is an image's path from the table's folder.
+
+    Raises:
+        UserError: a table lacks the column `path`.
+    """
+    told: dict[str, dict[str, str]] = {}
+    for table in sorted(root.rglob(VALUES)):
+        above = table.parent.relative_to(root)
+        for row in rows(table, ("path",)):
+            told[(above / row["path"]).as_posix()] = {name: row.get(name, "") for name in names}
+    return [replace(each, row=told[each.path]) if each.path in told else each for each in candidates]
 
 
 def _hidden(folders: list[str]) -> str:

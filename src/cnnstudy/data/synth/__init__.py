@@ -6,6 +6,9 @@ the specification of an image, a dataclass. `render(specification, size)` return
 for the class, bool [side, side]; `regions(specification, side)` masks of parts of the image by name, which do not
 depend on the class. For a specification read back from JSON, `as_numbers` returns the numbers that the class may depend
 on, `subgroups` the properties by which accuracy is compared, and `in_words` a caption.
+
+A generator may have `VALUES`, the names of numbers that its images have; `values(label, split, index, seed)` then
+returns them by name, and `UNCLASSED` is the label by which `specify` returns images of no class.
 """
 
 from importlib import import_module

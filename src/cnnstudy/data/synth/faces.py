@@ -17,6 +17,9 @@ import numpy as np
 from cnnstudy.data.synth.drawing import fractal, ribbon, stream
 
 CLASSES = ("anger", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+# The label of faces of no class, which show parts of two expressions.
+UNCLASSED = "none"
+VALUES = ("valence", "arousal")
 # How far the camera, poses and backgrounds differ from the usual ones, as in another collection: 0 not at all.
 OPTIONS: dict[str, tuple[float, float]] = {
     "site_shift": (0.0, 1.0),
@@ -62,6 +65,23 @@ CONFUSED_WITH: dict[str, tuple[str, ...]] = {
     "sad": ("neutral",),
     "surprise": ("fear",),
 }
+# Valence and arousal of each class at the usual strength of its units (places on the circumplex of Russell 1980).
+CIRCUMPLEX: dict[str, tuple[float, float]] = {
+    "anger": (-0.5, 0.6),
+    "contempt": (-0.5, 0.1),
+    "disgust": (-0.6, 0.35),
+    "fear": (-0.25, 0.7),
+    "happy": (0.65, 0.3),
+    "neutral": (0.0, 0.0),
+    "sad": (-0.6, -0.3),
+    "surprise": (0.25, 0.65),
+}
+# What an optional unit at full strength adds to valence and arousal, and what is left to chance.
+SHIFTS: dict[int, tuple[float, float]] = {
+    1: (-0.1, 0.1), 2: (0.1, 0.15), 4: (-0.15, 0.05), 5: (0.0, 0.3), 6: (0.3, 0.1), 7: (0.0, 0.15), 10: (-0.2, 0.05),
+    12: (0.25, 0.1), 15: (-0.15, -0.1), 17: (-0.15, -0.15), 23: (-0.1, 0.15), 24: (-0.1, 0.1), 26: (0.1, 0.25),
+}  # fmt: skip
+USUAL_STRENGTH, UNEXPLAINED = 0.75, 0.05
 WEAK_SHARE = 0.11
 # The strength of a weak expression's units; a smile, parted lips and drooping corners are recognised more easily.
 WEAK, WEAK_MOUTH = (0.15, 0.45), (0.45, 0.75)
@@ -136,7 +156,7 @@ class Face:
     """A face's specification. `units` are (action unit, strength 0 to 1), ascending.
 
     `side` is the side on which units 12 and 14 act: -1 for the left of the image, 1 for the right (contempt), 0 for
-    both. `kind` is plain, weak (near neutral) or blend, and `blend` the class mixed in.
+    both. `kind` is plain, weak (near neutral), blend, or unclassed, and `blend` the class mixed in.
     """
 
     label: str
@@ -149,29 +169,82 @@ class Face:
 
 
 def specify(label: str, split: str, index: int, seed: int, options: Mapping[str, Any] | None = None) -> Face:
-    """Return the face number `index` of a class and split; it depends on nothing but the arguments."""
+    """Return the face number `index` of a class, or of no class, and split; it depends on nothing but the arguments."""
     shift, harm = (float((options or {}).get(name, 0.0)) for name in ("site_shift", "subgroup_harm"))
-    units, side, kind, blend = _expression(stream(seed, "faces", split, label, index, "units"), label)
+    shown = _shown(label, split, index, seed)
+    units = tuple((unit, round(float(shown.strengths[unit]), 4)) for unit in sorted(shown.strengths))
     rng = stream(seed, "faces", split, label, index, "person")
     identity = _identity(rng)
     if identity.glasses and harm:
         units = tuple((unit, round(strength * (1 - harm), 4)) for unit, strength in units)
-    return Face(label, units, side, kind, blend, identity, _elsewhere(_view(rng), shift))
+    return Face(label, units, shown.side, shown.kind, shown.blend, identity, _elsewhere(_view(rng), shift))
 
 
-def _expression(rng: np.random.Generator, label: str) -> tuple[tuple[tuple[int, float], ...], int, str, str]:
+def values(label: str, split: str, index: int, seed: int) -> dict[str, float]:
+    """Return valence and arousal of a face, from -1 to 1; they depend on nothing but the arguments.
+
+    A face has the values of its class, or between those of its two classes, times the strength of the class's units;
+    optional units shift them, and a small part is left to chance.
+    """
+    shown = _shown(label, split, index, seed)
+    point = np.zeros(2)
+    for name, share in shown.shares.items():
+        core = [shown.strengths.get(unit, 0.0) for unit in CORE[name]]
+        if core:
+            # The strengths of a blend are already mixed.
+            strength = sum(core) / len(core) / (USUAL_STRENGTH * share)
+            point += share * min(strength, 1.5) * np.array(CIRCUMPLEX[name])
+    belongs = {unit for name in shown.shares for unit in CORE[name]}
+    for unit, strength in shown.strengths.items():
+        if unit not in belongs:
+            point += strength * np.array(SHIFTS.get(unit, (0.0, 0.0)))
+    point += stream(seed, "faces", split, label, index, "values").normal(0, UNEXPLAINED, 2)
+    valence, arousal = np.clip(point, -1, 1).round(4).tolist()
+    return {"valence": valence, "arousal": arousal}
+
+
+@dataclass(frozen=True)
+class _Expression:
+    """The strengths of a face's units, as in `Face`, and the shares of the classes that they are of."""
+
+    strengths: dict[int, float]
+    side: int
+    kind: str
+    blend: str
+    shares: dict[str, float]
+
+
+def _shown(label: str, split: str, index: int, seed: int) -> _Expression:
+    rng = stream(seed, "faces", split, label, index, "units")
+    return _between_classes(rng) if label == UNCLASSED else _expression(rng, label)
+
+
+def _expression(rng: np.random.Generator, label: str) -> _Expression:
     strengths = _strengths(rng, label)
     side = (-1, 1)[rng.integers(2)] if label == "contempt" else 0
-    chance, kind, blend = rng.random(), "plain", ""
+    chance, kind, blend, shares = rng.random(), "plain", "", {label: 1.0}
     if label != "neutral" and chance < WEAK_SHARE:
         kind = "weak"
         strengths = {unit: strength * rng.uniform(*_weak(label, unit)) for unit, strength in strengths.items()}
     elif chance > 1 - BLEND_SHARE and CONFUSED_WITH[label]:
         kind, blend = "blend", str(rng.choice(CONFUSED_WITH[label]))
         share, other = rng.uniform(0.4, 0.6), _strengths(rng, blend)
-        mixed = {unit: (1 - share) * strengths.get(unit, 0) + share * other.get(unit, 0) for unit in UNITS}
-        strengths = {unit: strength for unit, strength in mixed.items() if strength > 0}
-    return tuple((unit, round(float(strengths[unit]), 4)) for unit in sorted(strengths)), side, kind, blend
+        strengths, shares = _mixed(strengths, other, share), {label: 1 - share, blend: share}
+    return _Expression(strengths, side, kind, blend, shares)
+
+
+def _between_classes(rng: np.random.Generator) -> _Expression:
+    """Return an expression of no class: two classes, both weaker than usual."""
+    first, second = map(str, rng.choice([name for name in CLASSES if name != "neutral"], 2, replace=False))
+    share, strength = rng.uniform(0.35, 0.65), rng.uniform(0.5, 0.9)
+    mixed = _mixed(_strengths(rng, first), _strengths(rng, second), share)
+    shares = {first: 1 - share, second: share}
+    return _Expression({unit: strength * each for unit, each in mixed.items()}, 0, "unclassed", second, shares)
+
+
+def _mixed(first: dict[int, float], second: dict[int, float], share: float) -> dict[int, float]:
+    mixed = {unit: (1 - share) * first.get(unit, 0) + share * second.get(unit, 0) for unit in UNITS}
+    return {unit: strength for unit, strength in mixed.items() if strength > 0}
 
 
 def _weak(label: str, unit: int) -> tuple[float, float]:
