@@ -26,6 +26,7 @@ DRAWING = {
     "cnnstudy.plots.run",
     "cnnstudy.plots.ablation",
     "cnnstudy.plots.gradcam",
+    "cnnstudy.plots.values",
     "cnnstudy.evaluation.run",
     "cnnstudy.evaluation.ablation",
 } | {

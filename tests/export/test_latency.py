@@ -30,7 +30,7 @@ def test_every_net_of_params_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_pictures_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, ...]] = []
-    monkeypatch.setattr(LiteRtNet, "probabilities", lambda net, images: asked.append(images.shape))
+    monkeypatch.setattr(LiteRtNet, "outputs", lambda net, images: asked.append(images.shape))
     assert latency.timed(LiteRtNet(None, 16, 8)).shape == (latency.TIMED,)
     assert asked == [(1, 16, 16, 3)] * (latency.WARM_UP + latency.TIMED)
 

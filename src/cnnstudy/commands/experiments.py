@@ -13,7 +13,7 @@ from cnnstudy.workspace.git import git, require_repository
 from cnnstudy.workspace.terminal import say
 
 Order = Literal["accuracy", "when", "name"]
-HEAD = ("experiment", "what differs", "net", "accuracy", "95 % interval", "when")
+HEAD = ("experiment", "what differs", "best net", "accuracy", "95 % interval", "when")
 WIDTH = 120
 # Characters of an experiment's and of a net's name at most.
 NAME, NET = 22, 24

@@ -65,8 +65,10 @@ def new(name: str, place: Path, net: str | None, columns: tuple[str, str], force
     if not _is_versioned(source):
         say(f"  dvc add {shlex.quote(found.source.path)}    # records the images")
         added += [f"{source}.dvc", str(source.parent / ".gitignore")]
-    say(f"  git add {' '.join(map(shlex.quote, added))}    # for experiments in a copy of the repository")
-    say(f"  cnnstudy params model={name} && cnnstudy repro    # or: dvc exp run -S model={name}")
+    say(
+        f"  git add {' '.join(map(shlex.quote, added))}    # and a net's file of your own: experiments see what git knows"
+    )
+    say(f"  cnnstudy params model={name} && cnnstudy repro    # or: dvc exp run --temp -S model={name}")
     say(f"  cnnstudy params 'model=[all,{name}]'              # with the shipped studies")
 
 
@@ -172,7 +174,7 @@ def _study(chosen: Chosen, found: Survey) -> Iterator[str]:
     yield "policies:"
     yield "  plain: {level: 0, rotation: 0, shift: 0.0, flip: false}"
     yield "  augmented: {level: 0, rotation: 10, shift: 0.1, flip: false}"
-    yield "# smoke takes seconds to minutes and shows that all works; quick is the default; report is for a GPU."
+    yield "# smoke shows in about a minute that all works; quick, the default, takes minutes; report is for a GPU."
     yield f"# The median of the images' shorter side is {found.sizes.side:g} pixels."
     yield "choices:"
     yield "  profile:"

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cnnstudy.commands.repro import rebuild
+from cnnstudy.config.checks import require_classes_alone
 from cnnstudy.config.compose import choices, composition
 from cnnstudy.config.params import read_params
 from cnnstudy.config.schema import Params
@@ -66,8 +67,7 @@ def study_of(params: Params, runs: list[str]) -> str:
     Raises:
         UserError: there is no such run, or they are of several studies.
     """
-    if wrong := [run for run in runs if run not in params.all_runs]:
-        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(params.all_runs)}")
+    require_classes_alone(params, runs)
     studies = {params.all_runs[run].study for run in runs}
     if len(studies) > 1:
         raise UserError(f"RUN: {' '.join(runs)} found; allowed: runs of one study")

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from cnnstudy.config.labels import folded
 from cnnstudy.config.schema import RESERVED, RESERVED_STUDIES, SIZES, Params, Source, Study, Training
+from cnnstudy.errors import UserError
 from cnnstudy.workspace import paths
 
 Contradiction = tuple[str, object, str]
@@ -40,6 +41,17 @@ def contradictions(params: Params) -> list[Contradiction]:
     for name in params.all_runs:
         found += _run_contradictions(params, name)
     return found + _phase_contradictions(params) + _ablation_contradictions(params) + _external_contradictions(params)
+
+
+def require_classes_alone(params: Params, runs: list[str]) -> None:
+    """Refuse runs that do not exist, or that learn values, for commands that compare accuracies.
+
+    Raises:
+        UserError: a run is not allowed; the message names it and the runs that are.
+    """
+    known = [run for run in params.all_runs if not params.task_of(run).has_values]
+    if wrong := [run for run in runs if run not in known]:
+        raise UserError(f"RUN: {wrong[0]!r} found; allowed: {', '.join(known) or 'no run here learns classes alone'}")
 
 
 def without_recipe(params: Params) -> list[str]:

@@ -89,7 +89,9 @@ class Tracking(Section):
 
 
 class Promotion(Section):
-    """The conditions of `cnnstudy promote`: a minimum accuracy on the study's primary split, and no severe finding.
+    """The conditions of `cnnstudy promote`: a minimum accuracy (CCC of a run that learns values), no severe finding.
+
+    The minimum is for the study's primary split.
 
     `accepted` lists the checks of the audit whose severe findings were reviewed and do not stop a promotion.
     `maximum_gap` is the most accuracy that any subgroup may lose significantly against the other images; null for any.

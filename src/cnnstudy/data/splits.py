@@ -128,12 +128,12 @@ def _take(
         left.update({name: left[name] - 1 for name in present})
         return True
 
-    # Images of no class come last, so that the other images' splits do not depend on them.
+    # Images of no class come last and have a generator of their own: the other images' splits do not depend on them.
     for label in sorted(np.unique(labels[pool]), key=lambda name: (name == "", name)):
         own = pool & (labels == label)
         missing = max(1, round(share * own.sum())) - (taken & own).sum()
         numbers, sizes = np.unique(groups[own & ~taken], return_counts=True)
-        order = rng.permutation(len(numbers))
+        order = (rng if label else rng.spawn(1)[0]).permutation(len(numbers))
         chosen: list[int] = []
         for row in order:
             if sizes[row] <= missing and goes(numbers[row], label):

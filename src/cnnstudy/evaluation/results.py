@@ -100,7 +100,9 @@ def read_class_differences(name: str) -> list[Difference]:
 
 def read_ablation(name: str) -> pd.DataFrame:
     """Return the rows of an ablation, see cnnstudy.evaluation.ablation."""
-    return pd.read_csv(paths.ablation_plots(name) / "curve.csv")
+    table = pd.read_csv(paths.ablation_plots(name) / "curve.csv")
+    # pandas takes a column of 0 and 1 for whole numbers.
+    return table.astype({column: float for column in table if "_accuracy" in column})
 
 
 def read_layers(run: str) -> pd.DataFrame:

@@ -15,6 +15,8 @@ from cnnstudy.evaluation.predictions import ValuePredictions
 
 # Sums over images: their count, truth t, prediction p, t^2, p^2, t p, agreement of signs, and agreement of t > 0.
 SUMS = 8
+# Variances up to this are rounding errors of a constant.
+SMALLEST = 1e-10
 # The scores by name, in the order in which they are shown.
 Score = Callable[[np.ndarray], np.ndarray]
 
@@ -38,8 +40,8 @@ def ccc(sums: np.ndarray) -> np.ndarray:
 def pcc(sums: np.ndarray) -> np.ndarray:
     """Return Pearson's correlation coefficient; NaN for a constant prediction, which has none."""
     _, _, covariance, spread, predicted_spread = _moments(sums)
-    product = np.sqrt(np.maximum(spread * predicted_spread, 0))
-    return np.where(product > 1e-12, covariance / np.where(product > 1e-12, product, 1), np.nan)
+    varies = np.minimum(spread, predicted_spread) > SMALLEST
+    return np.where(varies, covariance / np.sqrt(np.where(varies, spread * predicted_spread, 1)), np.nan)
 
 
 def sagr(sums: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from cnnstudy.errors import UserError
+
 COLUMNS = ("study", "table", "run", "phase", "split", "class", "metric", "value", "source")
 
 
@@ -18,9 +20,18 @@ class Published:
 
 
 def read(folder: Path, names: Iterable[str]) -> pd.DataFrame:
-    """Return the published numbers in some tables: a row for each, with `COLUMNS`; an empty cell is ''."""
+    """Return the published numbers in some tables: a row for each, with `COLUMNS`; an empty cell is ''.
+
+    Raises:
+        UserError: an accuracy is not a share from 0 to 1.
+    """
+    names = list(names)
     text = {"table": str, "class": str}
     tables = [pd.read_csv(folder / name, dtype=text, keep_default_na=False) for name in names]
+    for name, table in zip(names, tables, strict=True):
+        wrong = table[(table["metric"] == "accuracy") & ~table["value"].between(0, 1)]
+        if len(wrong):
+            raise UserError(f"{folder / name}: accuracy {wrong['value'].iloc[0]} found; allowed: a share from 0 to 1")
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
 
 

@@ -509,6 +509,10 @@ def _set_in_words(its: Findings, name: str, found: dict[str, Any]) -> str:
     return f"{name} ({', '.join([f'{used} {kind}', *left_out])})"
 
 
+def _open(count: int) -> str:
+    return "The other one stays open" if count == 1 else f"The other {count} stay open"
+
+
 def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
     """Return the chapter about the claims of the course report and the papers."""
     sources = "the course report and the papers" if its.has_report else "the papers"
@@ -517,15 +521,14 @@ def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
         return None
     counts = Counter(claim.verdict for claim in found)
     headline = (
-        f"Of {len(found)} {'claim' if len(found) == 1 else 'claims'} of {sources} {counts['holds']} "
-        f"{'holds' if counts['holds'] == 1 else 'hold'} here, and {counts['does not hold']} "
-        f"{'does' if counts['does not hold'] == 1 else 'do'} not"
+        f"Of {len(found)} {'claim' if len(found) == 1 else 'claims'} of {sources} {counts['holds'] or 'none'} "
+        f"{'hold' if counts['holds'] > 1 else 'holds'} here, and {counts['does not hold'] or 'none'} "
+        f"{'do' if counts['does not hold'] > 1 else 'does'} not"
     )
     seeds = "" if len(its.params.seeds) > 1 else " With one seed a verdict is about these trainings only."
     sentences = [
         "A claim is said to hold, or not to hold, only where our numbers on this data show it beyond chance.",
-        f"The other {counts['cannot tell']} stay open: the difference is not significant, or cannot be measured "
-        f"here.{seeds}",
+        f"{_open(counts['cannot tell'])}: the difference is not significant, or cannot be measured here.{seeds}",
     ]
     if unconfirmed := [claim for claim in found if not claim.is_confirmed]:
         count = len(unconfirmed)

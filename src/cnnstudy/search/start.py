@@ -4,6 +4,7 @@ import argparse
 import shlex
 from importlib.util import find_spec
 
+from cnnstudy.config.checks import require_classes_alone
 from cnnstudy.config.compose import overrides_of
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
@@ -22,8 +23,7 @@ def checked(params: Params, arguments: argparse.Namespace) -> Search:
     if find_spec("optuna") is None:
         raise UserError("optuna: not installed, but needed for a search; `pip install -e '.[search]'` installs it")
     run = arguments.run
-    if run not in params.all_runs:
-        raise UserError(f"RUN: {run!r} found; allowed: {', '.join(params.all_runs)}")
+    require_classes_alone(params, [run])
     if arguments.trials < 1:
         raise UserError(f"--trials: {arguments.trials} found; allowed: 1 or more")
     if arguments.seed < 0:

@@ -110,8 +110,9 @@ def record_all(found: Iterable[build.Record | None], tally: Tally, limit: float 
 def records(params: Params, source: RecordSource) -> list[build.Record | None]:
     """Return records of the runs, ablations and page in the working directory; None for damaged files.
 
-    Results whose files or parameters differ from dvc.lock are left out: they belong to another commit, as after
-    `git checkout` without `dvc checkout`, or are out of date.
+    Left out are results without the study's samples, as after a failed ingest, and results whose files or parameters
+    differ from dvc.lock: they belong to another commit, as after `git checkout` without `dvc checkout`, or are out of
+    date.
     """
     lock = keys.read_lock()
 
@@ -123,13 +124,15 @@ def records(params: Params, source: RecordSource) -> list[build.Record | None]:
 
     makers = {}
     for run in params.all_runs:
-        if build.has_run(params, run) and _is_run_locked(lock, params, run, source.has_models):
+        has_data = paths.samples(params.all_runs[run].study).exists()
+        if has_data and build.has_run(params, run) and _is_run_locked(lock, params, run, source.has_models):
             known = keys.lock_identity(lock, run, params)
             if known or source.has_models:
                 makers[run] = run_maker(run, known)
     for name in params.ablations:
         outputs = (paths.ablation_metrics(name), paths.ablation_plots(name))
-        if build.has_ablation(name) and _is_locked(lock, params, [f"ablate@{name}"], outputs):
+        has_data = paths.samples(params.ablations[name].study).exists()
+        if has_data and build.has_ablation(name) and _is_locked(lock, params, [f"ablate@{name}"], outputs):
             makers[f"ablation {name}"] = ablation_maker(name)
     if build.has_page() and _is_locked(lock, params, ["report"], (paths.REPORT, paths.SUMMARY)):
         makers["page"] = lambda: build.page_record(params, source.where)

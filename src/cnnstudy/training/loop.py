@@ -122,7 +122,7 @@ def fit(
         row = {"epoch": epoch + 1, **{name: logs[source][0] for name, source in sources.items() if source in logs}}
         if validation is None:
             row |= {f"val_{name}": value for name, value in validated().items()}
-        shown = ", ".join(f"{name} {row[name]:.3f}" for name in sources)
+        shown = _in_words(row, list(sources), schedule)
         if is_compared:
             score = score_of(row)
             row |= {f"selection_{quality}": score.quality, "selection_loss": score.loss}
@@ -143,6 +143,14 @@ def fit(
     if checkpoint.best_weights:
         model.set_weights(checkpoint.best_weights)
     return pd.DataFrame(checkpoint.progress.rows)
+
+
+def _in_words(row: dict[str, float], names: list[str], schedule: Schedule) -> str:
+    """Return an epoch's numbers in words; those on val are of moving statistics, which may not be those in the end."""
+    told = [f"{name} {row[name]:.3f}" for name in names if not name.startswith("val_")]
+    val = [f"{name.removeprefix('val_')} {row[name]:.3f}" for name in names if name.startswith("val_")]
+    statistics = "" if schedule.batchnorm == "moving" else " with moving statistics"
+    return f"{', '.join(told)}; val{statistics}: {', '.join(val)}"
 
 
 def _is_finite(model: keras.Model) -> bool:

@@ -125,12 +125,14 @@ def with_values(root: Path, candidates: list[Candidate], names: Collection[str])
 
 
 def _number(root: Path, image: str, short: str) -> str:
-    """Return a number of an image as text; '' without a file, and the file's name if it holds no number."""
+    """Return a number of an image as text; '' without a file, and what is wrong with the file if it holds no number."""
     path = (root / image).parent.parent / "annotations" / f"{Path(image).stem}_{short}.npy"
+    if not path.exists():
+        return ""
+    if wrong := named_problem(root, path.relative_to(root).as_posix()):
+        return f"{path.name}: {wrong}"
     try:
         return _annotation(path)
-    except FileNotFoundError:
-        return ""
     except Exception:  # as for the expression, a damaged header makes NumPy raise almost any error
         return f"{path.name}: not a single NumPy value"
 
