@@ -65,9 +65,7 @@ def new(name: str, place: Path, net: str | None, columns: tuple[str, str], force
     if not _is_versioned(source):
         say(f"  dvc add {shlex.quote(found.source.path)}    # records the images")
         added += [f"{source}.dvc", str(source.parent / ".gitignore")]
-    say(
-        f"  git add {' '.join(map(shlex.quote, added))}    # and a net's file of your own: experiments see what git knows"
-    )
+    say(f"  git add {' '.join(map(shlex.quote, added))}    # and the file of a net of your own")
     say(f"  cnnstudy params model={name} && cnnstudy repro    # or: dvc exp run --temp -S model={name}")
     say(f"  cnnstudy params 'model=[all,{name}]'              # with the shipped studies")
 
