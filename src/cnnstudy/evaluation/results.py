@@ -143,13 +143,14 @@ def read_roc(run: str, phase: str, split: str) -> pd.DataFrame:
 
 
 def read_differences(params: Params) -> dict[tuple[str, str], Difference]:
-    """Return the differences of all ablations, by the names of the two trainings.
+    """Return the differences in accuracy of all ablations, by the names of the two trainings.
 
     For a pair in several ablations the first is returned: significance depends on the number of compared pairs.
     """
     differences: dict[tuple[str, str], Difference] = {}
-    for name in params.ablations:
-        for pair in read_ablation_differences(name):
+    for name, ablation in params.ablations.items():
+        is_of_values = params.task_of(next(iter(ablation.runs))).has_values
+        for pair in [] if is_of_values else read_ablation_differences(name):
             differences.setdefault((pair.first, pair.second), pair)
     return differences
 

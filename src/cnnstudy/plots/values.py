@@ -29,7 +29,7 @@ def draw_values(
         for points, colour, label in ((truth, TRAIN, "true"), (predicted, HELD_OUT, "predicted")):
             axes.plot(*points[both].T, ".", color=colour, markersize=3.5, alpha=0.6, label=label)
         _frame(axes, names[0], names[1], *ranges)
-        axes.legend(frameon=False, fontsize=8, loc="upper right")
+        axes.legend(frameon=False, fontsize=8, loc="upper right", markerscale=3)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, color=INK)
     save(figure, path)
 

@@ -58,6 +58,7 @@ def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], 
         for study in params.studies
         if (chapter := valued.chapter(params, study, everything, reference.read_values(folder)))
     ]
+    best_values = [number for study in params.studies if (number := valued.best_number(params, study, everything))]
     baselines = {study: audit["baselines"] for study, audit in audits.items()}
     runs = [_run(findings, run) for run in metrics]
     return (
@@ -72,8 +73,8 @@ def render(params: Params, metrics: dict[str, RunMetrics], settings: list[str], 
             foreign=foreign,
             severe=[line for study, audit in audits.items() for line in summary.severe(study, _severe(audit))],
             title=summary.title(findings, papers),
-            paragraph=summary.paragraph(findings, papers, synthetic, [each.headline for each in chapters]),
-            numbers=summary.numbers(findings, baselines),
+            paragraph=summary.paragraph(findings, papers, synthetic, everything, [each.headline for each in chapters]),
+            numbers=[*best_values, *summary.numbers(findings, baselines)][: summary.NUMBERS],
             overview=dots.overview(findings, papers, _chances(findings, baselines)),
             constant=tables.constant_answers(metrics),
             chapters=chapters,

@@ -5,6 +5,7 @@ from typing import Any
 
 from cnnstudy.evaluation.intervals import Difference
 from cnnstudy.evaluation.pairs import named
+from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.published.paper import Paper
 from cnnstudy.published.verdicts import Findings
 from cnnstudy.report.tables import interval
@@ -28,15 +29,17 @@ def title(its: Findings, papers: dict[str, Paper]) -> str:
     return f"{words}, rebuilt" if len(papers) == len(names) else words
 
 
-def paragraph(its: Findings, papers: dict[str, Paper], synthetic: list[str], headlines: list[str]) -> str:
-    """Return what was done, on what data, and the first of the findings."""
-    trainings = sum(len(phases) for phases in its.metrics.values())
+def paragraph(
+    its: Findings, papers: dict[str, Paper], synthetic: list[str], metrics: dict[str, RunMetrics], headlines: list[str]
+) -> str:
+    """Return what was done, on what data, and the first of the findings; `metrics` are those of all runs."""
+    trainings = sum(len(phases) for phases in metrics.values())
     seeds = len(its.params.seeds)
-    nets = f"{len(its.metrics)} nets were" if len(its.metrics) != 1 else "One net was"
+    nets = f"{len(metrics)} nets were" if len(metrics) != 1 else "One net was"
     several = f"from {seeds} seeds" if seeds > 1 else "from one seed"
-    each = "each " if len(its.metrics) != 1 else ""
+    each = "each " if len(metrics) != 1 else ""
     data = "synthetic images" if len(synthetic) == len(its.params.studies) else "the same splits"
-    tuned = trainings - len(its.metrics)
+    tuned = trainings - len(metrics)
     more = f"; {tuned} of the nets were also fine-tuned ({trainings} trainings in all)" if tuned else ""
     text = f"{nets} trained on {data}, {each}{several}{more}"
     beside = "a course report and of the papers it rebuilds" if its.has_report else "the papers"

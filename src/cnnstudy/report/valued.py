@@ -9,7 +9,7 @@ from cnnstudy.evaluation import results
 from cnnstudy.evaluation.pairs import named
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.report.story import COMPARED, Chapter, Figure, Image, More
-from cnnstudy.report.summary import joined
+from cnnstudy.report.summary import Number, joined
 from cnnstudy.report.tables import Cell, Table, differences_table, number
 from cnnstudy.workspace import paths
 
@@ -53,6 +53,24 @@ def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], publishe
     image = Image(f"values-{study}", caption, results.data_uri(file))
     figure = Figure(caption, image=image)
     return Chapter(f"values-{study}", "Values", headline, sentences, [figure], tables, more=more)
+
+
+def best_number(params: Params, study: str, metrics: dict[str, RunMetrics]) -> Number | None:
+    """Return the highest mean CCC of a study's runs for the first screen; None if no run learns values."""
+    split = params.studies[study].primary_split
+    rows = {
+        named(run, phase): splits[split]
+        for run in params.runs_of(study)
+        if params.task_of(run).has_values
+        for phase, splits in metrics.get(run, {}).items()
+    }
+    if not rows:
+        return None
+    best = max(rows, key=lambda name: rows[name]["ccc"])
+    its = rows[best]
+    names = joined(list(params.studies[study].values))
+    text = f"{params.studies[study].title}: best mean CCC of {names} on {split} ({best}). A constant has 0."
+    return Number(f"{its['ccc']:.3f}", f"{its['ccc_low']:.3f} to {its['ccc_high']:.3f}", text)
 
 
 def of_classes(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, RunMetrics]:

@@ -283,8 +283,9 @@ def _scores(views: dict[str, AuditView]) -> dict[str, dict[str, shortcuts.Shortc
     known: dict[tuple[str, ...], shortcuts.ShortcutScore | None] = {}
     scores: dict[str, dict[str, shortcuts.ShortcutScore | None]] = {}
     for name, view in views.items():
-        training, split = view.where(view.table["split"].isin(TRAINING)), view.where(view.table["split"] != "")
-        asked = {"class": ("label", view), "class_in_training": ("label", training), "split": ("split", split)}
+        split, classed = view.where(view.table["split"] != ""), view.where(view.table["label"] != "")
+        training = classed.where(classed.table["split"].isin(TRAINING))
+        asked = {"class": ("label", classed), "class_in_training": ("label", training), "split": ("split", split)}
         scores[name] = {}
         for target, (column, part) in asked.items():
             key = (*part.table["id"].astype(str), *part.table[column])

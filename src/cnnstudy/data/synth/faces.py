@@ -67,19 +67,19 @@ CONFUSED_WITH: dict[str, tuple[str, ...]] = {
 }
 # Valence and arousal of each class at the usual strength of its units (places on the circumplex of Russell 1980).
 CIRCUMPLEX: dict[str, tuple[float, float]] = {
-    "anger": (-0.5, 0.6),
+    "anger": (-0.5, 0.5),
     "contempt": (-0.5, 0.1),
     "disgust": (-0.6, 0.35),
-    "fear": (-0.25, 0.7),
+    "fear": (-0.25, 0.5),
     "happy": (0.65, 0.3),
     "neutral": (0.0, 0.0),
     "sad": (-0.6, -0.3),
-    "surprise": (0.25, 0.65),
+    "surprise": (0.25, 0.45),
 }
 # What an optional unit at full strength adds to valence and arousal, and what is left to chance.
 SHIFTS: dict[int, tuple[float, float]] = {
-    1: (-0.1, 0.1), 2: (0.1, 0.15), 4: (-0.15, 0.05), 5: (0.0, 0.3), 6: (0.3, 0.1), 7: (0.0, 0.15), 10: (-0.2, 0.05),
-    12: (0.25, 0.1), 15: (-0.15, -0.1), 17: (-0.15, -0.15), 23: (-0.1, 0.15), 24: (-0.1, 0.1), 26: (0.1, 0.25),
+    1: (-0.1, 0.1), 2: (0.1, 0.1), 4: (-0.15, 0.05), 5: (0.0, 0.2), 6: (0.3, 0.1), 7: (0.0, 0.1), 10: (-0.2, 0.05),
+    12: (0.25, 0.1), 15: (-0.15, -0.1), 17: (-0.15, -0.15), 23: (-0.1, 0.15), 24: (-0.1, 0.1), 26: (0.1, 0.15),
 }  # fmt: skip
 USUAL_STRENGTH, UNEXPLAINED = 0.75, 0.05
 WEAK_SHARE = 0.11
