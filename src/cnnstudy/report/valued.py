@@ -29,7 +29,7 @@ def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], publishe
     rows = {named(run, phase): splits[split] for run in runs for phase, splits in metrics[run].items()}
     best = max(rows, key=lambda name: rows[name]["ccc"])
     headline = f"{joined([name.capitalize() if i == 0 else name for i, name in enumerate(names)])}: " + (
-        f"{best} reaches a mean CCC of {rows[best]['ccc']:.3f}"
+        f"{best} reaches a mean CCC of " + _minus(f"{rows[best]['ccc']:.3f}")
     )
     sentences = [
         "The concordance correlation coefficient (CCC) is 1 for perfect predictions and 0 for a constant: unlike the "
@@ -70,7 +70,7 @@ def best_number(params: Params, study: str, metrics: dict[str, RunMetrics]) -> N
     its = rows[best]
     names = joined(list(params.studies[study].values))
     text = f"{params.studies[study].title}: best mean CCC of {names} on {split} ({best}). A constant has 0."
-    return Number(f"{its['ccc']:.3f}", f"{its['ccc_low']:.3f} to {its['ccc_high']:.3f}", text)
+    return Number(_minus(f"{its['ccc']:.3f}"), _minus(f"{its['ccc_low']:.3f} to {its['ccc_high']:.3f}"), text)
 
 
 def of_classes(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, RunMetrics]:
@@ -114,7 +114,7 @@ def _costs(params: Params, study: str) -> list[str]:
     worse = [pair for pair in pairs if pair.significant and pair.difference < 0]
     span = f"{min(pair.difference for pair in pairs):+.3f} to {max(pair.difference for pair in pairs):+.3f}"
     told = f"costs accuracy significantly in {len(worse)} of {len(pairs)} nets"
-    return [f"A second head for the values {told} (differences from {span.replace('-', '−')})."]
+    return [f"A second head for the values {told} (differences from {_minus(span)})."]
 
 
 def _beside(published: pd.DataFrame, names: list[str]) -> list[str]:
@@ -134,8 +134,10 @@ def _beside(published: pd.DataFrame, names: list[str]) -> list[str]:
 def _means(rows: dict[str, dict[str, Any]], title: str, split: str) -> Table:
     table = [
         [
-            Cell(name), number(each["ccc"]), Cell(f"{each['ccc_low']:.3f} to {each['ccc_high']:.3f}"),
-            Cell(f"{each['ccc_gain']:+.3f}".replace("-", "−") if "ccc_gain" in each else "–"),
+            Cell(name),
+            Cell(_minus(f"{each['ccc']:.3f}")),
+            Cell(_minus(f"{each['ccc_low']:.3f} to {each['ccc_high']:.3f}")),
+            Cell(_minus(f"{each['ccc_gain']:+.3f}") if "ccc_gain" in each else "–"),
             number(each.get("accuracy")),
         ]
         for name, each in rows.items()
@@ -159,6 +161,10 @@ def _of_value(name: str, rows: dict[str, dict[str, Any]], published: pd.DataFram
         scores = {score: found.get(f"{name}_{score}") for score in SCORES}
         table.append(_baseline(f"{run} ({source})", **scores))
     return Table([name, *(HEADINGS[score] for score in SCORES)], table, f"{name.capitalize()} on {split}")
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def _baseline(label: str, **scores: float | None) -> list[Cell]:
