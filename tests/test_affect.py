@@ -23,6 +23,11 @@ runs:
 exported:
   together: {study: affect, phase: base}
   alone: {study: affect, phase: base}
+external:
+  affect-elsewhere:
+    study: affect
+    source: {format: synthetic, path: src/cnnstudy/data/synth}
+    synthetic: {generator: faces, images: 2, options: {site_shift: 0.5}}
 ablations:
   heads: {study: affect, axis: heads, runs: {alone: separate, together: joint}}
 """
@@ -65,6 +70,21 @@ def test_an_ablation_compares_the_ccc_and_what_the_second_head_costs(rebuilt: Wo
     assert [(each["first"], each["second"]) for each in found["class_differences"]] == [("together", "classes")]
     own = {row["run"]: row["test_ccc"] for row in found["rows"]}
     assert found["differences"][0]["difference"] == pytest.approx(own["together"] - own["alone"])
+
+
+def test_other_images_test_the_classes(rebuilt: Workspace) -> None:
+    found = json.loads((rebuilt.path / "metrics/external/affect-elsewhere.json").read_text())
+    assert set(found["runs"]) == {"together", "classes"}
+
+
+def test_a_net_is_not_used_with_other_values(rebuilt: Workspace) -> None:
+    before = (rebuilt.path / "params.yaml").read_text()
+    swapped = before.replace("valence:", "VALUE:").replace("arousal:", "valence:").replace("VALUE:", "arousal:")
+    (rebuilt.path / "params.yaml").write_text(swapped)
+    said = rebuilt.run("cnnstudy", "predict", "--run", "alone", "docs/faces.jpg", code=2)
+    assert "studies.affect.values: arousal, valence found; allowed: the order that the net was trained with" in said
+    assert "check@affect" in rebuilt.run("dvc", "status")
+    (rebuilt.path / "params.yaml").write_text(before)
 
 
 def test_predictions_are_listed(rebuilt: Workspace) -> None:

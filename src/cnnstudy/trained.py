@@ -1,5 +1,6 @@
 """A run's trained net: that of its last phase and first seed, unless another folder is given."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,10 +100,15 @@ def load(params: Params, run: str, where: Path | None = None) -> "keras.Model":
         raise UserError(f"{weights}: no such file; `cnnstudy repro` trains {run}, `dvc pull` fetches it")
     settings = params.all_runs[run]
     section = f"studies.{settings.study}"
-    keys = ("image_size", "options", "training.dropout", "training.head_dropout")
+    keys = ("image_size", "options", "training.dropout", "training.head_dropout", "training.value_activation", "values")
     shaping = (f"runs.{run}", f"pretrained.{run}", *(f"{section}.{key}" for key in keys))
     if problem := changed(params, run, shaping):
         raise UserError(f"{problem}; `cnnstudy repro` trains {run} anew")
+    if (facts := paths.facts(run, params.phases(run)[-1])).is_file():
+        then, now = json.loads(facts.read_text(encoding="utf-8")).get("values", ""), ", ".join(params.values_of(run))
+        if then != now:
+            key = f"{paths.PARAMS}: {section}.values"
+            raise UserError(f"{key}: {now} found; allowed: the order that the net was trained with, {then}")
     from cnnstudy.models import assemble
 
     # Dropout does nothing in prediction, but the file holds the state of its random generator.

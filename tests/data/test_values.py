@@ -11,10 +11,13 @@ from data.test_ingest import ingested
 from data.test_sources import FIRST, table, write_image
 from PIL import Image
 
+from cnnstudy.config.checks import contradictions
 from cnnstudy.config.schema import TASKS, Params
 from cnnstudy.data import samples, splits
-from cnnstudy.data.sources import synthetic
+from cnnstudy.data.audit import findings
+from cnnstudy.data.sources import require_source, synthetic
 from cnnstudy.data.synth import faces
+from cnnstudy.errors import UserError
 from cnnstudy.workspace import paths
 
 VALUES = {"valence": [-1.0, 1.0], "arousal": [-1.0, 1.0]}
@@ -129,7 +132,7 @@ def test_faces_of_no_class_leave_the_others_alone(tmp_path: Path) -> None:
     classed = (tables["more"]["label"] != "").to_numpy()
     np.testing.assert_array_equal(images["more"][classed], images["plain"])
     assert tables["more"].loc[classed, "split"].tolist() == tables["plain"]["split"].tolist()
-    assert set(tables["more"]["split"]) == {"train", "val", "test"}
+    assert set(tables["more"]["split"][~classed]) == {"train", "val", "tune", "test"}
 
 
 def test_each_task_uses_the_images_that_it_can_learn_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,6 +181,62 @@ def test_a_face_of_no_class_shows_two_expressions(tmp_path: Path) -> None:
     settings = params("synthetic", Path("src/cnnstudy/data/synth"), values={"arousal": [-1.0, 1.0]})
     (first, *_) = synthetic.find(settings, "faces")
     assert set(first.values) == {"arousal"}
+
+
+def test_a_copy_of_no_class_is_no_conflict(tmp_path: Path) -> None:
+    """The audit and the splits agree that the image has one class."""
+    for name in ("happy/a.png", "happy/b.png", "sad/c.png", "sad/d.png", "none/e.png"):
+        write_image(tmp_path / "s" / name, {"a": 10, "e": 10}.get(name[-5], 20 * ord(name[-5]) % 256))
+    rows = [("none/e.png", 0.5, 0.5)]
+    table(tmp_path / "s/valence_arousal.csv", ("path", "valence", "arousal"), *rows)
+    _, tables, images = ingested(params("folders", tmp_path / "s"), "faces", tmp_path / "out/images.npy")
+    copies = pd.factorize(tables.samples["sha256"])[0]
+    assert len(set(copies)) == 4
+    settings = params("folders", tmp_path / "s").studies["faces"].split.model_copy(update={"leaks": "keep"})
+    with pytest.raises(UserError, match="class"):  # too few images for every split
+        splits.assign("faces", tables.samples, copies, settings, 0)
+    whole = tables.samples.assign(split="train", copy=copies, family=copies, reason="")
+    found = findings.audit(whole, images, pd.DataFrame(columns=["path", "reason"]), {"happy": [], "sad": []})
+    assert not [each for each in found["findings"]["used"] if each["check"] == "conflict"]
+
+
+def test_images_of_no_class_alone_are_refused(tmp_path: Path) -> None:
+    write_image(tmp_path / "s/none/a.png")
+    table(tmp_path / "s/valence_arousal.csv", ("path", "valence", "arousal"), ("none/a.png", 0.5, 0.5))
+    settings = params("folders", tmp_path / "s")
+    _, tables, _ = ingested(settings, "faces", tmp_path / "out/images.npy")
+    with pytest.raises(UserError, match="no image has a class; allowed: at least two classes"):
+        splits.assign("faces", tables.samples, np.arange(1), settings.studies["faces"].split, 0)
+
+
+def test_a_number_of_the_range_is_not_missing(tmp_path: Path) -> None:
+    write_image(tmp_path / "s/happy/a.png")
+    table(tmp_path / "s/valence_arousal.csv", ("path", "mood"), ("happy/a.png", -2))
+    settings = params("folders", tmp_path / "s", values={"mood": [-5.0, 5.0]})
+    _, tables, _ = ingested(settings, "faces", tmp_path / "out/images.npy")
+    assert tables.samples["value_mood"].tolist() == [-2.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"values": {"valence": [1.0, -1.0]}}, "studies.faces.values.valence"),
+        ({"values": {"split": [-1.0, 1.0]}}, "studies.faces.values"),
+        ({"values": {}, "unclassed": ["none"]}, "studies.faces.unclassed"),
+        (
+            {"values": {"mood": [1.0, 9.0]}, "training": built.TRAINING | {"value_activation": "tanh"}},
+            "studies.faces.training.value_activation",
+        ),
+    ],
+)
+def test_contradictions_are_found(changes: dict[str, Any], key: str) -> None:
+    assert key in [found for found, *_ in contradictions(params("folders", Path("data/raw/faces"), **changes))]
+
+
+def test_a_generator_must_know_the_values() -> None:
+    settings = params("synthetic", Path("src/cnnstudy/data/synth"), values={"dominance": [-1.0, 1.0]})
+    with pytest.raises(UserError, match=r"values.dominance: .* allowed: with synthetic data: valence, arousal"):
+        require_source("studies.faces", settings.studies["faces"])
 
 
 def test_images_of_grey_have_values_too(tmp_path: Path) -> None:

@@ -136,3 +136,17 @@ def test_a_net_of_values_alone_has_no_class_means(pair: tuple[np.ndarray, np.nda
     seed = predictions(*pair)
     found = values.baseline_metrics([seed], seed, MODE, NAMES, np.arange(200))
     assert not any(name.startswith(("class_means", "ccc_gain")) for name in found)
+
+
+def test_few_values_have_bounds_too(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    """Some resamplings have none of the five images with a value."""
+    truth, predicted = pair[0][:60].copy(), pair[1][:60]
+    truth[5:, 0] = np.nan
+    found = values.value_metrics([predictions(truth, predicted)], MODE, NAMES, np.arange(60))
+    assert all(np.isfinite(value).all() for value in found.values())
+
+
+def test_without_bounds_the_scores_are_the_same(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    seeds = [predictions(*pair)]
+    bounded, plain = (values.value_metrics(seeds, MODE, NAMES, np.arange(200), each) for each in (True, False))
+    assert plain == {name: value for name, value in bounded.items() if not name.endswith(("_low", "_high"))}

@@ -1,5 +1,6 @@
 """A start from a file: of what kinds, that all layers but the head are the file's, and what does not fit is refused."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,19 @@ def test_a_file_of_other_classes_and_other_noise_fits(write: Write, tmp_path: Pa
     model, _ = started(Design("resnet18", (("width", 0.05),), 32, 3, head_dropout=0.3), write(source, tmp_path))
     for found, one in zip(model.get_weights()[:-2], source.get_weights()[:-2], strict=True):
         np.testing.assert_array_equal(found, one)
+
+
+@KINDS
+def test_a_net_of_two_heads_starts_from_a_file_of_classes(write: Write, tmp_path: Path) -> None:
+    """The file's net has other classes; both heads of the new net start at random."""
+    keras.backend.clear_session()
+    source = random_weights(assemble.build_plain(dataclasses.replace(SMALL, classes=5)))
+    model, said = started(dataclasses.replace(SMALL, values=2), write(source, tmp_path))
+    body = source.get_weights()[:-2]  # without its only head
+    for found, one in zip(model.get_weights(), body, strict=False):
+        np.testing.assert_array_equal(found, one)
+    assert len(model.get_weights()) == len(body) + 4
+    assert said.endswith("dense, values start at random")
 
 
 def published(name: str, folder: Path, write: Write) -> tuple[keras.Model, Path]:

@@ -186,3 +186,13 @@ def test_suspects_are_listed_and_shown(study: Params) -> None:
     assert (listed["given"] != listed["likely"]).all()
     shown = {path.name for path in paths.suspects("xray").iterdir()}
     assert shown == {"suspects.csv"} | {f"{name}.png" for name in listed[listed["is_suspect"]]["given"]}
+
+
+def test_settings_of_values_do_not_matter_to_other_splits(study: Params) -> None:
+    """Results that are committed stay valid when a setting is added that these runs do not use."""
+    changed = study.studies["xray"].training.model_copy(update={"value_loss": "ccc", "value_weight": 3.0})
+    other = study.model_copy(
+        update={"studies": {**study.studies, "xray": study.studies["xray"].model_copy(update={"training": changed})}}
+    )
+    run = study.runs_of("xray")[0]
+    assert results.settings_md5(other, "xray", [run]) == results.settings_md5(study, "xray", [run])

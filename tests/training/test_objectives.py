@@ -18,7 +18,7 @@ NAN = float("nan")
 
 
 def numbers(loss: Objective, targets: list[list[float]], outputs: list[list[float]]) -> float:
-    return float(loss(tf.constant(targets), tf.constant(outputs)))
+    return float(loss(tf.constant(targets), tf.constant(outputs))[0])
 
 
 def test_the_mean_squared_error_is_over_what_is_there() -> None:
@@ -35,7 +35,7 @@ def test_the_concordance_is_that_of_the_evaluation() -> None:
     truth[::4, 0] = NAN
     targets = np.hstack([np.zeros((64, 1), np.float32), truth])
     both = [objectives.Objective(2, name, 1.0, 0.0) for name in ("ccc", "mse")]
-    ccc, mse = (float(loss(tf.constant(targets), tf.constant(predicted))) for loss in both)
+    ccc, mse = (float(loss(tf.constant(targets), tf.constant(predicted))[0]) for loss in both)
     expected = np.mean([values.ccc(values.sums_of(truth[:, i], predicted[:, i]).sum(axis=1)) for i in (0, 1)])
     assert ccc - mse == pytest.approx(1 - expected, abs=1e-5)
     assert objectives.measured(both[0], targets, predicted)["ccc"] == pytest.approx(expected, abs=1e-5)
@@ -114,3 +114,10 @@ def test_balanced_weights_leave_out_images_of_no_class(valued: Dataset) -> None:
     assert objective is not None
     assert objective.weights == (weights[0], weights[1])
     assert objectives.objective(bright_or_dark(), settings, None) is None
+
+
+def test_several_devices_share_the_loss(valued: Dataset) -> None:
+    """Keras divides a loss by the number of replicas unless it is a scalar."""
+    loss = Objective(2, "mse", 1.0, 0.0)
+    targets = tf.constant(valued.targets(np.arange(4)))
+    assert loss(targets, tf.zeros((4, 2))).shape == (1,)

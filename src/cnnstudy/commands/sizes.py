@@ -45,7 +45,8 @@ def disk_bytes(params: Params, nets: dict[str, Shape]) -> int:
             total += paths.images(name).stat().st_size
         elif study.source.format == "synthetic" and study.synthetic is not None:
             count = study.synthetic.train + study.synthetic.tune + study.synthetic.test
-            total += count * len(study.classes) * 3 * study.image_size**2
+            of_classes = count * len(study.classes)
+            total += round(of_classes * (1 + study.synthetic.unclassed)) * 3 * study.image_size**2
     for run in params.all_runs:
         weights = WEIGHT_BYTES * nets[run].parameters
         total += weights * len(params.phases(run)) * len(params.seeds)

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cnnstudy.config.labels import folded
-from cnnstudy.config.schema import RESERVED, RESERVED_STUDIES, SIZES, Params, Source, Study, Training
+from cnnstudy.config.schema import RESERVED, RESERVED_STUDIES, RESERVED_VALUES, SIZES, Params, Source, Study, Training
 from cnnstudy.errors import UserError
 from cnnstudy.workspace import paths
 
@@ -86,6 +86,12 @@ def _study_contradictions(name: str, study: Study) -> list[Contradiction]:
     for value, (low, high) in study.values.items():
         if not low < high:
             found.append((f"{section}.values.{value}", [low, high], "a lower and a higher number"))
+        elif study.training.value_activation == "tanh" and (low, high) != (-1.0, 1.0):
+            allowed = "linear, since not all values range from -1 to 1"
+            found.append((f"{section}.training.value_activation", "tanh", allowed))
+        if value in RESERVED_VALUES:
+            others = f"any other name; columns of tables are called {', '.join(sorted(RESERVED_VALUES))}"
+            found.append((f"{section}.values", value, others))
     if study.unclassed and not study.values:
         found.append((f"{section}.unclassed", study.unclassed, "[], since images without class and values are useless"))
     if study.operating_point is not None and len(study.classes) > 2:
@@ -182,6 +188,9 @@ def _phase_contradictions(params: Params) -> list[Contradiction]:
             study = params.studies[entry.study]
             if entry.policy not in study.policies:
                 allowed = f"a policy of {entry.study}: {', '.join(study.policies)}"
+                found.append((f"finetuned.{name}.policy", entry.policy, allowed))
+            elif params.task_of(name).has_values and study.policies[entry.policy].mixing:
+                allowed = "a policy without mixing, since the run learns values"
                 found.append((f"finetuned.{name}.policy", entry.policy, allowed))
             if study.finetune is None:
                 found.append((f"studies.{entry.study}.finetune", None, f"a section, since {name} is fine-tuned"))

@@ -30,6 +30,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
 # Names of table rows and curves that are not classes.
 RESERVED = {"accuracy", "macro", "micro"}
+# Names of columns beside the values', and of metrics of all values.
+RESERVED_VALUES = {"phase", "split", "seed", "id", "path", "actual", "predicted", "probability", "ccc", "n"}
 # Names that no study may have: these folders of data/ hold what the studies share.
 RESERVED_STUDIES = ("raw", "reference")
 Name = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9-]+$")]
@@ -89,9 +91,9 @@ class Tracking(Section):
 
 
 class Promotion(Section):
-    """The conditions of `cnnstudy promote`: a minimum accuracy (CCC of a run that learns values), no severe finding.
+    """The conditions of `cnnstudy promote`: a minimum accuracy on the primary split, and no severe finding.
 
-    The minimum is for the study's primary split.
+    For a run that learns values the minimum is one of the mean CCC.
 
     `accepted` lists the checks of the audit whose severe findings were reviewed and do not stop a promotion.
     `maximum_gap` is the most accuracy that any subgroup may lose significantly against the other images; null for any.
@@ -280,6 +282,8 @@ class Choices(Section):
     data: dict[str, dict[str, Any]]
 
 
+# Settings of runs that learn values, which others leave at their defaults.
+OF_VALUES = {"value_loss", "value_weight", "value_activation"}
 # A study's training settings outside its section `training`.
 SIZES = ("batch_size", "epochs", "class_weight")
 
@@ -496,7 +500,9 @@ class Params(Section):
         external = self.external[name]
         study, own = self.studies[external.study], external.synthetic
         synthetic = own and Synthetic(generator=own.generator, train=own.images, tune=0, test=0, options=own.options)
-        changed = study.model_copy(update={"source": external.source, "synthetic": synthetic, "data": None})
+        # The set tests the classes alone.
+        alone: dict[str, Any] = {"values": {}, "unclassed": []}
+        changed = study.model_copy(update={"source": external.source, "synthetic": synthetic, "data": None} | alone)
         if external.classes is not None:
             changed = changed.model_copy(update={"classes": external.classes})
         seed = crc32(f"{name} {self.data_seed}".encode()) % 2**31

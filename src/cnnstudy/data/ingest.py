@@ -121,7 +121,7 @@ def find(params: Params, study: str) -> Found:
 def valued(candidate: Candidate, ranges: Mapping[str, Sequence[float]]) -> Candidate:
     """Return a candidate with the numbers of its row, and with a reason if one is not a number within its range.
 
-    A number that is empty or `MISSING` is missing.
+    A number that is empty, or that is `MISSING` outside of its range, is missing.
     """
     values: dict[str, float] = {}
     for name, (low, high) in ranges.items():
@@ -132,9 +132,9 @@ def valued(candidate: Candidate, ranges: Mapping[str, Sequence[float]]) -> Candi
             number = float(text)
         except ValueError:
             number = math.nan
-        if number == MISSING:
-            continue
         if not low <= number <= high:
+            if number == MISSING:
+                continue
             return replace(candidate, reason=f"{name} {text[:SHOWN]!r} is not a number from {low:g} to {high:g}")
         values[name] = number
     return replace(candidate, values=values)
@@ -167,6 +167,9 @@ def describe(found: Found, rejects: pd.DataFrame, study: str) -> Iterator[str]:
             f"labels of no class: {told}{more}; "
             f"`-S 'studies.{study}.classes.{example}=[{example},<label>]'` adds one to a class"
         )
+    counts = Counter(name for each in found.candidates if not each.reason for name in each.values)
+    for name, count in counts.items():
+        yield f"{name}: {count} images have it"
     others = rejects["reason"][~rejects["reason"].str.startswith(UNKNOWN)]
     for reason, count in others.value_counts().head(MOST_REASONS).items():
         yield f"{count} rejected: {reason}"
@@ -213,7 +216,7 @@ def write(found: Found, source: str, size: int, images: Path) -> Ingested:
     samples = pd.DataFrame(rows, columns=list(COLUMNS))
     for column in kept[0]:
         samples[f"kept_{column}"] = [row[column] for row in kept]
-    for name in sorted({name for each in values for name in each}):
+    for name in dict.fromkeys(name for each in values for name in each):
         samples[f"{VALUE}{name}"] = [each.get(name, math.nan) for each in values]
     return Ingested(samples, pd.DataFrame(sorted(rejects), columns=["path", "reason"]), notes)
 

@@ -57,7 +57,8 @@ def assign(
         shares = {name: getattr(settings, name) for name in CARVED if name not in given}
         _carve(split, samples["label"].to_numpy(), np.where(own == source, families, ELSEWHERE), shares, rng)
     pool = split == "tune"
-    if holdout and pd.Series(families[pool]).groupby(samples["label"].to_numpy()[pool]).nunique().min() > 1:
+    in_class = pool & (samples["label"] != "").to_numpy()
+    if holdout and pd.Series(families[in_class]).groupby(samples["label"].to_numpy()[in_class]).nunique().min() > 1:
         # A generator of its own, so that the other splits do not depend on the share.
         rng = np.random.default_rng([seed, 1])
         split[_take(samples["label"].to_numpy(), families, pool, (holdout, 1), rng)] = HOLDOUT
@@ -128,7 +129,8 @@ def _take(
         left.update({name: left[name] - 1 for name in present})
         return True
 
-    # Images of no class come last and have a generator of their own: the other images' splits do not depend on them.
+    # Images of no class come last and have a generator of their own, so that the other images' splits do not depend on
+    # them (unless both show the same person).
     for label in sorted(np.unique(labels[pool]), key=lambda name: (name == "", name)):
         own = pool & (labels == label)
         missing = max(1, round(share * own.sum())) - (taken & own).sum()
@@ -149,7 +151,8 @@ def _take(
 def _require_all_classes(study: str, labels: pd.Series, split: pd.Series, needed: list[str]) -> None:
     split, labels = split[labels != ""], labels[labels != ""]
     if labels.nunique() < 2:
-        raise UserError(f"{study}: only the class {labels.iloc[0]!r} has images; allowed: at least two classes")
+        only = f"only the class {labels.iloc[0]!r} has images" if len(labels) else "no image has a class"
+        raise UserError(f"{study}: {only}; allowed: at least two classes")
     counts = pd.crosstab(labels, split).reindex(columns=needed, fill_value=0)
     for label in counts.index[counts.sum(axis=1) == 0]:
         raise UserError(

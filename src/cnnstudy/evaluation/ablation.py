@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cnnstudy.config.schema import TASKS, Ablation, Params, Study
+from cnnstudy.config.schema import OF_VALUES, TASKS, Ablation, Params
 from cnnstudy.data import samples
 from cnnstudy.evaluation import pairs
 from cnnstudy.evaluation.intervals import Difference, differences
 from cnnstudy.evaluation.pairs import in_order
-from cnnstudy.evaluation.predictions import MODES, read_values
+from cnnstudy.evaluation.predictions import MODES, ValuePredictions
 from cnnstudy.evaluation.values import ccc_differences
 from cnnstudy.plots import ablation as figures
 from cnnstudy.plots import values as value_figures
@@ -74,9 +74,8 @@ def _write_values(params: Params, name: str, split: str) -> None:
         row: dict[str, Any] = {"run": run, "x": ablation.runs[run], "phase": phase, "net": params.all_runs[run].net}
         wanted = [*VALUE_COLUMNS, *(f"{value}_{score}" for value in params.values_of(run) for score in ("ccc", "rmse"))]
         rows.append(row | {f"{split}_{column}": metrics[column] for column in wanted if column in metrics})
-        seeds = [read_values(paths.predictions(paths.seed(run, phase, seed)))[split] for seed in params.seeds]
-        has_value = np.isfinite(seeds[0].truth).any(axis=1)  # a joint run also has images of a class alone
-        trainings[training], ids = [seed.chosen(has_value) for seed in seeds], seeds[0].ids[has_value]
+        trainings[training] = _predicted_values(params, run, phase, split)
+        ids = trainings[training][0].ids
     groups = samples.groups(samples.read_samples(ablation.study), ids)
     found = ccc_differences(trainings, mode, groups, pairs.compared(params, ablation))
     facts: dict[str, Any] = {"axis": ablation.axis, "split": split, "batchnorm": mode, "metric": "ccc"}
@@ -101,49 +100,60 @@ def _write_values(params: Params, name: str, split: str) -> None:
             figures.draw_differences(differing, f"{title}, {split}", plots / "differences.png", "mean CCC")
 
 
-def _class_differences(params: Params, ablation: Ablation, split: str) -> list[Difference]:
-    """Return the differences in accuracy of joint runs and runs of the same net that learn classes alone.
+def _predicted_values(params: Params, run: str, phase: str, split: str) -> list[ValuePredictions]:
+    """Return the predicted values of each seed, for the images that have any value."""
+    names = list(params.values_of(run))
+    table = pd.read_csv(paths.run_predictions(run), dtype={"phase": str, "split": str})
+    table = table[(table["phase"] == phase) & (table["split"] == split) & table[names].notna().any(axis=1)]
+    found = []
+    for seed in params.seeds:
+        rows = table[table["seed"] == seed].sort_values("id")
+        predicted: dict[str, np.ndarray] = {
+            params.batchnorm: rows[[f"{name}_predicted" for name in names]].to_numpy(float)
+        }
+        empty: dict[str, np.ndarray] = {params.batchnorm: np.empty((len(rows), 0))}
+        labels = np.full(len(rows), samples.NO_CLASS)  # not needed here
+        truth = rows[names].to_numpy(float)
+        found.append(ValuePredictions(rows["id"].to_numpy(int), labels, truth, predicted, empty))
+    return found
 
-    Compared are base phases on the images that both have, by their path in the source; runs of another study count if
-    its images are made or read in the same way.
+
+def _class_differences(params: Params, ablation: Ablation, split: str) -> list[Difference]:
+    """Return the differences in accuracy of joint runs and runs that learn the classes alone.
+
+    Compared are base phases of the same net, with the same settings but those of values, on the same images.
     """
     joint = [run for run in in_order(ablation) if params.task_of(run).has_classes]
-    found = [
-        (run, other)
-        for run in joint
-        for other, its in params.all_runs.items()
-        if its.net == params.all_runs[run].net
-        and params.task_of(other) == TASKS["classification"]
-        and _has_same_images(params.study_of(run), params.study_of(other))
+    alone = [run for run in params.runs_of(ablation.study) if params.task_of(run) == TASKS["classification"]]
+    compared_pairs = [
+        (run, other) for run in joint for other in alone if _settings(params, run) == _settings(params, other)
     ]
-    correct: dict[str, np.ndarray] = {}
-    groups = np.array([], int)
-    for run, other in found:
+    found = []
+    for run, other in compared_pairs:
         tables = [_predicted_classes(each, split) for each in (run, other)]
-        both = tables[0].join(tables[1], lsuffix="_own", how="inner")
-        pair = [both[name].to_numpy().reshape(len(params.seeds), -1) for name in ("correct_own", "correct")]
-        correct |= dict(zip((run, other), pair, strict=True))
-        ids = both["id_own"].to_numpy()[: pair[0].shape[1]]
+        correct = {
+            name: table["correct"].to_numpy().reshape(len(params.seeds), -1)
+            for name, table in zip((run, other), tables, strict=True)
+        }
+        ids = tables[0]["id"].to_numpy()[: correct[run].shape[1]]
         groups = samples.groups(samples.read_samples(ablation.study), ids)
-    return differences(correct, groups, found) if found else []
+        found += differences(correct, groups, [(run, other)], len(compared_pairs))
+    return found
 
 
-def _has_same_images(first: Study, second: Study) -> bool:
-    """Return whether two studies take the same images from the same source, at the same size."""
-    sides = [
-        (study.source.format, study.source.path, study.image_size, study.primary_split, list(study.classes))
-        for study in (first, second)
-    ]
-    made = [study.synthetic and (study.synthetic.generator, study.synthetic.options) for study in (first, second)]
-    return sides[0] == sides[1] and made[0] == made[1]
+def _settings(params: Params, run: str) -> tuple[object, ...]:
+    """Return what a run's classes are learnt with."""
+    its, sizes = params.all_runs[run], params.run_sizes(run)
+    recipe = params.run_recipe(run).model_dump(exclude=OF_VALUES)
+    return its.net, its.policy, params.options_of(run), recipe, sizes.batch_size, sizes.epochs, sizes.class_weight
 
 
 def _predicted_classes(run: str, split: str) -> pd.DataFrame:
-    """Return whether the base phase's predictions are correct, with the ids, by seed and path."""
+    """Return the base phase's predictions of a split with the column `correct`, seed by seed."""
     table = _read_predictions(run)
     table = table[(table["phase"] == "base") & (table["split"] == split) & (table["predicted"] != "")]
     table = table.assign(correct=table["actual"] == table["predicted"])
-    return table.set_index(["seed", "path"])[["id", "correct"]].sort_index()
+    return table.sort_values(["seed", "id"])
 
 
 def ablation_row(run: str, x: int | float | str, splits: dict[str, dict[str, Any]], split: str) -> dict[str, Any]:

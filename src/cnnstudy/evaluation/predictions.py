@@ -40,11 +40,6 @@ class ValuePredictions:
     predicted: dict[str, np.ndarray]
     probabilities: dict[str, np.ndarray]
 
-    def chosen(self, rows: np.ndarray) -> "ValuePredictions":
-        """Return the predictions for some images, given by a mask, bool [n]."""
-        outputs = [{mode: each[rows] for mode, each in found.items()} for found in (self.predicted, self.probabilities)]
-        return ValuePredictions(self.ids[rows], self.labels[rows], self.truth[rows], *outputs)
-
 
 def require_classes(splits: dict[str, Predictions], classes: tuple[str, ...], labels: np.ndarray, study: str) -> None:
     """Check that the classes of `study` are in the same order as when its nets were trained.

@@ -181,7 +181,10 @@ def write_classes(
 def values_metrics(
     params: Params, run: str, values: dict[str, dict[str, list[ValuePredictions]]], table: pd.DataFrame
 ) -> Content:
-    """Return the metrics of a run's values, {phase: {split: metrics}}, see cnnstudy.evaluation.values."""
+    """Return the metrics of a run's values, {phase: {split: metrics}}, see cnnstudy.evaluation.values.
+
+    Splits that are trained on have no intervals and no baselines.
+    """
     mode, names = params.batchnorm, params.values_of(run)
     content: Content = {}
     for phase, splits in values.items():
@@ -189,8 +192,12 @@ def values_metrics(
         content[phase] = {}
         for split, seeds in splits.items():
             groups = samples.groups(table, seeds[0].ids)
-            found: Metrics = {"n": len(seeds[0].ids)} | value_scores.value_metrics(seeds, mode, names, groups)
-            content[phase][split] = found | value_scores.baseline_metrics(seeds, train, mode, names, groups)
+            is_listed = split in LISTED_SPLITS
+            found: Metrics = {"n": len(seeds[0].ids)}
+            found |= value_scores.value_metrics(seeds, mode, names, groups, is_listed)
+            if is_listed:
+                found |= value_scores.baseline_metrics(seeds, train, mode, names, groups)
+            content[phase][split] = found
     return content
 
 

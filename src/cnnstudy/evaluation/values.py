@@ -23,8 +23,8 @@ Score = Callable[[np.ndarray], np.ndarray]
 
 def rmse(sums: np.ndarray) -> np.ndarray:
     """Return the root of the mean squared error."""
-    n, _, _, true2, predicted2, product, *_ = sums
-    return np.sqrt(np.maximum(true2 + predicted2 - 2 * product, 0) / n)
+    _, _, _, true2, predicted2, product, *_ = sums
+    return np.sqrt(np.maximum(true2 + predicted2 - 2 * product, 0) / _count(sums))
 
 
 def ccc(sums: np.ndarray) -> np.ndarray:
@@ -46,12 +46,12 @@ def pcc(sums: np.ndarray) -> np.ndarray:
 
 def sagr(sums: np.ndarray) -> np.ndarray:
     """Return the share of images whose predicted sign is the true one (Nicolaou et al. 2011); 0 is its own sign."""
-    return sums[6] / sums[0]
+    return sums[6] / _count(sums)
 
 
 def sagr_positive(sums: np.ndarray) -> np.ndarray:
     """Return the share of images for which truth and prediction are both above 0, or both not, as Hewitt and Gunes."""
-    return sums[7] / sums[0]
+    return sums[7] / _count(sums)
 
 
 def alpha(sums: np.ndarray) -> np.ndarray:
@@ -59,7 +59,8 @@ def alpha(sums: np.ndarray) -> np.ndarray:
 
     It is 1 - Do / De: Do is the mean squared error, De the mean squared difference of all pairs of the pooled values.
     """
-    n, true, predicted, true2, predicted2, product, *_ = sums
+    _, true, predicted, true2, predicted2, product, *_ = sums
+    n = _count(sums)
     observed = (true2 + predicted2 - 2 * product) / n
     pooled, squares, total = 2 * n, true2 + predicted2, true + predicted
     expected = 2 * (pooled * squares - total**2) / (pooled * (pooled - 1))
@@ -81,15 +82,20 @@ def sums_of(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     return np.array(terms, float) * present
 
 
-def value_metrics(seeds: list[ValuePredictions], mode: str, names: tuple[str, ...], groups: np.ndarray) -> Metrics:
+def value_metrics(
+    seeds: list[ValuePredictions], mode: str, names: tuple[str, ...], groups: np.ndarray, has_bounds: bool = True
+) -> Metrics:
     """Return the metrics of a split as means over seeds: `<value>_<score>`, with `_low` and `_high` of those bounded.
+
+    Without `has_bounds` nothing is resampled, which would take minutes for a large training set.
 
     `ccc`, with bounds and `ccc_seeds`, is the mean over the values; `<value>_spread` is the ratio of the standard
     deviations of prediction and truth; `<value>_n` is the number of images that have the value.
     """
     found: Metrics = {f"{name}_n": int(np.isfinite(seeds[0].truth[:, place]).sum()) for place, name in enumerate(names)}
     terms = _terms(seeds, mode)
-    whole, resampled = terms.sum(axis=-1), _resampled(terms, groups)
+    whole = terms.sum(axis=-1)
+    resampled = _resampled(terms, groups) if has_bounds else whole[..., None]
     scores, draws = [], []  # CCC by value: [seeds], and the mean over the seeds of each resampling
     for place, name in enumerate(names):
         if not found[f"{name}_n"]:
@@ -98,7 +104,9 @@ def value_metrics(seeds: list[ValuePredictions], mode: str, names: tuple[str, ..
             own = np.array([function(each) for each in whole[:, place]], float)
             if np.isfinite(own).all():
                 found[f"{name}_{score}"] = float(own.mean())
-            if score in BOUNDED:
+            if score in BOUNDED and not has_bounds:
+                scores += [own] if score == "ccc" else []
+            elif score in BOUNDED:
                 drawn = np.mean([function(each) for each in resampled[:, place]], axis=0)
                 low, high = seed_bounds(own, drawn)
                 found |= {f"{name}_{score}_low": low, f"{name}_{score}_high": high}
@@ -110,8 +118,11 @@ def value_metrics(seeds: list[ValuePredictions], mode: str, names: tuple[str, ..
     if not scores:
         return found
     mean = np.mean(scores, axis=0)
-    low, high = seed_bounds(mean, np.mean(draws, axis=0))
-    return {"ccc": float(mean.mean()), "ccc_low": low, "ccc_high": high, "ccc_seeds": mean.tolist()} | found
+    headline: Metrics = {"ccc": float(mean.mean()), "ccc_seeds": mean.tolist()}
+    if has_bounds:
+        low, high = seed_bounds(mean, np.mean(draws, axis=0))
+        headline |= {"ccc_low": low, "ccc_high": high}
+    return headline | found
 
 
 def ccc_differences(
@@ -186,9 +197,15 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return np.where(present, rows, 0).sum(axis=0) / np.maximum(present.sum(axis=0), 1)
 
 
+def _count(sums: np.ndarray) -> np.ndarray:
+    """Return the number of images, at least 1: a resampling may have none with the value, and all sums are 0 then."""
+    return np.maximum(sums[0], 1)
+
+
 def _moments(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return the means of truth and prediction, their covariance, and their variances."""
-    n, true, predicted, true2, predicted2, product, *_ = sums
+    _, true, predicted, true2, predicted2, product, *_ = sums
+    n = _count(sums)
     mean, guess = true / n, predicted / n
     spread, guessed = np.maximum(true2 / n - mean**2, 0), np.maximum(predicted2 / n - guess**2, 0)
     return mean, guess, product / n - mean * guess, spread, guessed

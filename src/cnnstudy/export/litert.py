@@ -16,11 +16,15 @@ PRECISIONS = ("float32", "float16", "int8")
 
 @dataclass(frozen=True)
 class LiteRtNet:
-    """An open LiteRT file, from images of `side` x `side` pixels to probabilities of `classes` classes and values."""
+    """An open LiteRT file, from images of `side` x `side` pixels to probabilities of `classes` classes and values.
+
+    With `has_sigmoid` the file has one output for two classes, the probability of the second.
+    """
 
     interpreter: Any
     side: int
     classes: int
+    has_sigmoid: bool = False
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """Return the predictions for images, uint8 [n, side, side, 3], one at a time: float32 [n, classes + values]."""
@@ -32,7 +36,10 @@ class LiteRtNet:
             self.interpreter.invoke()
             for target, output in zip(targets, found, strict=True):
                 output[number] = self.interpreter.get_tensor(target["index"])[0]
-        return np.hstack([_as_numbers(*pair) for pair in zip(targets, found, strict=True)])
+        outputs = np.hstack([_as_numbers(*pair) for pair in zip(targets, found, strict=True)])
+        if self.has_sigmoid:
+            outputs = np.hstack([1 - outputs[:, :1], outputs])
+        return outputs
 
 
 def _outputs(interpreter: Any) -> list[dict[str, Any]]:
@@ -64,4 +71,5 @@ def open_net(path: Path, threads: int = 1, values: int = 0) -> LiteRtNet:
     assert interpreter.get_input_details()[0]["quantization"] in ((0, 0), (1, 0))  # an integer input is a pixel
     side = interpreter.get_input_details()[0]["shape"][1]
     width = sum(int(target["shape"][1]) for target in _outputs(interpreter))
-    return LiteRtNet(interpreter, int(side), width - values)
+    has_sigmoid = width - values == 1
+    return LiteRtNet(interpreter, int(side), 2 if has_sigmoid else width - values, has_sigmoid)

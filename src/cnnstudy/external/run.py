@@ -94,8 +94,9 @@ def _differences(params: Params, study: str, correct: dict[str, np.ndarray], gro
     found = []
     for ablation in params.ablations.values() if correct else ():
         if ablation.study == study and (compared := pairs.compared(params, ablation)):
-            names = pairs.trainings(params, ablation).values()
-            found += differences({name: correct[name] for name in names}, groups, compared)
+            names = [name for name in pairs.trainings(params, ablation).values() if name in correct]
+            tested = [pair for pair in compared if set(pair) <= set(names)]
+            found += differences({name: correct[name] for name in names}, groups, tested) if tested else []
     return found
 
 

@@ -139,18 +139,18 @@ def freeze(model: keras.Model, frozen: int | str) -> None:
         UserError: there is no such layer.
     """
     candidates = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    names, heads = [layer.name for layer in candidates], _heads(model)
+    names, last = [layer.name for layer in candidates], heads(model)
     if frozen == "none":
         count = 0
     elif frozen == "features":
         before = {step.operation.name for step in _features(model)}
         count = sum(name in before for name in names)
-    elif isinstance(frozen, int) and frozen <= len(candidates) - len(heads):
+    elif isinstance(frozen, int) and frozen <= len(candidates) - len(last):
         count = frozen
-    elif frozen in names and frozen not in heads:
+    elif frozen in names and frozen not in last:
         count = names.index(frozen) + 1
     else:
-        free = [name for name in names if name not in heads]
+        free = [name for name in names if name not in last]
         allowed = f"none, features, a number below {len(free) + 1}, or a layer: {', '.join(free)}"
         raise UserError(f"{paths.PARAMS}: frozen: {frozen!r} found; allowed: {allowed}")
     for layer in candidates[:count]:
@@ -220,7 +220,7 @@ def _with_values(model: keras.Model, design: Design) -> keras.Model:
         return keras.Model(model.inputs[0], outputs)
 
 
-def _heads(model: keras.Model) -> list[str]:
+def heads(model: keras.Model) -> list[str]:
     """Return the names of the dense layers that predict classes and values, and of the layer that joins them."""
     if model.layers[-1].name != JOINED:
         return [model.layers[-1].name]
@@ -266,7 +266,7 @@ def _shown(operation: Any) -> str:
 def _cloned(model: keras.Model, noise: tuple[float, float], make: Make) -> keras.Model:
     """Return a copy with new weights; `make` returns a layer for the original and its configuration."""
     dropout, head_dropout = noise
-    heads = [name for name in _heads(model) if name != JOINED]
+    dense = [name for name in heads(model) if name != JOINED]
     before: dict[str, keras.Layer] = {}
 
     def clone(operation: Any) -> Any:
@@ -275,8 +275,8 @@ def _cloned(model: keras.Model, noise: tuple[float, float], make: Make) -> keras
         config = operation.get_config()
         if isinstance(operation, DROPOUTS):
             config["rate"] *= dropout
-        if operation.name in heads and head_dropout:
-            name = "head_dropout" if operation.name == heads[0] else f"head_dropout_{operation.name}"
+        if operation.name in dense and head_dropout:
+            name = "head_dropout" if operation.name == dense[0] else f"head_dropout_{operation.name}"
             before[operation.name] = keras.layers.Dropout(head_dropout * dropout, name=name)
         return make(operation, config)
 

@@ -7,12 +7,15 @@ import keras
 import numpy as np
 
 from cnnstudy.errors import UserError
+from cnnstudy.models.assemble import heads
 
 KINDS = ".keras, .weights.h5, or the .h5 of keras.applications"
 
 
 def load(model: keras.Model, plain: keras.Model, file: Path) -> str:
-    """Load the weights of a file into all layers of a model but the last, and return a line about what was loaded.
+    """Load the weights of a file into all layers of a model but its heads, and return a line about what was loaded.
+
+    The heads are the last layer, or the layers that predict classes and values.
 
     `plain` is the same net of Keras's own layers, into which the weights are loaded first.
 
@@ -21,8 +24,9 @@ def load(model: keras.Model, plain: keras.Model, file: Path) -> str:
     """
     if not file.is_file():
         raise UserError(f"{file}: no such file; allowed: {KINDS}")
-    layers = [layer for layer in plain.layers if _numbers(layer)]
-    for layer in layers:
+    every = [layer for layer in plain.layers if _numbers(layer)]
+    layers = _body(plain)
+    for layer in every:
         for variable in _numbers(layer):
             variable.assign(np.full(variable.shape, np.nan))
     try:
@@ -32,23 +36,29 @@ def load(model: keras.Model, plain: keras.Model, file: Path) -> str:
     except (ValueError, OSError, KeyError, TypeError) as error:
         cause = " ".join(str(error).split())[:200]
         raise UserError(f"{file}: {cause}; allowed: {KINDS}") from None
-    for layer in layers[:-1]:
+    for layer in layers:
         if any(np.isnan(variable.numpy()).any() for variable in _numbers(layer)):
             shapes = ", ".join(str(tuple(variable.shape)) for variable in _numbers(layer))
             raise UserError(f"{file}: no weights for the layer {layer.name} ({shapes}); allowed: those of this net")
-    targets = [layer for layer in model.layers if _numbers(layer)]
-    for target, layer in zip(targets[:-1], layers[:-1], strict=True):
+    for target, layer in zip(_body(model), layers, strict=True):
         _assign(target, [variable.numpy() for variable in _numbers(layer)])
-    count = sum(int(np.prod(variable.shape)) for layer in layers[:-1] for variable in _numbers(layer))
-    return f"{file}: {len(layers) - 1} of {len(layers)} layers, {count:,} numbers; {layers[-1].name} starts at random"
+    count = sum(int(np.prod(variable.shape)) for layer in layers for variable in _numbers(layer))
+    new = ", ".join(layer.name for layer in every if layer not in layers)
+    verb = "starts" if len(every) == len(layers) + 1 else "start"
+    return f"{file}: {len(layers)} of {len(every)} layers, {count:,} numbers; {new} {verb} at random"
+
+
+def _body(model: keras.Model) -> list[keras.Layer]:
+    """Return the layers with weights that are not heads."""
+    return [layer for layer in model.layers if _numbers(layer) and layer.name not in heads(model)]
 
 
 def _fill(plain: keras.Model, file: Path) -> None:
     """Load the weights that fit into a model."""
     if file.suffix == ".keras":
         source = keras.models.load_model(file, compile=False, safe_mode=True)
-        theirs, ours = ([layer for layer in model.layers if _numbers(layer)] for model in (source, plain))
-        for target, layer in zip(ours[:-1], theirs, strict=False):
+        theirs = [layer for layer in source.layers if _numbers(layer)]
+        for target, layer in zip(_body(plain), theirs, strict=False):
             pairs = list(zip(_numbers(target), _numbers(layer), strict=False))
             if len(pairs) == len(_numbers(target)) and all(a.shape == b.shape for a, b in pairs):
                 _assign(target, [value.numpy() for _, value in pairs])

@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from cnnstudy.config.schema import Params
+from cnnstudy.config.schema import OF_VALUES, Params
 from cnnstudy.workspace import paths
 
 
@@ -14,8 +14,8 @@ def settings_md5(params: Params, study: str, runs: list[str]) -> str:
     found: dict[str, Any] = {"study": shared, "batchnorm": params.batchnorm, "seed": params.seeds[0], "runs": {}}
     for run in runs:
         sizes = params.run_sizes(run).model_dump(include={"batch_size", "epochs", "class_weight"})
-        own = params.all_runs[run].model_dump(exclude={"training", "options"})
-        training = params.run_recipe(run).model_dump()
+        own = params.all_runs[run].model_dump(exclude={"training", "options", "task"})
+        training = params.run_recipe(run).model_dump(exclude=OF_VALUES)
         found["runs"][run] = {**own, **sizes, "options": params.options_of(run), "training": training}
     content = json.dumps(found, sort_keys=True)
     return hashlib.md5(content.encode(), usedforsecurity=False).hexdigest()

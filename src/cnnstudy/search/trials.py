@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnstudy.config.schema import SIZES, Params
+from cnnstudy.config.schema import OF_VALUES, SIZES, Params
 from cnnstudy.errors import UserError
 from cnnstudy.search.space import Space, Value, current, with_values
 from cnnstudy.tracking.address import without_secrets
@@ -46,11 +46,12 @@ class Search:
         """The run and 12 hexadecimal digits of the common inputs of all trials: parameters and data."""
         study = self.params.all_runs[self.run].study
         searched = {dimension.key for dimension in self.space}
-        own = {f"studies.{study}.training.{key}": value for key, value in self.params.studies[study].training}
+        own = {f"studies.{study}.training.{key}": value for key, value in self.params.studies[study].training
+               if key not in OF_VALUES}  # fmt: skip
         own |= {f"studies.{study}.{key}": getattr(self.params.studies[study], key) for key in SIZES}
         settings = {
             "fixed": {key: value for key, value in own.items() if key not in searched},
-            "run": self.params.all_runs[self.run].model_dump(),
+            "run": self.params.all_runs[self.run].model_dump(exclude={"task"}),
             "options": self.params.options_of(self.run),
             "policy": self.params.policy_of(self.run).model_dump(),
             "classes": list(self.params.studies[study].classes),

@@ -57,13 +57,13 @@ def _use(params: Params, choice: Choice, classes: tuple[str, ...]) -> str:
     side = study.image_size
     purpose = "it rebuilds a published study" if study.paper else "it compares nets on one data set"
     values = [f"{name} from {low:g} to {high:g}" for name, (low, high) in study.values.items()]
-    told = []
+    sentences = [f"Research and teaching: {purpose}. It takes an image, scaled to {side} x {side} pixels."]
     if params.task_of(choice.run).has_classes:
-        told.append(f"gives each class a probability: {', '.join(classes)}; it has no class for anything else")
+        sentences.append(f"It gives each class a probability: {', '.join(classes)}.")
+        sentences.append("It has no class for an image of anything else.")
     if params.task_of(choice.run).has_values:
-        told.append(f"predicts {', '.join(values)}")
-    taken = f"It takes an image, scaled to {side} x {side} pixels"
-    return f"Research and teaching: {purpose}. {taken}, {' and '.join(told)}."
+        sentences.append(f"It predicts {', '.join(values)}.")
+    return " ".join(sentences)
 
 
 def _subgroups(params: Params, choice: Choice) -> str:

@@ -94,6 +94,8 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
                 if not environment.is_deterministic():
                     (folder / NONDETERMINISTIC).touch()  # for a later process that finds all seeds trained
         facts = _machine_facts(params, run) | {"deterministic": not (folder / NONDETERMINISTIC).exists()}
+        if names := params.values_of(run):
+            facts["values"] = ", ".join(names)
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
         _write_layers(params, run, folder / "done" / paths.LAYERS)
         edits.check()  # before the checkpoints are removed, so that a training of the same parameters can use them
@@ -211,6 +213,7 @@ def fit_seed(
     if compares and not selection.compares(recipe):
         recipe = recipe.model_copy(update={"patience": sys.maxsize})
     dataset = samples.load(params.all_runs[run].study, study.classes, params.task_of(run), params.values_of(run))
+    _require_values(params, run, dataset)
     data = training_data(params, run, phase, dataset)
     design, plan = assemble.design_of(params, run, len(dataset.classes)), schedule(params, run, phase, seed)
     keras.backend.clear_session()  # the weights file has the layers' names, which Keras numbers within a session
@@ -227,6 +230,20 @@ def fit_seed(
             history = fit(model, data, dataset, recipe, plan, progress)
     assemble.set_float32(model)
     return Fitted(model, history, dataset, data, plan)
+
+
+def _require_values(params: Params, run: str, dataset: Dataset) -> None:
+    """Refuse a data set without one of the values that a run learns, in a split that its training or result needs.
+
+    Raises:
+        UserError: a value is missing for all images of such a split.
+    """
+    for split in dict.fromkeys(("train", selection.SPLIT, params.study_of(run).primary_split)):
+        for place, name in enumerate(dataset.value_names):
+            assert dataset.values is not None
+            if not np.isfinite(dataset.values[dataset.ids(split), place]).any():
+                key = f"{paths.samples(params.all_runs[run].study)}: {samples.VALUE}{name}"
+                raise UserError(f"{key}: no image of the split {split} has it; allowed: at least one, for {run}")
 
 
 def _train_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path, report: checkpoint.Report) -> None:

@@ -63,7 +63,8 @@ def fit(
         then those that training minimises, and otherwise cross-entropies with the unsmoothed labels, even if training
         smooths them. Accuracy and loss are means over the epoch's batches during
         training (with dropout, and with class weights in the loss); val_accuracy and val_loss are measured after the
-        epoch, with BatchNorm's moving statistics and equal weights. If epochs are compared, selection_accuracy (or
+        epoch, with BatchNorm's moving statistics and, without values, equal weights. If epochs are
+        compared, selection_accuracy (or
         selection_ccc) and selection_loss are the values that they are compared by (see `selection`).
 
     Raises:

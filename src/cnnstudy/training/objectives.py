@@ -33,15 +33,17 @@ class Objective:
     weights: tuple[float, ...] = ()
 
     def __call__(self, targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        """Return the loss of a batch, a number: that of the values, plus the cross-entropy if there are classes.
+        """Return the loss of a batch, [1]: that of the values, plus the cross-entropy if there are classes.
 
-        Both are means over the images that have a class, or that value.
+        Both are means over the images that have a class, or that value. It is no scalar, since Keras does not divide
+        scalars by the number of replicas.
         """
         targets, outputs = tf.cast(targets, tf.float32), tf.cast(outputs, tf.float32)
         values = self._values(targets[:, 1:], outputs[:, -self.values :])
         if outputs.shape[1] == self.values:
-            return values
-        return self._cross_entropy(targets[:, 0], outputs[:, : -self.values]) + self.weight * values
+            return tf.reshape(values, [1])
+        classes = self._cross_entropy(targets[:, 0], outputs[:, : -self.values])
+        return tf.reshape(classes + self.weight * values, [1])
 
     def _values(self, truth: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
         """Return the mean squared error, and with `ccc` 1 - Lin's coefficient (1989) added, as means over values."""
@@ -141,7 +143,7 @@ def measured(objective: Objective, targets: np.ndarray, outputs: np.ndarray) -> 
     for metric in metrics(objective, outputs.shape[1]):
         metric.update_state(tf.constant(targets), tf.constant(outputs))
         found[metric.name] = float(metric.result())
-    return found | {"loss": float(objective(tf.constant(targets), tf.constant(outputs)))}
+    return found | {"loss": float(objective(tf.constant(targets), tf.constant(outputs))[0])}
 
 
 def _present(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

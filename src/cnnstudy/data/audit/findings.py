@@ -135,6 +135,7 @@ def failures(content: dict[str, Any], fail_on: Sequence[str]) -> list[str]:
 def copies_shown(table: pd.DataFrame, most: int) -> list[list[int]]:
     """Return ids of the copies of at most `most` images: first images under two classes, then images in two splits."""
     several = table[table.duplicated("copy", keep=False)]
+    several = several.assign(label=several["label"].where(several["label"] != ""))  # images may have no class
     by_copy = several.groupby("copy").agg({"label": "nunique", "split": "nunique", "id": list})
     order = by_copy.sort_values(["label", "split"], ascending=False, kind="stable")
     return [list(ids) for ids in order["id"].head(most)]
@@ -175,7 +176,8 @@ def _copies(table: pd.DataFrame) -> list[Finding]:
     copies = table[table.duplicated("copy", keep=False)]
     if copies.empty:
         return [Finding("copies", "no image occurs twice", "info", 0, "Nothing to do.")]
-    assigned = copies.assign(split=copies["split"].where(copies["split"] != ""))  # images may have no split
+    # Images may have no split, or no class.
+    assigned = copies.assign(**{name: copies[name].where(copies[name] != "") for name in ("label", "split")})
     spread = assigned.groupby("copy")[["label", "split"]].transform("nunique")
     across, between = spread["label"] > 1, spread["split"] > 1
     kinds: tuple[tuple[Check, str, pd.Series, Literal["warning", "severe"], str], ...] = (

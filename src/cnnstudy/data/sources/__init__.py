@@ -576,6 +576,10 @@ def _check_source(section: str, study: Study) -> None:
         for label in unknown:
             allowed = f"with synthetic data: {', '.join(generator.CLASSES)}"
             _refuse(f"{section}.classes.{label}", f"{shown(study.classes[label])} found", allowed)
+        made = getattr(generator, "VALUES", ())
+        for name in study.values.keys() - set(made):
+            _refuse(f"{section}.values.{name}", f"{shown(study.values[name])} found",
+                    f"with synthetic data: {', '.join(made) or 'none'}")  # fmt: skip
         for key, value in study.synthetic.options.items():
             low, high = generator.OPTIONS.get(key, (0, 0))
             if key not in generator.OPTIONS:

@@ -67,6 +67,9 @@ def with_values(root: Path, candidates: list[Candidate], names: Collection[str])
         above = table.parent.relative_to(root)
         for row in rows(table, ("path",)):
             told[(above / row["path"]).as_posix()] = {name: row.get(name, "") for name in names}
+    absent = told.keys() - {each.path for each in candidates}
+    if absent:
+        log.info("%s: %d of %d rows name no image, such as %s", VALUES, len(absent), len(told), min(absent))
     return [replace(each, row=told[each.path]) if each.path in told else each for each in candidates]
 
 
