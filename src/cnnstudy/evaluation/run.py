@@ -113,7 +113,7 @@ def evaluate_run(params: Params, run: str) -> None:
         if task.has_values:
             values = {phase: read_value_phase(params, run, phase) for phase in histories}
             _merge(content, values_metrics(params, run, values, table))
-            write_values(params, run, values, content, classes, figure_folder)
+            write_values(params, run, values, classes, figure_folder)
             listed.append(values_table(params, run, values, classes, table))
     with files.replacing(paths.run_predictions(run)) as aside:
         pd.concat(listed).to_csv(aside, index=False, float_format="%.6f")
@@ -202,8 +202,8 @@ def values_metrics(
 
 
 def write_values(
-    params: Params, run: str, values: dict[str, dict[str, list[ValuePredictions]]], content: Content,
-    classes: tuple[str, ...], folder: Path,
+    params: Params, run: str, values: dict[str, dict[str, list[ValuePredictions]]], classes: tuple[str, ...],
+    folder: Path,
 ) -> None:  # fmt: skip
     """Draw a run's predicted values against the true ones on the primary split, and write residuals by class."""
     split, names = params.study_of(run).primary_split, params.values_of(run)
