@@ -154,7 +154,7 @@ def test_findings_of_the_readme_are_those_of_the_ablations() -> None:
     rows = {row["run"]: row for file in files for row in file["rows"]}
     constant = [row["test_accuracy_recalibrated"] for row in rows.values() if row["constant_moving"]]
     assert f"{len(constant)} of the {len(rows)} X-ray nets predict one class" in readme
-    assert f"reach between {min(constant):.3f} and {max(constant):.3f}" in readme
+    assert f"reach at least {min(constant):.3f}" in readme
     for row in (rows["xray-aug0"], rows["xray-aug4"]):
         accuracy, low, high = (f"{row[f'test_accuracy{each}']:.3f}" for each in ("", "_low", "_high"))
         assert re.search(rf"{accuracy} \([^)]*{low} to {high}\)", readme)
