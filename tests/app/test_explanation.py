@@ -45,6 +45,31 @@ def test_a_net_says_what_it_sees_and_where(tmp_path: Path) -> None:
     assert colour[-128:, -128:].max() == 0
 
 
+def valued(has_classes: bool) -> explanation.LoadedNet:
+    keras.backend.clear_session()
+    design = assemble.Design("alexnet", (), 32, 3, values=2, value_activation="tanh", has_classes=has_classes)
+    names = ("a", "b", "c") if has_classes else ()
+    return explanation.LoadedNet(assemble.build(design, 0), names, 32, values=("valence", "arousal"))
+
+
+@pytest.mark.parametrize("has_classes", [False, True])
+def test_a_net_predicts_values(has_classes: bool, tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(tmp_path / "grey.png")
+    found = explanation.predict(valued(has_classes), tmp_path / "grey.png")
+    assert list(found.values) == ["valence", "arousal"]
+    assert all(-1 <= value <= 1 for value in found.values.values())
+    assert len(found.probabilities) == 3 * has_classes
+    assert found.gradcam.shape == found.image.shape
+
+
+def test_two_values_are_a_point_of_their_plane() -> None:
+    drawn = interface.drawn_values({"valence": 0.5, "arousal": -3.0}, [[-1.0, 1.0], [-1.0, 1.0]])
+    side = interface.PLANE
+    assert "valence +0.50, arousal -3.00" in drawn
+    assert f'cx="{0.75 * side:.1f}" cy="{side:.1f}"' in drawn  # within the plane
+    assert "<svg" not in interface.drawn_values({"age": 30.0}, [[0.0, 100.0]])
+
+
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no image")
     with pytest.raises(UnreadableError, match="not an image"):
