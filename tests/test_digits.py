@@ -129,7 +129,7 @@ def test_a_paper_joins_the_study_without_a_training(rebuilt: Workspace) -> None:
         "LeCun et al.",
         "0.9905, 0.9920 on MNIST",
         "Distorted training images raise accuracy.",
-        "claims of the papers",
+        "The one claim of the paper",
     ):
         assert present in page
     assert "course report" not in page

@@ -149,7 +149,8 @@ def shower(params: Params) -> Callable[[str, Path | None], list[Any]]:
         notice = gr.HTML("<br>".join(map(html.escape, lines)), visible=bool(lines))
         label = gr.Label(prediction.probabilities or None, visible=bool(prediction.probabilities))
         plane = gr.HTML(drawn_values(prediction.values, ranges(run)), visible=bool(prediction.values))
-        return [notice, label, plane, prediction.image, prediction.gradcam]
+        gradcam = gr.Image(prediction.gradcam, visible=bool(prediction.probabilities))
+        return [notice, label, plane, prediction.image, gradcam]
 
     return show
 

@@ -17,7 +17,7 @@ from cnnstudy.evaluation.pairs import named
 from cnnstudy.evaluation.results import JUDGED
 from cnnstudy.export.litert import PRECISIONS
 from cnnstudy.published.paper import Paper
-from cnnstudy.published.verdicts import Claim, Findings, find_pair, minus
+from cnnstudy.published.verdicts import Claim, Findings, Verdict, find_pair, minus
 from cnnstudy.report import dots, summary, tables
 from cnnstudy.report.summary import joined
 from cnnstudy.report.tables import Table
@@ -509,26 +509,29 @@ def _set_in_words(its: Findings, name: str, found: dict[str, Any]) -> str:
     return f"{name} ({', '.join([f'{used} {kind}', *left_out])})"
 
 
-def _open(count: int) -> str:
-    return "The other one stays open" if count == 1 else f"The other {count} stay open"
+def _headline(count: int, counts: Mapping[Verdict, int], sources: str) -> str:
+    """Return how many claims hold and do not hold."""
+    if count == 1:
+        verdict = "holds" if counts["holds"] else "does not hold" if counts["does not hold"] else "stays open"
+        return f"The one claim of {sources} {verdict} here"
+    holds = f"{counts['holds']} {'holds' if counts['holds'] == 1 else 'hold'} here"
+    fails = f"{counts['does not hold']} {'does' if counts['does not hold'] == 1 else 'do'} not"
+    return f"Of {count} claims of {sources} {holds}, and {fails}"
 
 
 def claims(its: Findings, judged: Mapping[str, list[Claim]]) -> Chapter | None:
     """Return the chapter about the claims of the course report and the papers."""
-    sources = "the course report and the papers" if its.has_report else "the papers"
+    papers = "the papers" if len(judged) > 1 else "the paper"
+    sources = f"the course report and {papers}" if its.has_report else papers
     found = [claim for each in judged.values() for claim in each]
     if not found:
         return None
     counts = Counter(claim.verdict for claim in found)
-    headline = (
-        f"Of {len(found)} {'claim' if len(found) == 1 else 'claims'} of {sources} {counts['holds'] or 'none'} "
-        f"{'hold' if counts['holds'] > 1 else 'holds'} here, and {counts['does not hold'] or 'none'} "
-        f"{'do' if counts['does not hold'] > 1 else 'does'} not"
-    )
+    headline = _headline(len(found), counts, sources)
     seeds = "" if len(its.params.seeds) > 1 else " With one seed a verdict is about these trainings only."
     sentences = [
-        "A claim is said to hold, or not to hold, only where our numbers on this data show it beyond chance.",
-        f"{_open(counts['cannot tell'])}: the difference is not significant, or cannot be measured here.{seeds}",
+        "A claim is said to hold, or not to hold, only where our numbers on this data show it beyond chance. It stays "
+        f"open where the difference is not significant, or cannot be measured here.{seeds}",
     ]
     if unconfirmed := [claim for claim in found if not claim.is_confirmed]:
         count = len(unconfirmed)

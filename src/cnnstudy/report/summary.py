@@ -42,7 +42,8 @@ def paragraph(
     tuned = trainings - len(metrics)
     more = f"; {tuned} of the nets were also fine-tuned ({trainings} trainings in all)" if tuned else ""
     text = f"{nets} trained on {data}, {each}{several}{more}"
-    beside = "a course report and of the papers it rebuilds" if its.has_report else "the papers"
+    theirs = "the papers" if len(papers) > 1 else "the paper"
+    beside = f"a course report and of {theirs} it rebuilds" if its.has_report else theirs
     text += f". The numbers of {beside} stand beside ours." if papers else "."
     if headlines:
         text += f" {headlines[0]}."

@@ -52,8 +52,8 @@ class Record:
     words, and `shown` are the paths in MLflow of the artifacts in the description. `parent` is the key of the parent
     run, '' for none. `experiment` is the MLflow experiment, '' for the study's own, and `about` its description.
     `script` is the stage that made the run. `status` is MLflow's name for its state. `times` is None if unknown.
-    `children` are the trainings, one per seed, whose mean the run reports. `has_values` says whether the run
-    learns values, so that it is compared by its CCC.
+    `children` are the trainings, one per seed, whose mean the run reports. `has_values` says whether a run
+    of the study learns values, so that its runs are compared by their CCC.
     """
 
     name: str
@@ -164,8 +164,12 @@ def training_record(params: Params, run: str, key: str, where: dict[str, str]) -
         script="src/train.py",
         about=_about(params, study),
         status="RUNNING",
-        has_values=params.task_of(run).has_values,
+        has_values=_has_values(params, study),
     )
+
+
+def _has_values(params: Params, study: str) -> bool:
+    return any(params.task_of(run).has_values for run in params.runs_of(study))
 
 
 def seed_record(params: Params, whole: Record, seed: int) -> Record:
@@ -239,7 +243,7 @@ def ablation_record(params: Params, name: str, where: dict[str, str]) -> Record:
         where=where,
         script="src/ablate.py",
         about=_about(params, ablation.study),
-        has_values=params.task_of(next(iter(ablation.runs))).has_values,
+        has_values=_has_values(params, ablation.study),
         sentence=_sentence(f"Along the axis {ablation.axis}, the best of {len(table)} is {at}", finals, split) + ".",
         shown=tuple(file.name for file in files if file.name in ("curve.png", "differences.png")),
     )

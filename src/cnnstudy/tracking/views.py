@@ -29,7 +29,7 @@ ABLATIONS = {
     "orderByKey": "attributes.start_time",
     "orderByAsc": False,
 }
-# A run that learns values, or an ablation of such runs, adds views with these columns first.
+# In a study with runs that learn values, the views have these columns first.
 CCC = [f"metrics.`{name}`" for name in ("ccc", "ccc_low", "ccc_high")]
 # By a view's name: the kind of run that adds it, its state, and the end of its address.
 VIEWS: dict[str, tuple[str, dict[str, Any], str]] = {
