@@ -30,6 +30,8 @@ STUDY: dict[str, Any] = {
     "source": {"format": "synthetic", "path": "src/cnnstudy/data/synth"},
     "data": None,
     "positive": None,
+    "values": {},
+    "unclassed": [],
     "image_size": 32,
     "split": {"val": 0.25, "tune": 0.2, "test": 0.2, "leaks": "drop", "conflicts": "drop"},
     "primary_split": "test",

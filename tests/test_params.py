@@ -255,7 +255,7 @@ def test_a_value_out_of_range_is_refused(key: str, value: Any, tmp_path: Path) -
     ("key", "value", "expected"),
     [
         ("profile", "huge", "quick, report, smoke"),
-        ("models.alexnet", "lenet", "alexnet, all, mobilenet, resnet18, smoke, vggnet, xraynet"),
+        ("models.alexnet", "lenet", "affect, affect-losses, alexnet, all, mobilenet, resnet18, smoke, vggnet, xraynet"),
         ("batchnorm", "frozen", "'moving' or 'recalibrated'"),
         ("studies.faces.training.selection", "first", "'last' or 'best'"),
         ("studies.faces.primary_split", "tune", "'val' or 'test'"),

@@ -211,7 +211,7 @@ def test_an_unknown_choice(capsys: pytest.CaptureFixture[str], key: str) -> None
     wrong = {key.replace(".", "__"): "no-such-choice"}
     content = built.content(studies__faces__choices=choices, **wrong)
     allowed = {
-        "models.alexnet": "alexnet, all, mobilenet, resnet18, smoke, vggnet, xraynet",
+        "models.alexnet": "affect, affect-losses, alexnet, all, mobilenet, resnet18, smoke, vggnet, xraynet",
         "profile": "quick, report, smoke",
         "recipe": "best, own, the recipes of faces, xray",
         "faces_data": "synthetic, folders",

@@ -189,7 +189,7 @@ def _phase_contradictions(params: Params) -> list[Contradiction]:
             if entry.policy not in study.policies:
                 allowed = f"a policy of {entry.study}: {', '.join(study.policies)}"
                 found.append((f"finetuned.{name}.policy", entry.policy, allowed))
-            elif params.task_of(name).has_values and study.policies[entry.policy].mixing:
+            elif name in params.all_runs and params.task_of(name).has_values and study.policies[entry.policy].mixing:
                 allowed = "a policy without mixing, since the run learns values"
                 found.append((f"finetuned.{name}.policy", entry.policy, allowed))
             if study.finetune is None:

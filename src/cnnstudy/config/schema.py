@@ -310,8 +310,8 @@ class Study(Section):
     data: str | None
     positive: Name | None
     classes: Annotated[dict[Name, list[str]], Field(min_length=2)]
-    values: dict[ModuleName, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(default_factory=dict)
-    unclassed: list[str] = Field(default_factory=list)
+    values: dict[ModuleName, Annotated[list[float], Field(min_length=2, max_length=2)]]
+    unclassed: list[str]
     image_size: Annotated[int, Field(ge=8, le=1024)]
     crop: Literal["face"] | None = None
     crop_margin: Annotated[float, Field(ge=0, le=4)] = 0.0
