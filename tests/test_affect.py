@@ -108,7 +108,7 @@ def test_mlflow_has_the_ccc(rebuilt: Workspace) -> None:
 
 
 def predicted(workspace: Workspace, *options: str) -> dict[str, object]:
-    """What `cnnstudy predict` says of one image; the notices go to stderr."""
+    """The JSON that `cnnstudy predict` prints for one image."""
     (workspace.path / "one.jpg").write_bytes((Path(__file__).parents[1] / "docs/faces.jpg").read_bytes())
     said = workspace.run("cnnstudy", "predict", *options, "--json", "one.jpg")
     (line,) = [line for line in said.splitlines() if line.startswith("{")]

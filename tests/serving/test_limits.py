@@ -168,3 +168,17 @@ def test_no_more_requests_are_read_than_are_taken_at_once() -> None:
         assert begun == 5
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("classes", [(), ("dark", "bright")])
+def test_a_served_model_answers_values(classes: tuple[str, ...]) -> None:
+    """The outputs are the classes' probabilities, if there are any, then the values."""
+
+    def outputs(images: np.ndarray) -> np.ndarray:
+        found = by_brightness(images)
+        return np.hstack([found, found - 0.5]) if classes else found - 0.5
+
+    model = registered.Model(Net(classes, 8, outputs, ("valence", "arousal")), LIMITS)
+    (answer,) = model.predict(pd.DataFrame({registered.COLUMN: [encoded()]}))
+    assert answer["values"] == {"valence": -0.5, "arousal": 0.5}
+    assert answer.get("class") == ("bright" if classes else None)

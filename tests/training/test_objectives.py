@@ -116,7 +116,7 @@ def test_balanced_weights_leave_out_images_of_no_class(valued: Dataset) -> None:
     assert objectives.objective(bright_or_dark(), settings, None) is None
 
 
-def test_several_devices_share_the_loss(valued: Dataset) -> None:
+def test_the_loss_is_no_scalar(valued: Dataset) -> None:
     """Keras divides a loss by the number of replicas unless it is a scalar."""
     loss = Objective(2, "mse", 1.0, 0.0)
     targets = tf.constant(valued.targets(np.arange(4)))

@@ -45,7 +45,7 @@ Option = bool | int | float | str
 
 @dataclass(frozen=True)
 class Task:
-    """What a run learns: the classes of its study, the values, or both by two heads on one body."""
+    """The task of a run: to learn the classes of its study, the values, or both by two heads on one body."""
 
     has_classes: bool
     has_values: bool

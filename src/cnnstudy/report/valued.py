@@ -6,7 +6,7 @@ import pandas as pd
 
 from cnnstudy.config.schema import Params
 from cnnstudy.evaluation import results
-from cnnstudy.evaluation.pairs import named
+from cnnstudy.evaluation.pairs import Training, named
 from cnnstudy.evaluation.results import RunMetrics
 from cnnstudy.report.story import COMPARED, Chapter, Figure, Image, More
 from cnnstudy.report.summary import Number, joined
@@ -21,13 +21,13 @@ HEADINGS = {"ccc": "CCC", "rmse": "RMSE", "sagr": "SAGR", "alpha": "alpha"}
 
 def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], published: pd.DataFrame) -> Chapter | None:
     """Return the chapter about a study's values; None if no run learns any."""
-    runs = [run for run in params.runs_of(study) if params.task_of(run).has_values and run in metrics]
-    if not runs:
+    found = _trainings(params, study, metrics)
+    if not found:
         return None
     settings, split = params.studies[study], params.studies[study].primary_split
     names = list(settings.values)
-    rows = {named(run, phase): splits[split] for run in runs for phase, splits in metrics[run].items()}
-    best = max(rows, key=lambda name: rows[name]["ccc"])
+    run, phase = _best(found)
+    best, rows = named(run, phase), {named(*training): its for training, its in found.items()}
     headline = f"{joined([name.capitalize() if i == 0 else name for i, name in enumerate(names)])}: " + (
         f"{best} reaches a mean CCC of " + _minus(f"{rows[best]['ccc']:.3f}")
     )
@@ -47,8 +47,7 @@ def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], publishe
     for name, ablation in params.ablations.items():
         if ablation.study == study and params.task_of(next(iter(ablation.runs))).has_values:
             more.append(_compared(name, ablation.axis))
-    run, _, phase = best.partition(", ")
-    file = paths.run_plots(run) / "figures" / f"{phase or 'base'}-{split}-values.png"
+    file = paths.run_plots(run) / "figures" / f"{phase}-{split}-values.png"
     caption = f"{settings.title}: predicted and true values of {best}, each point an image of {split}."
     image = Image(f"values-{study}", caption, results.data_uri(file))
     figure = Figure(caption, image=image)
@@ -57,20 +56,30 @@ def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], publishe
 
 def best_number(params: Params, study: str, metrics: dict[str, RunMetrics]) -> Number | None:
     """Return the highest mean CCC of a study's runs for the first screen; None if no run learns values."""
+    found = _trainings(params, study, metrics)
+    if not found:
+        return None
+    best, settings = _best(found), params.studies[study]
+    its, names = found[best], joined(list(settings.values))
+    where = f"{names} on {settings.primary_split} ({named(*best)})"
+    text = f"{settings.title}: best mean CCC of {where}. A constant has 0."
+    return Number(_minus(f"{its['ccc']:.3f}"), _minus(f"{its['ccc_low']:.3f} to {its['ccc_high']:.3f}"), text)
+
+
+def _trainings(params: Params, study: str, metrics: dict[str, RunMetrics]) -> dict[Training, dict[str, Any]]:
+    """Return the metrics on the primary split of the trainings that learn a study's values."""
     split = params.studies[study].primary_split
-    rows = {
-        named(run, phase): splits[split]
+    return {
+        (run, phase): splits[split]
         for run in params.runs_of(study)
         if params.task_of(run).has_values
         for phase, splits in metrics.get(run, {}).items()
     }
-    if not rows:
-        return None
-    best = max(rows, key=lambda name: rows[name]["ccc"])
-    its = rows[best]
-    names = joined(list(params.studies[study].values))
-    text = f"{params.studies[study].title}: best mean CCC of {names} on {split} ({best}). A constant has 0."
-    return Number(_minus(f"{its['ccc']:.3f}"), _minus(f"{its['ccc_low']:.3f} to {its['ccc_high']:.3f}"), text)
+
+
+def _best(found: dict[Training, dict[str, Any]]) -> Training:
+    """Return the training with the highest mean CCC."""
+    return max(found, key=lambda training: float(found[training]["ccc"]))
 
 
 def of_classes(params: Params, metrics: dict[str, RunMetrics]) -> dict[str, RunMetrics]:

@@ -61,11 +61,10 @@ def fit(
         One row per epoch: epoch, accuracy, loss, val_accuracy, val_loss; for a net that predicts values also ccc and
         val_ccc (see cnnstudy.training.objectives), and without accuracies if it predicts nothing else. The losses are
         then those that training minimises, and otherwise cross-entropies with the unsmoothed labels, even if training
-        smooths them. Accuracy and loss are means over the epoch's batches during
-        training (with dropout, and with class weights in the loss); val_accuracy and val_loss are measured after the
-        epoch, with BatchNorm's moving statistics and, without values, equal weights. If epochs are
-        compared, selection_accuracy (or
-        selection_ccc) and selection_loss are the values that they are compared by (see `selection`).
+        smooths them. Accuracy and loss are means over the epoch's batches during training (with dropout, and with class
+        weights in the loss); val_accuracy and val_loss are measured after the epoch, with BatchNorm's moving statistics
+        and, without values, equal weights. If epochs are compared, selection_accuracy (or selection_ccc) and
+        selection_loss are the numbers that they are compared by (see `selection`).
 
     Raises:
         FloatingPointError: the loss is no longer a number.

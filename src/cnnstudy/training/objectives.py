@@ -21,7 +21,7 @@ SMALLEST, EPSILON = 1e-7, 1e-6
 
 @dataclass(frozen=True)
 class Objective:
-    """What a net of values minimises: see `Training` for the settings.
+    """The loss of a net that predicts values; see `Training` for the settings.
 
     `values` is k. `weights` are the classes' weights in the cross-entropy, float32 [classes], or () for equal weights.
     """
