@@ -22,12 +22,14 @@ def main(study: str) -> None:
     import pandas as pd  # after cnnstudy, whose import reports a missing environment
 
     params = read_params()
-    classes, generator = params.studies[study].classes, specifications.generator_of(params.studies[study])
+    settings = params.studies[study]
+    classes, generator = settings.classes, specifications.generator_of(settings)
     dataset, table = samples.load(study, classes), samples.read_table(study)
     file = paths.specifications(study)
     rejects = pd.read_csv(paths.rejects(study), dtype=str)
+    ranges = {name: (low, high) for name, (low, high) in settings.values.items()}
     # Every synthetic image shows a different person.
-    audit = findings.audit(table, dataset.images, rejects, classes, generator is not None)
+    audit = findings.audit(table, dataset.images, rejects, classes, generator is not None, ranges)
     audit["baselines"] = baselines.baselines(dataset, specifications.numbers(file, generator) if generator else None)
     familiar = familiarity.fit(dataset)
     with files.replacing(paths.familiarity(study)) as aside:

@@ -108,6 +108,16 @@ def test_fer2013_with_columns_of_values(tmp_path: Path) -> None:
     assert sorted(of_samples(tables.samples).values()) == [("happy", 0.5, 0.25), ("sad", None, None)]
 
 
+def test_rows_of_a_table_that_give_a_file_two_values(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / "s" / name)
+    rows = [("a.png", "happy", 0.5), ("a.png", "happy", 0.7), ("b.png", "sad", 0.25), ("b.png", "sad", 0.25)]
+    table(tmp_path / "s/labels.csv", ("file", "label", "valence"), *rows)
+    _, tables, _ = ingested(params("csv", tmp_path / "s"), "faces", tmp_path / "out/images.npy")
+    assert of_samples(tables.samples) == {"b.png": ("sad", 0.25, None)}
+    assert reasons(tables.rejects)["a.png"] == "valence '0.5 and 0.7' is not a number from -1 to 1"
+
+
 def test_without_values_nothing_changes(tmp_path: Path) -> None:
     for name in ("happy/a.png", "none/b.png"):
         write_image(tmp_path / "s" / name)

@@ -480,7 +480,7 @@ def differences_table(pairs: list[Difference], metric: str = "accuracy") -> Tabl
         verdict = Cell("yes", "holds") if pair.significant else Cell("no", "open", why)
         value = Cell(f"{pair.difference:+.3f}".replace("-", "−"))
         rows.append([Cell(f"{pair.first} − {pair.second}"), value, Cell(bounds), verdict])
-    return Table([f"difference in {metric}", "", "95 % interval", "significant"], rows)
+    return Table(["pair", f"difference in {metric}", "95 % interval", "significant"], rows)
 
 
 def baselines_table(baselines: dict[str, dict[str, float]]) -> Table:

@@ -38,18 +38,21 @@ def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], publishe
         *_costs(params, study),
         *_beside(published[published["study"] == study], names),
     ]
+    figures = paths.run_plots(run) / "figures"
+    table = pd.read_csv(figures / f"{phase}-{split}-residuals.csv")
     tables = [_means(rows, settings.title, split)]
     more = [
         More("Each value, with baselines and published numbers", [
-            _of_value(name, rows, published[published["study"] == study], split) for name in names
+            *(_of_value(name, rows, published[published["study"] == study], split) for name in names),
+            _spreads(names, rows, split),
         ])
     ]  # fmt: skip
+    more.append(More(f"Residuals of {best} by class", _residuals(table, split)))
     for name, ablation in params.ablations.items():
         if ablation.study == study and params.task_of(next(iter(ablation.runs))).has_values:
             more.append(_compared(name, ablation.axis))
-    file = paths.run_plots(run) / "figures" / f"{phase}-{split}-values.png"
     caption = f"{settings.title}: predicted and true values of {best}, each point an image of {split}."
-    image = Image(f"values-{study}", caption, results.data_uri(file))
+    image = Image(f"predicted-{study}", caption, results.data_uri(figures / f"{phase}-{split}-values.png"))
     figure = Figure(caption, image=image)
     return Chapter(f"values-{study}", "Values", headline, sentences, [figure], tables, more=more)
 
@@ -170,6 +173,31 @@ def _of_value(name: str, rows: dict[str, dict[str, Any]], published: pd.DataFram
         scores = {score: found.get(f"{name}_{score}") for score in SCORES}
         table.append(_baseline(f"{run} ({source})", **scores))
     return Table([name, *(HEADINGS[score] for score in SCORES)], table, f"{name.capitalize()} on {split}")
+
+
+def _spreads(names: list[str], rows: dict[str, dict[str, Any]], split: str) -> Table:
+    """Return how much the predictions of each net vary, as a share of the spread of the truth."""
+    table = [[Cell(net), *(number(each.get(f"{name}_spread")) for name in names)] for net, each in rows.items()]
+    caption = f"Standard deviation of the predictions on {split}, divided by that of the truth"
+    return Table(["net", *names], table, caption)
+
+
+def _residuals(table: pd.DataFrame, split: str) -> list[Table]:
+    """Return a table for each value: the mean truth, mean residual (prediction minus truth) and RMSE of each class."""
+    tables = []
+    for name, its in table.groupby("value", sort=False):
+        rows = [
+            [
+                Cell(str(row["class"])),
+                number(int(row["n"])),
+                *(Cell(_minus(f"{row[column]:+.3f}")) for column in ("mean", "residual")),
+                number(row["rmse"]),
+            ]
+            for _, row in its.iterrows()
+        ]
+        heading = ["class", "images", "mean truth", "mean residual", "RMSE"]
+        tables.append(Table(heading, rows, f"{str(name).capitalize()} on {split}, by class"))
+    return tables
 
 
 def _minus(text: str) -> str:

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 
 from cnnstudy.config.labels import loosened
-from cnnstudy.data.audit import shortcuts
+from cnnstudy.data.audit import shortcuts, values
+from cnnstudy.data.audit.finding import Check, Finding
 from cnnstudy.data.samples import SPLITS
 from cnnstudy.data.sources import ALIASES
-
-Check = Literal["balance", "conflict", "leak", "copies", "shortcut", "drift", "files", "groups", "masks", "positive"]
 
 # The splits that a net is trained on; an image without a split in the source may get one of them.
 TRAINING = ("train", "tune", "")
@@ -29,17 +28,6 @@ BLACK_AND_WHITE, LEVELS = 0.97, 6
 NEGATIVE = re.compile(r"(^|[^a-z])(normal|healthy|negative|control|none|no|non|benign|without)([^a-z]|$)")
 # A shortcut that closes at least this share of the gap between chance and certainty is severe.
 SEVERE = 0.1
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A finding: its check, kind, severity, number of images, and advice."""
-
-    check: Check
-    kind: str
-    severity: Literal["info", "warning", "severe"]
-    count: int
-    advice: str
 
 
 @dataclass(frozen=True)
@@ -72,12 +60,13 @@ def audit(
     rejects: pd.DataFrame,
     classes: dict[str, list[str]],
     are_independent: bool = False,
+    ranges: values.Ranges | None = None,
 ) -> dict[str, Any]:
     """Return counts, scores and findings, as in metrics/audit/<study>.json.
 
     `table` has the columns of samples.csv, splits.csv and families.csv; `classes` is the study's parameter. There are
     findings for the raw data set, with the splits of its source, and for the data set as used. `are_independent` says
-    that each image without a group is known to show a different person.
+    that each image without a group is known to show a different person. `ranges` are those of the study's values.
     """
     spoken = {loosened(name) for own, aliases in classes.items() for name in (own, *aliases)}
     spoken |= {name for aliases in ALIASES.values() for name in aliases}
@@ -108,11 +97,13 @@ def audit(
                     *_groups(view.table),
                     *_shown([scores[name]["class"], scores[name]["class_in_training"]], "shortcut", len(view.table)),
                     *_shown([scores[name]["split"]], "drift", len(view.table)),
+                    *values.findings(view.table, ranges or {}),
                     *(general if view is used else ()),
                 )
             ]
             for name, view in views.items()
         },
+        **({"values": values.facts(used.table, ranges)} if ranges else {}),
         "not_used": [asdict(finding) for finding in (*_rejected(rejects), *_dropped(dropped))],
         "metadata_probe": [
             {"data": name, "target": target, **_row(score)}

@@ -180,6 +180,12 @@ def _known_splits(root: Path, cells: set[str], source: Source) -> dict[str, str]
     return {name: split for name, split in splits.items() if split != "none"}
 
 
+def _merged(rows: list[dict[str, str]]) -> dict[str, str]:
+    """Return the cells of a file's rows; differing cells are joined, so that two numbers are no number."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return {column: " and ".join(dict.fromkeys(row[column] for row in rows if column in row)) for column in columns}
+
+
 def _candidate(root: Path, name: str, said: list[_Said], problem: str, known_splits: dict[str, str]) -> Candidate:
     first = said[0]
     told = {
@@ -194,4 +200,11 @@ def _candidate(root: Path, name: str, said: list[_Said], problem: str, known_spl
     ]
     reason = f"rows that differ: {', '.join(several)}" if several else problem or named_problem(root, name)
     split = known_splits.get(first.split, "")
-    return Candidate(written(name), first.label, group=first.group, source_split=split, reason=reason, row=first.row)
+    return Candidate(
+        written(name),
+        first.label,
+        group=first.group,
+        source_split=split,
+        reason=reason,
+        row=_merged([each.row for each in said]),
+    )
