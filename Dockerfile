@@ -13,11 +13,13 @@ USER 1000
 WORKDIR /home/cnnstudy/project
 
 FROM base
+# gpu for an image with CUDA, see docs/cluster.md
+ARG EXTRA=
 # The environment comes first: this layer is made again only when one of these files changes.
-COPY --chown=cnnstudy:cnnstudy Makefile pyproject.toml requirements.lock LICENSE ./
-RUN mkdir --parents src/cnnstudy && touch README.md src/cnnstudy/__init__.py && PIP_NO_CACHE_DIR=1 make setup
+COPY --chown=cnnstudy:cnnstudy Makefile pyproject.toml requirements.lock requirements-gpu.lock LICENSE ./
+RUN mkdir --parents src/cnnstudy && touch README.md src/cnnstudy/__init__.py && PIP_NO_CACHE_DIR=1 make setup EXTRA=$EXTRA
 COPY --chown=cnnstudy:cnnstudy . .
 # The files just copied may be newer than the environment, which is the same all the same.
-RUN make --touch setup
+RUN make --touch setup EXTRA=$EXTRA
 ENV PATH=/home/cnnstudy/project/.venv/bin:$PATH DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true
 CMD ["make", "repro"]

@@ -90,6 +90,18 @@ def running() -> Iterator[Team]:
 
 
 @contextmanager
+def database() -> Iterator[str]:
+    """The address, with its password, of an empty database of PostgreSQL while the block runs."""
+    password = secrets.token_hex(LENGTH)
+    passwords = {"database": password}
+    with (
+        tempfile.TemporaryDirectory(prefix="cnnstudy-") as name,
+        _database(programs(), Path(name), passwords) as port,
+    ):
+        yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow"
+
+
+@contextmanager
 def _database(binaries: Path, folder: Path, passwords: dict[str, str]) -> Iterator[int]:
     """PostgreSQL with an empty database `mlflow`, which the user of that name owns."""
     import psycopg2

@@ -192,9 +192,14 @@ def test_dvc_takes_the_arguments(words: list[str]) -> None:
 
 def file_of(block: str) -> Path:
     """The file that a YAML block is to be saved as. Hydra reads the package from the first line only."""
-    written = re.match(r"(?:# @package \S+\n)?# (conf/\S+)\n", block)
+    written = re.match(r"(?:# @package \S+\n)?# (\S+)\n", block)
     assert written, "a YAML block names its file at the beginning"
     return Path(written[1])
+
+
+def models_in(page: Path) -> list[str]:
+    """Return the YAML blocks of a page that belong into conf/."""
+    return [block for block in blocks(page, "yaml") if file_of(block).parts[0] == "conf"]
 
 
 @pytest.fixture(scope="session")
@@ -203,7 +208,7 @@ def conf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs") / "conf"
     shutil.copytree(ROOT / "conf", folder)
     for page in PAGES:
-        for block in blocks(page, "yaml"):
+        for block in models_in(page):
             (folder.parent / file_of(block)).write_text(block)
     return folder
 
@@ -236,7 +241,7 @@ def test_what_a_command_sets_is_allowed(
 def test_files_in_yaml_blocks_are_models_that_compose(
     page: Path, conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for block in blocks(page, "yaml"):
+    for block in models_in(page):
         file = file_of(block)
         params = composed(conf, tmp_path / "params.yaml", [f"model={file.stem}"], monkeypatch)
         assert file.parent == Path("conf/model")

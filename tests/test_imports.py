@@ -19,7 +19,7 @@ MODULES = sorted(
     and not {"training", "models"} & set(path.parts)
     and path.relative_to(SRC).as_posix() not in NEEDS_TENSORFLOW
 )
-HEAVY = {"tensorflow", "keras", "mlflow"}
+HEAVY = {"tensorflow", "keras", "mlflow", "distributed"}
 # These draw, so that whoever imports them needs Matplotlib.
 DRAWING = {
     "cnnstudy.plots.style",

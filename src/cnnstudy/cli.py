@@ -3,10 +3,13 @@
 import argparse
 import os
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from cnnstudy.workspace.stage import name_user, reported_errors
 from cnnstudy.workspace.terminal import escaped, say
+
+if TYPE_CHECKING:
+    from cnnstudy.cluster.coordinator import Options
 
 
 def main() -> None:
@@ -41,7 +44,18 @@ def command_line() -> argparse.ArgumentParser:
     command = commands.add_parser("repro", help="do as `dvc repro`, with several stages at once")
     command.add_argument("targets", nargs="*", metavar="STAGE", help="as for `dvc repro`; all if none is given")
     command.add_argument("-j", "--jobs", type=int, help="stages at once; as cores and memory allow if not given")
-    command.set_defaults(action=lambda arguments: rebuild(arguments.targets, arguments.jobs))
+    _add_cluster(command)
+    command.set_defaults(action=repro)
+    command = commands.add_parser("cluster", help="certificates for a Dask cluster, or a cluster on this machine")
+    kinds = command.add_subparsers(required=True, metavar="WHAT")
+    command = kinds.add_parser("certificates", help="write a key and a certificate for encrypted connections")
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, outside of the repository")
+    command.add_argument("--place", type=Path, metavar="PATH", help="where the nodes have it, if it is elsewhere there")
+    command.set_defaults(action=lambda arguments: cluster_certificates(arguments.folder, arguments.place))
+    command = kinds.add_parser("local", help="run a scheduler and workers on this machine, to try a cluster")
+    command.add_argument("--workers", type=int, default=2, help="how many workers; 2 if not given")
+    command.add_argument("--port", type=int, default=8786, help="8786 if not given")
+    command.set_defaults(action=lambda arguments: cluster_local(arguments.workers, arguments.port))
     command = commands.add_parser("back", help="restore the last commit's state, after `dvc exp run` or `apply`")
     command.set_defaults(action=lambda arguments: back())
     command = commands.add_parser("experiments", help="list the experiments, with their changes and results")
@@ -55,6 +69,7 @@ def command_line() -> argparse.ArgumentParser:
     command.add_argument("--space", type=Path, help="the search space; conf/search/<study>.yaml if not given")
     command.add_argument("--seed", type=int, default=0, help="the sampler's seed, not the trainings'; 0 if not given")
     command.add_argument("--storage", help="the address of a database; optuna.db in the root if not given")
+    _add_cluster(command)
     command.set_defaults(action=search)
     command = commands.add_parser("promote", help="register a run's net in MLflow as the champion of its study")
     command.add_argument("run", metavar="RUN", help="a key of runs in params.yaml")
@@ -160,6 +175,55 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     repro.rebuild(targets, jobs)
 
 
+def repro(arguments: argparse.Namespace) -> None:
+    """Bring stages up to date, on a cluster's workers if its address is given.
+
+    Raises:
+        UserError: as `rebuild`, or an option is for clusters only.
+        SystemExit: with code 1 if a stage failed.
+    """
+    from cnnstudy.commands import repro
+
+    repro.rebuild(arguments.targets, arguments.jobs, _cluster(arguments))
+
+
+def _add_cluster(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--cluster", metavar="ADDRESS", help="train on the workers of the Dask scheduler there")
+    command.add_argument("--remote", default="", metavar="NAME", help="DVC's remote by which data travels to workers "
+                         "and back; without it they must share DVC's cache")  # fmt: skip
+    command.add_argument("--same-hardware", action="store_true", help="refuse workers of several kinds")
+
+
+def _cluster(arguments: argparse.Namespace) -> "Options | None":
+    """Return the options for a cluster, or None if no cluster is given.
+
+    Raises:
+        UserError: an option of clusters is given without one.
+    """
+    from cnnstudy.cluster.coordinator import Options
+    from cnnstudy.errors import UserError
+
+    if arguments.cluster:
+        return Options(arguments.cluster, arguments.remote, arguments.same_hardware)
+    if arguments.remote or arguments.same_hardware:
+        raise UserError("--remote and --same-hardware: found without --cluster; allowed: with it")
+    return None
+
+
+def cluster_certificates(folder: Path, place: Path | None) -> None:
+    """Write certificates for a Dask cluster; see `cnnstudy.commands.cluster`."""
+    from cnnstudy.commands.cluster import write_certificates
+
+    write_certificates(folder, place)
+
+
+def cluster_local(workers: int, port: int) -> None:
+    """Run a Dask cluster on this machine; see `cnnstudy.commands.cluster`."""
+    from cnnstudy.commands.cluster import serve
+
+    serve(workers, port)
+
+
 def back() -> None:
     """Restore the workspace of the last commit; see `cnnstudy.commands.back`."""
     from cnnstudy.commands.back import back
@@ -182,11 +246,17 @@ def search(arguments: argparse.Namespace) -> None:
         SystemExit: with code 1 if a stage failed.
     """
     from cnnstudy.config.params import read_params
-    from cnnstudy.search import start
+    from cnnstudy.search import shared, start
 
+    options = _cluster(arguments)
+    if options:
+        shared.require_server(arguments.storage)
     job = start.checked(read_params(), arguments)
     rebuild([f"augment@{job.params.all_runs[job.run].study}"])
-    start.search(job, arguments.trials)
+    if options:
+        start.search_on(job, arguments.trials, options, start.space_file(job.params, arguments))
+    else:
+        start.search(job, arguments.trials)
 
 
 def promote(arguments: argparse.Namespace) -> None:

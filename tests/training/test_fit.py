@@ -106,3 +106,34 @@ def test_a_seed_that_may_differ_is_said_by_the_process_that_ends_the_phase(
     finally:
         environment.allow_nondeterminism()
     assert json.loads(paths.facts("alexnet", "base").read_text())["deterministic"] is False
+
+
+def test_seeds_trained_elsewhere_are_taken_with_the_facts_of_their_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    params, trained = built.params(seeds=[0, 1]), []
+
+    def train(params: Params, run: str, phase: fit.Phase, seed: int, folder: Path, report: object) -> None:
+        trained.append(seed)
+        done = folder / "done" / f"seed{seed}"
+        done.mkdir(parents=True)
+        (done / "weights").write_text(str(len(trained)))
+
+    monkeypatch.setattr(fit, "_key", lambda *_: "key")
+    monkeypatch.setattr(fit, "_train_seed", train)
+    monkeypatch.setattr(fit, "_write_layers", lambda *_: None)
+    given = tmp_path / "given"
+    given.mkdir()
+    fit.train_apart(params, "alexnet", fit.base(params, "alexnet"), 1, given, lambda *_: None)
+    assert sorted(path.name for path in given.iterdir()) == ["facts-seed1.json", "seed1"]
+    assert not paths.checkpoints().exists()
+    facts = json.loads((given / "facts-seed1.json").read_text())
+    (given / "facts-seed1.json").write_text(json.dumps(facts | {"gpus": "H9", "deterministic": False}))
+    monkeypatch.setenv("CNNSTUDY_SEEDS", str(given))
+    fit.train_phase(params, "alexnet", fit.base(params, "alexnet"), lambda *_: None)
+    assert trained == [1, 0]
+    folder = paths.phase("alexnet", "base")
+    assert [(folder / f"seed{seed}/weights").read_text() for seed in (0, 1)] == ["2", "1"]
+    found = json.loads(paths.facts("alexnet", "base").read_text())
+    assert found == facts | {"gpus": f"{facts['gpus']} and H9", "deterministic": False}

@@ -45,6 +45,10 @@ class RebuildProgress:
         self._is_over = False
         self._seconds: defaultdict[Kind, list[float]] = defaultdict(list)
 
+    def add_jobs(self, count: int) -> None:
+        """Take note that so many stages more can run at once, on other machines."""
+        self.jobs += count
+
     def start(self, name: str) -> None:
         """Take note that a stage begins."""
         self._waiting.remove(name)
@@ -52,7 +56,12 @@ class RebuildProgress:
         self._show()
 
     def hear(self, name: str, text: str) -> None:
-        """Print a line of a stage's output; on a terminal, progress is shown in the live line only."""
+        """Print a line of a stage's output; on a terminal, progress is shown in the live line only.
+
+        A stage that waited until now, such as one for another machine, begins with its first line.
+        """
+        if name in self._waiting:
+            self.start(name)
         if any(words in text for words in SKIPPED):
             self._skipped.add(name)
         if text.startswith("epoch "):
@@ -63,7 +72,7 @@ class RebuildProgress:
 
     def finish(self, name: str) -> None:
         """Print that a stage has succeeded, its result if it has one, and the number of stages left."""
-        took = time.monotonic() - self._begun.pop(name)
+        took = time.monotonic() - self._begun.pop(name, time.monotonic())
         self._ended += 1
         if name not in self._skipped:
             self._seconds[self._kind(name)].append(took)

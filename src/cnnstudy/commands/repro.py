@@ -10,11 +10,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
+from cnnstudy.cluster.coordinator import Options, TakenBackError, coordinating, of_workers
 from cnnstudy.commands import progress, sizes
 from cnnstudy.commands.check import check_file
 from cnnstudy.config.params import read_params
@@ -48,13 +50,16 @@ def check() -> None:
             say(line)
 
 
-def rebuild(targets: list[str], jobs: int | None = None) -> None:
-    """Bring stages up to date, all of them or `targets` and what they need, `jobs` at a time.
+def rebuild(targets: list[str], jobs: int | None = None, cluster: Options | None = None) -> None:
+    """Bring stages up to date, all of them or `targets` and what they need, `jobs` at a time on this machine.
 
     After a failure no more stages start; running ones are waited for.
 
+    Stages that train run on a cluster if one is given.
+
     Raises:
-        UserError: params.yaml or an argument holds a value that is not allowed, or another rebuild is at work here.
+        UserError: params.yaml or an argument holds a value that is not allowed, another rebuild is at work here, or the
+            cluster can't be used.
         KeyboardInterrupt: the process was interrupted or terminated; its stages have ended.
         SystemExit: with code 1, where a stage failed; its error is printed last.
     """
@@ -63,10 +68,10 @@ def rebuild(targets: list[str], jobs: int | None = None) -> None:
     read_params()  # without params.yaml, this is the wrong folder to write a lock in
     require_repository()
     with alone():
-        _rebuild(targets, jobs)
+        _rebuild(targets, jobs, cluster)
 
 
-def _rebuild(targets: list[str], jobs: int | None) -> None:
+def _rebuild(targets: list[str], jobs: int | None, cluster: Options | None) -> None:
     plan, params = _plan(targets), read_params()
     if not plan.needs:
         if recovery.is_unfinished():
@@ -79,7 +84,9 @@ def _rebuild(targets: list[str], jobs: int | None) -> None:
     before = recovery.read_lock()
     recovery.order_at_start()
     try:
-        failures = _run(params, plan, jobs or default_jobs(params))
+        count = jobs or default_jobs(params)
+        shown = progress.RebuildProgress(params, plan.needs, count)
+        failures = run_stages(plan, count, shown, params.seeds, cluster)
     finally:
         _settle(plan)
     if recovery.read_lock() != before:
@@ -147,27 +154,73 @@ def default_jobs(params: Params) -> int:
     return max(1, min(cores // params.compute.threads, sizes.machine_memory() // memory))
 
 
-def _run(params: Params, plan: dvc.Plan, jobs: int) -> list[parallel.StageError]:
-    shown = progress.RebuildProgress(params, plan.needs, jobs)
-    stages = parallel.Subprocesses({write.LATER: "1"}, shown.hear)
+class Observer(Protocol):
+    """What a rebuild tells of its stages (see cnnstudy.commands.progress.RebuildProgress)."""
 
-    def task(name: str) -> None:
-        shown.start(name)
-        try:
-            stages(name)
-        except parallel.StageError:
-            shown.fail(name)
-            raise
+    def add_jobs(self, count: int) -> None:
+        """Take note that so many stages more can run at once, on other machines."""
+
+    def start(self, name: str) -> None:
+        """Take note that a stage begins."""
+
+    def hear(self, name: str, text: str) -> None:
+        """Take note of a line that a stage prints."""
+
+    def finish(self, name: str) -> None:
+        """Take note that a stage has succeeded."""
+
+    def fail(self, name: str) -> None:
+        """Take note that a stage has failed, or was stopped."""
+
+    def end(self) -> None:
+        """Take note that all stages have ended."""
+
+
+def run_stages(
+    plan: dvc.Plan, jobs: int, shown: Observer, seeds: list[int], cluster: Options | None = None
+) -> list[parallel.StageError]:
+    """Run the stages of a plan, `jobs` at a time here and others on a cluster if one is given; return the failures.
+
+    `seeds` are those that each training has.
+
+    Raises:
+        UserError: the cluster can't be used.
+        KeyboardInterrupt: the process was interrupted or terminated; the stages have ended.
+    """
+    stages = parallel.Subprocesses({write.LATER: "1"}, shown.hear)
 
     def finished(name: str) -> None:
         recovery.keep_lock()
         shown.finish(name)
 
-    with _interruptible(), ThreadPoolExecutor(jobs) as pool:
+    with _interruptible(), ThreadPoolExecutor(jobs) as pool, ExitStack() as stack:
+        workers = None
+        if cluster and of_workers(plan.needs):
+            workers = stack.enter_context(coordinating(cluster, seeds, list(plan.needs), shown.hear))
+            shown.add_jobs(workers.capacity)
+
+        def task(name: str) -> None:
+            try:
+                if workers and workers.takes(name):
+                    workers(name)
+                else:
+                    shown.start(name)
+                    stages(name)
+            except parallel.StageError:
+                shown.fail(name)
+                if workers:
+                    workers.stop_waiting()
+                raise
+
+        def executor_of(name: str) -> Executor:
+            return workers.pool if workers and workers.takes(name) else pool
+
         try:
-            return parallel.run_all(plan.needs, plan.order, task, lambda _: pool, finished)
+            failures = parallel.run_all(plan.needs, plan.order, task, executor_of, finished)
+            return sorted(failures, key=lambda error: isinstance(error, TakenBackError))  # the cause first
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"{', '.join(stages.end())} ended") from None
+            ended = [*stages.end(), *(workers.end() if workers else ())]
+            raise KeyboardInterrupt(f"{', '.join(ended)} ended") from None
         finally:
             shown.end()
 

@@ -110,6 +110,12 @@ def read_layers(run: str) -> pd.DataFrame:
     return pd.read_csv(_figures(run) / "layers.csv")
 
 
+def read_gpus(run: str, phase: str) -> str:
+    """Return the GPUs that a phase was trained on, or `none`."""
+    facts = json.loads((_figures(run) / f"{phase}-{paths.FACTS}").read_text(encoding="utf-8"))
+    return str(facts["gpus"])
+
+
 def read_curves(run: str) -> pd.DataFrame:
     """Return a run's training curves, with the columns epoch, series, accuracy, loss; see cnnstudy.evaluation.run."""
     return pd.read_csv(paths.run_plots(run) / "curves.csv")

@@ -92,6 +92,7 @@ def evaluate_run(params: Params, run: str) -> None:
         curves_table(histories).to_csv(folder / "curves.csv", index=False, float_format=FLOATS)
         for phase, history in histories.items():
             figures.draw_curves(history, f"{run}, {phase}", figure_folder / f"{phase}-curves.png")
+            shutil.copyfile(paths.facts(run, phase), figure_folder / f"{phase}-{paths.FACTS}")
         # DVC expects these two files of every run.
         pd.DataFrame(columns=["series", "auc", "fpr", "tpr", "part"]).to_csv(folder / "roc.csv", index=False)
         pd.DataFrame(columns=["actual", "predicted", "count", "part"]).to_csv(folder / "confusion.csv", index=False)

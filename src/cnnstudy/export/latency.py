@@ -4,7 +4,6 @@ import json
 import platform
 import time
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.export.litert import PRECISIONS, LiteRtNet, open_net
 from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.machine import cpu_line
 
 # The numbers of images predicted before the measurement and during it.
 WARM_UP, TIMED = 50, 500
@@ -68,16 +68,6 @@ def machine() -> dict[str, str]:
     return {
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpu": _cpu(),
+        "cpu": cpu_line("model name") or platform.processor(),
         "ai-edge-litert": version("ai-edge-litert"),
     }
-
-
-def _cpu() -> str:
-    """Return the name of the processor, from Linux or otherwise from Python."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor())

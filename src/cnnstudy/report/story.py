@@ -112,6 +112,7 @@ def ablation(its: Findings, name: str, paper: Paper | None, chance: float | None
     study = its.params.studies[settings.study]
     base = rows[rows["phase"] == "base"]
     headline, sentences = _compared(its, base, settings.axis, study.primary_split, settings.has_words)
+    sentences += mixed_hardware(its.params, list(settings.runs))
     plot = dots.ablation(its, name, rows, paper, chance)
     published = " and published numbers" if {dots.REPORT, dots.PAPER} & set(plot.legend) else ""
     caption = f"{study.title}: {study.primary_split} accuracy by {settings.axis}, beside training accuracy{published}."
@@ -133,6 +134,19 @@ COMPARED = (
     "interval. A difference is significant if its interval excludes 0 even after Bonferroni’s correction for all pairs "
     "of the table, and an exact sign test agrees. The intervals shown are uncorrected."
 )
+
+
+def mixed_hardware(params: Params, runs: list[str]) -> list[str]:
+    """Return a sentence if runs that are compared were not all trained on the same kind of GPU, or on CPUs."""
+    by_kind: dict[str, list[str]] = {}
+    for run in runs:
+        for phase in params.phases(run):
+            kind = results.read_gpus(run, phase)
+            by_kind.setdefault("CPUs" if kind == "none" else kind, []).append(named(run, phase))
+    if len(by_kind) < 2 and not any(" and " in kind for kind in by_kind):  # seeds of one run may differ too
+        return []
+    told = "; ".join(f"{kind}: {', '.join(its)}" for kind, its in sorted(by_kind.items()))
+    return [f"These nets were trained on different hardware, whose arithmetic differs in the last bits ({told})."]
 
 
 def _compared(its: Findings, rows: pd.DataFrame, axis: str, split: str, has_words: bool) -> tuple[str, list[str]]:

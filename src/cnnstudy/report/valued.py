@@ -8,7 +8,7 @@ from cnnstudy.config.schema import Params
 from cnnstudy.evaluation import results
 from cnnstudy.evaluation.pairs import Training, named
 from cnnstudy.evaluation.results import RunMetrics
-from cnnstudy.report.story import COMPARED, Chapter, Figure, Image, More
+from cnnstudy.report.story import COMPARED, Chapter, Figure, Image, More, mixed_hardware
 from cnnstudy.report.summary import Number, joined
 from cnnstudy.report.tables import Cell, Table, differences_table, number
 from cnnstudy.workspace import paths
@@ -50,7 +50,7 @@ def chapter(params: Params, study: str, metrics: dict[str, RunMetrics], publishe
     more.append(More(f"Residuals of {best} by class", _residuals(table, split)))
     for name, ablation in params.ablations.items():
         if ablation.study == study and params.task_of(next(iter(ablation.runs))).has_values:
-            more.append(_compared(name, ablation.axis))
+            more.append(_compared(params, name))
     caption = f"{settings.title}: predicted and true values of {best}, each point an image of {split}."
     image = Image(f"predicted-{study}", caption, results.data_uri(figures / f"{phase}-{split}-values.png"))
     figure = Figure(caption, image=image)
@@ -208,7 +208,8 @@ def _baseline(label: str, **scores: float | None) -> list[Cell]:
     return [Cell(label), *(number(scores.get(score)) for score in SCORES)]
 
 
-def _compared(name: str, axis: str) -> More:
+def _compared(params: Params, name: str) -> More:
+    axis = params.ablations[name].axis
     folder = paths.ablation_plots(name)
     images = [
         Image(f"ablation-{name}-{kind}", f"{text} by {axis}", results.data_uri(folder / f"{kind}.png"))
@@ -217,4 +218,5 @@ def _compared(name: str, axis: str) -> More:
     ]
     pairs = results.read_ablation_differences(name)
     table = differences_table(pairs, "mean CCC")
-    return More(f"Compared by {axis}", [table], images, COMPARED)
+    text = " ".join([COMPARED, *mixed_hardware(params, list(params.ablations[name].runs))])
+    return More(f"Compared by {axis}", [table], images, text)

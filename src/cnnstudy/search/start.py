@@ -2,16 +2,24 @@
 
 import argparse
 import shlex
+import sys
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cnnstudy.cluster.coordinator import Options, coordinating
 from cnnstudy.config.checks import require_classes_alone
 from cnnstudy.config.compose import overrides_of
 from cnnstudy.config.schema import Params
 from cnnstudy.errors import UserError
 from cnnstudy.search import space, trials
-from cnnstudy.search.trials import Epoch, Report, Search
+from cnnstudy.search.trials import Epoch, Objective, Report, Search
 from cnnstudy.tracking import address
+from cnnstudy.workspace.parallel import StageError
 from cnnstudy.workspace.terminal import say
+
+if TYPE_CHECKING:
+    from optuna import Study
 
 
 def checked(params: Params, arguments: argparse.Namespace) -> Search:
@@ -28,9 +36,14 @@ def checked(params: Params, arguments: argparse.Namespace) -> Search:
         raise UserError(f"--trials: {arguments.trials} found; allowed: 1 or more")
     if arguments.seed < 0:
         raise UserError(f"--seed: {arguments.seed} found; allowed: 0 or more")
-    file = arguments.space or space.default_file(params.all_runs[run].study)
     storage = arguments.storage or trials.default_storage()
-    return Search(run, params, space.read_space(file, params, run), arguments.seed, storage)
+    return Search(run, params, space.read_space(space_file(params, arguments), params, run), arguments.seed, storage)
+
+
+def space_file(params: Params, arguments: argparse.Namespace) -> Path:
+    """Return the file of the search space requested on the command line."""
+    found: Path = arguments.space or space.default_file(params.all_runs[arguments.run].study)
+    return found
 
 
 def search(job: Search, count: int) -> None:
@@ -41,6 +54,42 @@ def search(job: Search, count: int) -> None:
         MemoryError: a trial needs more memory than there is.
     """
     from cnnstudy.search.record import Recorder
+
+    _close(job, trials.run(job, count, objective_of(job), Recorder(job)))
+
+
+def search_on(job: Search, count: int, options: Options, space_file: Path) -> None:
+    """Run trials on a cluster until `count` are finished; otherwise as `search`.
+
+    Raises:
+        UserError: the cluster can't be used, or the database can't be opened.
+        SystemExit: with code 1 if a trial failed.
+    """
+    from cnnstudy.search import shared
+    from cnnstudy.search.record import Recorder
+
+    if job.run in job.params.pretrained:
+        raise UserError(f"--cluster: {job.run}, whose weights are in a file, found; allowed: a key of runs")
+    if not Path(space_file).resolve().is_relative_to(Path.cwd()):
+        raise UserError(f"--space: {space_file} found; allowed with --cluster: a file of this repository")
+    study, record, stage = shared.plan(job, count), Recorder(job), f"train@{job.run}"
+    arguments = (job.run, str(space_file), str(job.seed))
+    with coordinating(options, [], [stage], lambda name, line: say(f"{name}: {line}")) as cluster:
+        try:
+            cluster.everywhere(stage, shared.__name__, *arguments, **{shared.STORAGE: job.storage})
+        except StageError as error:
+            say(f"error: {error}", sys.stderr)
+            raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            cluster.end()
+            raise
+        finally:
+            record(study, None)
+    _close(job, study)
+
+
+def objective_of(job: Search) -> Objective:
+    """Return the objective of a search, which trains in this process."""
     from cnnstudy.training import environment
 
     environment.configure(job.params.compute.threads)
@@ -50,7 +99,11 @@ def search(job: Search, count: int) -> None:
 
         return trainer.train(params, job.run, report)
 
-    study = trials.run(job, count, objective, Recorder(job))
+    return objective
+
+
+def _close(job: Search, study: "Study") -> None:
+    """Print the outcome of a search."""
     ended, found = trials.finished(study), trials.best(study)
     pruned = sum(trial.state.name == "PRUNED" for trial in ended)
     where = f"{study.study_name} in {address.shown(job.storage)}"

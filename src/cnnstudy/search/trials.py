@@ -22,6 +22,7 @@ from cnnstudy.workspace.terminal import say
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
 # Complete trials before any is compared with their median (Optuna's MedianPruner), and the share and the number of the
@@ -118,7 +119,7 @@ def run(search: Search, trials: int, objective: Objective, record: Record) -> "S
         UserError: another process runs this search, or its database can't be opened.
     """
     with _alone(search.name):
-        study = _study(search)
+        study = open_study(search, search.storage)
         _fail_unfinished(study)
         record(study, None)
         while (count := len(finished(study))) < trials:
@@ -164,21 +165,33 @@ def outcome(trial: "FrozenTrial") -> str:
     return f"accuracy on val {trial.user_attrs['accuracy']:.4f}, cross-entropy {trial.user_attrs['loss']:.3f}"
 
 
-def _study(search: Search) -> "Study":
+def open_study(search: Search, storage: "str | BaseStorage") -> "Study":
+    """Open a search's study in a storage, and create it there if it is new.
+
+    Raises:
+        UserError: the database can't be opened.
+    """
     import optuna
     from filelock import FileLock
-    from sqlalchemy.exc import SQLAlchemyError
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     epochs = search.params.run_sizes(search.run).epochs
     unpruned = max(UNPRUNED_EPOCHS, int(UNPRUNED_SHARE * epochs))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS, n_warmup_steps=unpruned)
+    # Without the lock, two searches that start at once would both create the tables.
+    with storage_errors(search), FileLock(paths.root() / "optuna.db.lock"):
+        return optuna.create_study(
+            study_name=search.name, storage=storage, direction="maximize", pruner=pruner, load_if_exists=True
+        )
+
+
+@contextmanager
+def storage_errors(search: Search) -> Iterator[None]:
+    """Turn a database's errors into a UserError without its password."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        # Without the lock, two searches that start at once would both create the tables.
-        with FileLock(paths.root() / "optuna.db.lock"):
-            return optuna.create_study(
-                study_name=search.name, storage=search.storage, direction="maximize", pruner=pruner, load_if_exists=True
-            )
+        yield
     except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
         cause = " ".join(without_secrets(f"{search.storage}: {error}", search.storage).split())[:240]
         raise UserError(f"--storage: {cause}; allowed: the address of a database, such as sqlite:///{{file}}") from None
@@ -200,17 +213,40 @@ def _ask(study: "Study", search: Search, count: int) -> "Trial":
     # A sampler's own state is lost with its process, so each trial gets a new, seeded one.
     study.sampler = TPESampler(seed=int(np.random.SeedSequence([search.seed, count]).generate_state(1)[0]))
     if count == 0 and not study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        own = current(search.params, search.space)
-        study.enqueue_trial({each.key: own[each.key] for each in search.space if each.holds(own[each.key])})
+        study.enqueue_trial(own_values(search))
     trial = study.ask()
     for dimension in search.space:
         dimension.suggest(trial)
     return trial
 
 
+def own_values(search: Search) -> dict[str, Value]:
+    """Return the values of params.yaml that the space allows."""
+    own = current(search.params, search.space)
+    return {each.key: own[each.key] for each in search.space if each.holds(own[each.key])}
+
+
 def _make(study: "Study", trial: "Trial", search: Search, objective: Objective) -> "FrozenTrial":
     from optuna import TrialPruned
     from optuna.trial import TrialState
+
+    try:
+        value = trained(search, objective, trial)
+    except TrialPruned:
+        return study.tell(trial, state=TrialState.PRUNED)
+    except BaseException:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+    return study.tell(trial, value)
+
+
+def trained(search: Search, objective: Objective, trial: "Trial") -> float:
+    """Train with a trial's values, and return its own value; its attributes say how it ended.
+
+    Raises:
+        TrialPruned: it is worse than others, or its loss is not a number.
+    """
+    from optuna import TrialPruned
 
     params = with_values(search.params, trial.params)
     epochs = params.run_sizes(search.run).epochs
@@ -224,19 +260,16 @@ def _make(study: "Study", trial: "Trial", search: Search, objective: Objective) 
         if epoch.number < epochs and trial.should_prune():
             raise TrialPruned(f"pruned after epoch {epoch.number} of {epochs}, at {epoch.accuracy:.4f} on val")
 
-    def end(state: TrialState, value: float | None = None, **attributes: Any) -> "FrozenTrial":
-        for name, attribute in {**attributes, "rows": rows}.items():
-            trial.set_user_attr(name, attribute)
-        return study.tell(trial, value, state)
-
     try:
         kept = objective(params, report)
     except (TrialPruned, DivergedError) as reason:
-        return end(TrialState.PRUNED, reason=str(reason))
-    except BaseException:
-        end(TrialState.FAIL)
-        raise
-    return end(TrialState.COMPLETE, kept.value, epoch=kept.number, accuracy=kept.accuracy, loss=kept.loss)
+        trial.set_user_attr("reason", str(reason))
+        raise TrialPruned from None
+    finally:
+        trial.set_user_attr("rows", rows)
+    for name, number in (("epoch", kept.number), ("accuracy", kept.accuracy), ("loss", kept.loss)):
+        trial.set_user_attr(name, number)
+    return kept.value
 
 
 @contextmanager

@@ -103,13 +103,19 @@ class Writer:
 @contextmanager
 def reporting(params: Params, run: str, phase: str) -> Iterator[Report]:
     """Yield the callback for the end of each epoch, and keep the training's times."""
-    with times.measured(run, phase) as start:
-        writer, is_whole = Writer(params, run, phase, start), False
-        try:
-            yield writer
-            is_whole = True
-        finally:
-            writer.close(is_whole)
+    with times.measured(run, phase) as start, showing(params, run, phase, start) as report:
+        yield report
+
+
+@contextmanager
+def showing(params: Params, run: str, phase: str, start: float | None = None) -> Iterator[Report]:
+    """Yield the callback for the end of each epoch; `start` is the training's, in seconds since 1970, now if None."""
+    writer, is_whole = Writer(params, run, phase, start or time.time()), False
+    try:
+        yield writer
+        is_whole = True
+    finally:
+        writer.close(is_whole)
 
 
 class Logger:

@@ -1,4 +1,4 @@
-"""Times and user of each phase's training, kept outside DVC's outputs, whose bytes must not depend on time."""
+"""Times, user and machine of each phase's training, kept outside DVC's outputs, whose bytes must not depend on time."""
 
 import getpass
 import json
@@ -10,16 +10,22 @@ from pathlib import Path
 
 from cnnstudy.tracking import keys
 from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.machine import Machine, this_machine
 
 
 @dataclass(frozen=True)
 class Times:
-    """Start and end in seconds since 1970, seconds of training between them, and the user."""
+    """Start and end in seconds since 1970, seconds of training between them, the user, and the machine.
+
+    `host` is the machine's name, `hardware` its GPUs or its CPU; both are '' if they are unknown.
+    """
 
     start: float
     end: float
     seconds: float
     user: str
+    host: str = ""
+    hardware: str = ""
 
 
 @contextmanager
@@ -35,10 +41,25 @@ def measured(run: str, phase: str) -> Iterator[float]:
     yield start
     end = time.time()
     with suppress(OSError):
-        file = _file(keys.directory_md5(paths.phase(run, phase)))
-        if not file.exists():  # keep the times of the first training that made these bytes
-            files.write_text(file, json.dumps(asdict(Times(start, end, end - start, user()))) + "\n")
+        folder, own = paths.phase(run, phase), this_machine()
+        keep(
+            keys.directory_md5(folder),
+            Times(start, end, end - start, user(), own.host, hardware(folder, own)),
+        )
         files.remove(begun)
+
+
+def hardware(phase: Path, machine: Machine) -> str:
+    """Return what a phase was trained on: the machine's GPUs if it used any, or else the CPU."""
+    facts = json.loads((phase / paths.FACTS).read_text(encoding="utf-8"))
+    return machine.hardware if facts["gpus"] != "none" else machine.cpu
+
+
+def keep(md5: str, its: Times) -> None:
+    """Keep the times of the training that made a phase with this MD5 hash; those of the first one stay."""
+    file = _file(md5)
+    if not file.exists():
+        files.write_text(file, json.dumps(asdict(its)) + "\n")
 
 
 def _resumed(run: str, phase: str, begun: Path) -> float | None:
@@ -62,6 +83,8 @@ def read(md5s: Iterable[str]) -> Times | None:
         max(each.end for each in found),
         sum(each.seconds for each in found),
         found[-1].user,
+        found[-1].host,
+        found[-1].hardware,
     )
 
 

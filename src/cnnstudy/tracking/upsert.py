@@ -149,8 +149,9 @@ def _with_key(client: "MlflowClient", experiment: str, key: str) -> list["Run"]:
 
 
 def _may_continue(client: "MlflowClient", run: "Run", record: build.Record) -> bool:
-    """Return whether a live run's training ran here and is over, and whether all its values agree with a record."""
-    if run.data.tags[LIVE].rpartition(" ")[0] != platform.node() or not _is_over(run):
+    """Return whether a live run's training ran here, or where the record's did, is over, and agrees in all values."""
+    hosts = {platform.node(), *(record.times.host.split(", ") if record.times else ())}
+    if run.data.tags[LIVE].rpartition(" ")[0] not in hosts or not _is_over(run):
         return False
     values = {(name, step): value for name, value, step in record.series}
     held = _points(client, run, {name for name, _, _ in record.series} & set(run.data.metrics))
@@ -186,13 +187,17 @@ def _create(client: "MlflowClient", experiment: str, record: build.Record, start
     if record.model:
         tags[MODEL] = record.model
     if record.parent:
-        own = _process_name(psutil.Process())
-        above = _with_key(client, experiment, record.parent)
-        its = (run for run in above if run.data.tags.get(LIVE) == own or _is_of(run, record.model))
-        tags["mlflow.parentRunId"] = next(its).info.run_id
+        tags["mlflow.parentRunId"] = _parent(client, experiment, record)
     start = record.times.start if record.times else start or time.time()
     ordered = dict(sorted(tags.items(), key=lambda each: each[0].startswith(OWN)))  # MLflow shows them in this order
     return client.create_run(experiment, int(start * 1000), ordered, _name(client, experiment, record))
+
+
+def _parent(client: "MlflowClient", experiment: str, record: build.Record) -> str:
+    """Return the id of the run above a record: the live one of this process, or the one with the record's model."""
+    own, above = _process_name(psutil.Process()), _with_key(client, experiment, record.parent)
+    found = (run for run in above if run.data.tags.get(LIVE) == own or _is_of(run, record.model))
+    return str(next(found).info.run_id)
 
 
 def _name(client: "MlflowClient", experiment: str, record: build.Record) -> str:
@@ -245,8 +250,12 @@ def _fill(client: "MlflowClient", run: "Run", record: build.Record) -> None:
         client.log_text(run_id, text, name)
     model = logged_model.refer(client, run, record) if record.model and not record.parent else ""
     tags = dict(record.tags)
+    if record.model and record.parent:  # trained on several machines, seeds were live below several runs
+        tags["mlflow.parentRunId"] = _parent(client, run.info.experiment_id, record)
     if record.model and (record.times or TIMING not in held):
         tags[TIMING] = "measured" if record.times else UNKNOWN
+    if record.times and record.times.host:
+        tags |= {"trained.host": record.times.host, "trained.hardware": record.times.hardware}
     if NOTE not in held or held.get(OURS) == build.text_md5(held[NOTE]):  # else it is a user's
         note = _note(run, record, model)
         tags |= {NOTE: note, OURS: build.text_md5(note)}

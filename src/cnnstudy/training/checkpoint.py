@@ -28,6 +28,10 @@ LIBRARY = Path(__file__).parents[1]
 # The code and packages that a training's result depends on, besides its parameters and data.
 CODE = ("models", "training", "explain/gradcam.py", "data/augment.py", "data/samples.py")
 PACKAGES = ("tensorflow", "keras", "numpy")
+# Seconds in which a worker of a cluster ends with the training that it runs.
+PATIENCE = 60
+# The variable that names a folder of seeds that other processes have trained.
+SEEDS = "CNNSTUDY_SEEDS"
 # A function that is called with the history's row of every completed epoch.
 Report = Callable[[dict[str, float]], None]
 
@@ -154,12 +158,13 @@ def _array(variable: Any) -> np.ndarray:
 def working_folder(root: Path, name: str) -> Iterator[Path]:
     """Yield the folder root/name, removed when the block succeeds; when the block fails, removed only if empty.
 
-    If another process uses that folder, for example an experiment with the same settings, yield a temporary folder.
+    If another process uses that folder, for example an experiment with the same settings, yield a temporary folder. On
+    a cluster that may be a training that is about to be killed, for which this waits.
     """
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / f"{name}.lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PATIENCE if SEEDS in os.environ else 0)
     except Timeout:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=root) as own:
             yield Path(own)
@@ -176,6 +181,16 @@ def working_folder(root: Path, name: str) -> Iterator[Path]:
         lock.release()
         with suppress(OSError):
             root.rmdir()
+
+
+def take_seeds(folder: Path) -> None:
+    """Move what the folder that `SEEDS` names holds, seeds and facts of other processes, into a phase's folder."""
+    given = os.environ.get(SEEDS)
+    for path in sorted(Path(given).iterdir()) if given else ():
+        target = folder / "done" / path.name if path.is_dir() else folder / path.name
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            shutil.move(path, target)
 
 
 def _read_progress(file: Path) -> tuple[Progress, list[np.ndarray]]:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from logging import LogRecord
-from pathlib import Path
 from typing import Any
 
 from cnnstudy.workspace import files, paths
+from cnnstudy.workspace.machine import cpu_line
 from cnnstudy.workspace.stage import silenced
 
 PACKAGES = ("tensorflow", "keras", "numpy", "opencv-python-headless", "pillow", "scikit-learn", "scipy", "pandas")
@@ -97,7 +97,7 @@ def facts(threads: int) -> dict[str, Any]:
     return {
         "system": platform.system(),
         "machine": platform.machine(),
-        "cpu": _cpu("model name"),
+        "cpu": cpu_line("model name"),
         "gpus": gpus(),
         "threads": threads,
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"),
@@ -123,7 +123,7 @@ def _gpu_packages() -> Iterator[tuple[str, str]]:
 
 def cpu_features() -> list[str]:
     """Return the CPU features by which kernels are chosen; none if the system is not Linux."""
-    return sorted(name for name in _cpu("flags").split() if name.startswith(CPU_FEATURES))
+    return sorted(name for name in cpu_line("flags").split() if name.startswith(CPU_FEATURES))
 
 
 def write_facts(threads: int) -> None:
@@ -132,13 +132,3 @@ def write_facts(threads: int) -> None:
     if not paths.ENVIRONMENT.exists() or paths.ENVIRONMENT.read_text(encoding="utf-8") != content:
         with suppress(FileNotFoundError):  # another training that ends at the same time writes the same facts
             files.write_text(paths.ENVIRONMENT, content)
-
-
-def _cpu(name: str) -> str:
-    """Return the value of a line of Linux's /proc/cpuinfo about the first processor; '' on other systems."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    names = {"flags": ("flags", "Features")}.get(name, (name,))
-    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() in names), "")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -30,8 +30,8 @@ from cnnstudy.workspace import edits, files, paths
 from cnnstudy.workspace.terminal import say
 
 Result = TypeVar("Result")
-# A file in a phase's checkpoint folder that marks a seed as trained without deterministic operations.
-NONDETERMINISTIC = "differs"
+# A function that is called with the seed and the history's row of every completed epoch.
+PhaseReport = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,10 @@ def tuned(params: Params, run: str) -> Phase:
     return Phase("tuned", "tune", settings.policy, finetune.epochs, rate, key, frozen, share)
 
 
-def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, dict[str, float]], None]) -> None:
+def train_phase(params: Params, run: str, phase: Phase, report: PhaseReport) -> None:
     """Train every seed of a phase in order; when all are trained, write their weights, histories and predictions.
 
-    For the first seed the saliency maps are written as well. `report` is given the seed and the history's row of every
-    epoch.
+    For the first seed the saliency maps are written as well.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -86,14 +85,11 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
     """
     name = f"{run}-{phase.name}-{_key(params, run, phase)}"
     with checkpoint.working_folder(paths.checkpoints(), name) as folder:
+        checkpoint.take_seeds(folder)
         for seed in params.seeds:
             if not (folder / "done" / f"seed{seed}").exists():
-                with user_errors(phase):
-                    train = partial(_train_seed, params, run, phase, seed, folder, partial(report, seed))
-                    train_deterministically(train)
-                if not environment.is_deterministic():
-                    (folder / NONDETERMINISTIC).touch()  # for a later process that finds all seeds trained
-        facts = _machine_facts(params, run) | {"deterministic": not (folder / NONDETERMINISTIC).exists()}
+                _finish_seed(params, run, phase, seed, folder, report)
+        facts = _joined([json.loads((folder / _facts_name(seed)).read_text(encoding="utf-8")) for seed in params.seeds])
         if names := params.values_of(run):
             facts["values"] = ", ".join(names)
         files.write_text(folder / "done" / paths.FACTS, json.dumps(facts) + "\n")
@@ -102,6 +98,43 @@ def train_phase(params: Params, run: str, phase: Phase, report: Callable[[int, d
         with files.replacing(paths.phase(run, phase.name)) as aside:
             shutil.move(folder / "done", aside)
     environment.write_facts(params.compute.threads)
+
+
+def train_apart(params: Params, run: str, phase: Phase, seed: int, target: Path, report: PhaseReport) -> None:
+    """Train one seed of a phase into the folder `target`, from which `checkpoint.take_seeds` takes it.
+
+    Raises:
+        UserError: the loss is no longer a number.
+        MemoryError: there is not enough memory.
+    """
+    name = f"{run}-{phase.name}-seed{seed}-{_key(params, run, phase)}"
+    with checkpoint.working_folder(paths.checkpoints(), name) as folder:
+        _finish_seed(params, run, phase, seed, folder, report)
+        for path in (folder / "done" / f"seed{seed}", folder / _facts_name(seed)):
+            shutil.move(path, target)
+
+
+def _finish_seed(params: Params, run: str, phase: Phase, seed: int, folder: Path, report: PhaseReport) -> None:
+    """Train one seed into folder/done, and write its machine's facts beside that."""
+    with user_errors(phase):
+        train = partial(_train_seed, params, run, phase, seed, folder, partial(report, seed))
+        train_deterministically(train)
+    # For a later process that finds the seed trained, perhaps on another machine.
+    facts = _machine_facts(params, run) | {"deterministic": environment.is_deterministic()}
+    files.write_text(folder / _facts_name(seed), json.dumps(facts) + "\n")
+
+
+def _facts_name(seed: int) -> str:
+    return f"facts-seed{seed}.json"
+
+
+def _joined(facts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the facts of a phase from those of its seeds; facts that differ are joined as text."""
+    found: dict[str, Any] = {}
+    for name in facts[0]:
+        values = list(dict.fromkeys(each[name] for each in facts))
+        found[name] = values[0] if len(values) == 1 else " and ".join(map(str, values))
+    return found | {"deterministic": all(each["deterministic"] for each in facts)}
 
 
 def _write_layers(params: Params, run: str, file: Path) -> None:

@@ -1,6 +1,6 @@
 """DVC's operations for this project; the only module that imports `dvc`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,11 +29,18 @@ class Plan:
 
 @contextmanager
 def user_errors(subject: str, allowed: str) -> Iterator[None]:
-    """Turn DVC's exceptions into a UserError, `<subject>: <DVC's message>; allowed: <allowed>`."""
+    """Turn DVC's exceptions into a UserError, `<subject>: <DVC's message>; allowed: <allowed>`.
+
+    Raises:
+        BusyError: another `dvc` is at work here.
+    """
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
 
     try:
         yield
+    except LockError as error:
+        raise _busy(error) from None
     except DvcException as error:
         raise UserError(f"{subject}: {' '.join(str(error).split())}; allowed: {allowed}") from None
 
@@ -129,6 +136,110 @@ def lock_entries(stages: list[str]) -> list[dict[str, Any]]:
         return [to_single_stage_lockfile(stage) for stage in found]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What a stage reads from other stages: their names, and their outputs, relative to the repository's root."""
+
+    stages: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def needs(stages: Iterable[str]) -> dict[str, Needs]:
+    """Return what each of some stages reads from other stages; DVC must store all outputs of both."""
+    from dvc.repo import Repo
+
+    wanted = set(stages)
+    with Repo() as repo:
+        graph, root = repo.index.graph, Path(repo.root_dir)
+        found = {}
+        for stage in graph:
+            if stage.addressing in wanted:
+                assert all(out.use_cache for out in stage.outs), stage.addressing
+                dependencies = [Path(dep.fs_path) for dep in stage.deps]
+                read = {
+                    Path(out.fs_path).relative_to(root).as_posix(): other.addressing
+                    for other in graph.successors(stage)
+                    for out in other.outs
+                    if any(_overlap(Path(out.fs_path), dep) for dep in dependencies)
+                }
+                found[stage.addressing] = Needs(tuple(sorted(set(read.values()))), tuple(sorted(read)))
+    return found
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def remote_address(name: str) -> str:
+    """Return the address of a DVC remote.
+
+    Raises:
+        UserError: DVC's configuration has no such remote.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        remotes = repo.config["remote"]
+    if name not in remotes:
+        allowed = ", ".join(remotes) or "one that `dvc remote add` has added"
+        raise UserError(f"--remote: {name!r} found; allowed: {allowed}")
+    return str(remotes[name]["url"])
+
+
+def cache_folder() -> str:
+    """Return the folder of DVC's cache."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return str(Path(repo.cache.local_cache_dir).resolve())
+
+
+def push(stages: list[str], remote: str) -> None:
+    """Store the outputs of stages in a remote.
+
+    Raises:
+        UserError: the remote can't be reached, or does not take them.
+        BusyError: another `dvc` is at work here.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo, _storage_errors(remote):
+        repo.push(targets=stages, remote=remote)
+
+
+def receive(stages: list[str], remote: str) -> set[str]:
+    """Bring the outputs of stages to the state of dvc.lock, and return the stages that are out of date even so.
+
+    The outputs come from a remote, or from the cache if `remote` is ''.
+
+    Raises:
+        UserError: the remote can't be reached, or lacks an output.
+        BusyError: another `dvc` is at work here.
+    """
+    from dvc.repo import Repo
+
+    with Repo() as repo, _storage_errors(remote):
+        if remote:
+            repo.fetch(targets=stages, remote=remote)
+        repo.checkout(targets=stages, force=True)
+        return set(repo.status(targets=stages))
+
+
+@contextmanager
+def _storage_errors(remote: str) -> Iterator[None]:
+    """Turn errors of a remote or of the cache into a UserError; each kind of remote has its own exceptions."""
+    from dvc.exceptions import DvcException
+
+    place, allowed = f"--remote {remote}" if remote else "DVC's cache", "a storage that can be read and written"
+    with user_errors(place, allowed):
+        try:
+            yield
+        except DvcException:
+            raise
+        except Exception as error:
+            raise UserError(f"{place}: {' '.join(str(error).split())[:200]}; allowed: {allowed}") from error
+
+
 def compose(target: Path, config: Path, overrides: list[str]) -> None:
     """Compose the Hydra configuration in `config` with overrides and write it to `target`, as `dvc exp run -S` does."""
     from dvc.utils.hydra import compose_and_dump
@@ -186,14 +297,10 @@ def checkout() -> None:
         UserError: DVC can't read its files.
         BusyError: another `dvc` is at work here.
     """
-    from dvc.lock import LockError
     from dvc.repo import Repo
 
-    try:
-        with Repo() as repo, user_errors("dvc.yaml or dvc.lock", "what DVC can read"):
-            repo.checkout(force=True, allow_missing=True)
-    except LockError as error:
-        raise _busy(error) from None
+    with Repo() as repo, user_errors("dvc.yaml or dvc.lock", "what DVC can read"):
+        repo.checkout(force=True, allow_missing=True)
 
 
 def commit_of(revision: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
 CONF = Path("conf")
-REQUIREMENTS = Path("requirements.lock")
+REQUIREMENTS, GPU_REQUIREMENTS = Path("requirements.lock"), Path("requirements-gpu.lock")
 REFERENCE = Path("data/reference")
 SUMMARY = Path("metrics/summary.json")
 REPORT = Path("report/index.html")
