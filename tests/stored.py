@@ -8,7 +8,16 @@ from typing import Any
 
 # Where and when something was recorded; the others of MLflow's own say the same in other words.
 # A description has links, which have MLflow's ids of runs in them.
-PLACE = ("git_commit", "git_dirty", "device", "timing", "cnnstudy.live", "cnnstudy.note")
+PLACE = (
+    "git_commit",
+    "git_dirty",
+    "device",
+    "timing",
+    "trained.host",
+    "trained.hardware",
+    "cnnstudy.live",
+    "cnnstudy.note",
+)
 RUNS = "select run_uuid, name, status from runs where lifecycle_stage = 'active'"
 SERIES = (
     "select key, value, step from metrics where run_uuid = ? and key not like 'system/%' and key != 'training_seconds' "

@@ -1,1 +1,1 @@
-"""Rebuilds on several machines: stages as tasks of a Dask cluster, with results in one workspace."""
+"""Rebuilds on several machines: stages as tasks of a Dask cluster, with their results in one workspace."""

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,7 @@ def connected(address: str) -> Iterator["Client"]:
         client.close(timeout=1)
 
 
+@lru_cache
 def wanted_node(hardware: str = "", has_gpu: bool = False) -> worker.Node:
     """Return what a node must have: the same Python, the packages of the lock file, and the same cnnstudy."""
     lock = paths.GPU_REQUIREMENTS if has_gpu and paths.GPU_REQUIREMENTS.exists() else paths.REQUIREMENTS

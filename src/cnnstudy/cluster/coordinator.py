@@ -128,6 +128,7 @@ class Coordinator:
     futures: dict[str, "Future"] = field(default_factory=dict)
     stored: set[str] = field(default_factory=set)
     bad_places: set[str] = field(default_factory=set)
+    bad_workers: set[str] = field(default_factory=set)
     lock: Lock = field(default_factory=Lock)
     has_ended: bool = False
     has_failed: bool = False
@@ -138,7 +139,8 @@ class Coordinator:
         self.pool: Executor = ThreadPoolExecutor(max(1, len(self.names)))
         self.code = snapshot()
         # A task, not scattered data: if its worker is lost, the scheduler makes it again.
-        self.bundle = self.client.submit(bytes, self.code.bundle, key=f"code-{self.code.commit}")
+        code_key = f"code-{self.code.reference.rpartition('/')[2]}"
+        self.bundle = self.client.submit(bytes, self.code.bundle, key=code_key)
         self.needs = dvc.needs(self.names)
         self.has_gpus = bool(self.workers.gpus)
         self.left = {str(key) for key in self.client.list_datasets()}
@@ -185,9 +187,10 @@ class Coordinator:
             StageError: one of them failed; the others were waited for.
         """
         job = self.prepared(name)
+        asked = hashlib.sha256(json.dumps([module, arguments, variables]).encode()).hexdigest()[:16]
         futures = []
         for number in range(self.capacity):
-            own = replace(job, key=f"{job.key}-{module}-{number}", variables=job.variables | variables)
+            own = replace(job, key=f"{job.key}-{asked}-{number}", variables=job.variables | variables)
             futures.append(self._submit(own, worker.run_module, module, *arguments, str(number), **self._place(name)))
         errors = []
         for future in futures:
@@ -284,8 +287,9 @@ class Coordinator:
         """
         seeds = self.seeds if name.partition("@")[0] in TRAINING and len(self.seeds) > 1 else []
         trained: dict[int, Future] = {}
-        for attempt in range(ATTEMPTS):
-            key = f"{job.key}-{attempt}" if attempt else job.key
+        keys = [f"{job.key}-{attempt}" if attempt else job.key for attempt in range(ATTEMPTS)]
+        begun = max((attempt for attempt, key in enumerate(keys) if key in self.left), default=0)
+        for attempt, key in list(enumerate(keys))[begun:]:
             future = self._begin(replace(job, key=key), seeds, trained)
             try:
                 done = self._result(name, future)
@@ -298,8 +302,9 @@ class Coordinator:
             if not done.is_of_node:
                 break
             self.bad_places.add(done.place)
+            self.bad_workers.add(done.worker)
             for position in done.failed_seeds:
-                del trained[seeds[position]]
+                trained.pop(seeds[position], None)
             if attempt + 1 < ATTEMPTS:
                 self.hear(name, f"warning: {done.error}; once more, on another node if there is one")
         raise StageError(f"{name}: {done.error}")
@@ -336,7 +341,7 @@ class Coordinator:
         takes_gpu = self.has_gpus and name.partition("@")[0] in TRAINING
         place: dict[str, Any] = {"resources": {"GPU": 1}} if takes_gpu else {}
         bad = {address for address, its in self.workers.fit.items() if its.place in self.bad_places}
-        if bad := bad | self.workers.unfit.keys():
+        if bad := bad | self.bad_workers | self.workers.unfit.keys():
             good = (connection.with_gpus(self.client) if takes_gpu else connection.known(self.client).keys()) - bad
             # Workers come and go: without those, others may take it.
             place |= {"workers": sorted(good), "allow_other_workers": True} if good else {}
@@ -449,10 +454,8 @@ def _keep_times(done: Done) -> None:
     for out in next(iter(files.parse_settings(done.entry).values())).get("outs", ()):
         phase = Path(out["path"])
         if done.machines and (phase / paths.FACTS).is_file():
-            hosts, kinds = (
-                ", ".join(sorted(set(each)))
-                for each in zip(*((its.host, times.hardware(phase, its)) for its in done.machines), strict=True)
-            )
+            hosts = times.together(its.host for its in done.machines)
+            kinds = times.together(times.hardware(phase, its) for its in done.machines)
             with suppress(OSError):  # as everywhere: times that can't be written stay unknown
                 times.keep(out["md5"], times.Times(done.began, done.ended, done.training, times.user(), hosts, kinds))
 

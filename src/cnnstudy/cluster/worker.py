@@ -85,14 +85,15 @@ class Job:
 class Done:
     """The result of a task: an error, or what it made.
 
-    `is_of_node` says that the node failed, and another may do better; `place` is where its workspaces are. `entry` is
-    the stage's entry in dvc.lock. `archive` holds a trained seed, `failed_seeds` are the places of those whose tasks
-    failed. `machines` are those that trained, none if the outputs were in DVC's cache. `steps` are seconds by kind of
-    work, `training` those of training; `began` and `ended` are in seconds since 1970.
+    `is_of_node` says that the node failed, and another may do better; `worker` is its address, `place` where its
+    workspaces are. `entry` is the stage's entry in dvc.lock. `archive` holds a trained seed, `failed_seeds` are the
+    places of those whose tasks failed. `machines` are those that trained, none if the outputs were in DVC's cache.
+    `steps` are seconds by kind of work, `training` those of training; `began` and `ended` are in seconds since 1970.
     """
 
     error: str = ""
     is_of_node: bool = False
+    worker: str = ""
     place: str = ""
     entry: str = ""
     archive: bytes = b""
@@ -161,8 +162,9 @@ def end(keys: list[str]) -> None:
 
 
 def wanted(keys: list[str], dask_scheduler: Any = None) -> list[str]:
-    """Return which of some tasks any client wants; Dask's scheduler runs this."""
-    return [key for key in keys if key in dask_scheduler.tasks and dask_scheduler.tasks[key].who_wants]
+    """Return which of some tasks any client wants, or needs for another task; Dask's scheduler runs this."""
+    found = {key: dask_scheduler.tasks[key] for key in keys if key in dask_scheduler.tasks}
+    return [key for key, task in found.items() if task.who_wants or task.waiters]
 
 
 def run_stage(job: Job, code: bytes, *seeds: Done) -> Done:
@@ -238,8 +240,11 @@ class _Task:
 
     def done(self, **made: Any) -> Done:
         """Return the result of the task, with where and how long it ran."""
+        from distributed import get_worker
+
         steps = {name: round(seconds, 2) for name, seconds in self.steps.items()}
-        return replace(Done(place=_place(), began=self.began, ended=time.time(), steps=steps), **made)
+        whole = Done(worker=get_worker().address, place=_place(), began=self.began, ended=time.time(), steps=steps)
+        return replace(whole, **made)
 
     def check_out(self, code: bytes) -> None:
         """Bring git's files to the state of the job's commit; ignored files, such as data, stay."""

@@ -83,9 +83,15 @@ def read(md5s: Iterable[str]) -> Times | None:
         max(each.end for each in found),
         sum(each.seconds for each in found),
         found[-1].user,
-        found[-1].host,
-        found[-1].hardware,
+        together(each.host for each in found),
+        together(each.hardware for each in found),
     )
+
+
+def together(names: Iterable[str]) -> str:
+    """Return the names of hosts or hardware, each once; names of several phases or seeds are joined by commas."""
+    parts = dict.fromkeys(part for name in names if name for part in name.split(", "))
+    return ", ".join(parts)
 
 
 def user() -> str:

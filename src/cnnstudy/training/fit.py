@@ -87,7 +87,8 @@ def train_phase(params: Params, run: str, phase: Phase, report: PhaseReport) -> 
     with checkpoint.working_folder(paths.checkpoints(), name) as folder:
         checkpoint.take_seeds(folder)
         for seed in params.seeds:
-            if not (folder / "done" / f"seed{seed}").exists():
+            # The facts come last.
+            if not all(path.exists() for path in (folder / "done" / f"seed{seed}", folder / _facts_name(seed))):
                 _finish_seed(params, run, phase, seed, folder, report)
         facts = _joined([json.loads((folder / _facts_name(seed)).read_text(encoding="utf-8")) for seed in params.seeds])
         if names := params.values_of(run):
@@ -346,7 +347,7 @@ def _key(params: Params, run: str, phase: Phase) -> str:
     }
     data = [path(settings.study) for path in (paths.samples, paths.images, paths.splits)]
     data.append(paths.policy(settings.study, phase.policy))
-    if run in params.pretrained:
+    if run in params.pretrained and phase.name == "base":
         data.append(Path(params.pretrained[run].weights))
     if phase.name == "tuned":
         data += [paths.weights(paths.seed(run, "base", seed)) for seed in params.seeds]
