@@ -3,12 +3,15 @@
 import os
 import signal
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from cnnstudy.cluster.connection import require_dask
 from cnnstudy.errors import UserError
 from cnnstudy.workspace.terminal import say
 
+# Seconds that workers have to end.
+ENDING = 10
 # Dask's configuration for encrypted connections; every role has the same certificate, which signs itself.
 CONFIGURATION = """\
 distributed:
@@ -63,7 +66,7 @@ def serve(workers: int, port: int) -> None:
     with tempfile.TemporaryDirectory(prefix="cnnstudy-keys-") as keys:
         _write(Path(keys), Path(keys))
         dask.config.refresh(paths=[keys])
-        with LocalCluster(
+        cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
@@ -72,10 +75,14 @@ def serve(workers: int, port: int) -> None:
             security=Security(),
             dashboard_address="127.0.0.1:0",
             memory_limit=0,  # what needs memory are the processes that a worker starts, which Dask does not count
-        ) as cluster:
+        )
+        try:
             say(f"{workers} workers; in another terminal:")
             say(f"DASK_CONFIG={keys} cnnstudy repro --cluster {cluster.scheduler_address}")
             signal.pause()
+        finally:
+            with suppress(TimeoutError):  # the workers end with this process
+                cluster.close(timeout=ENDING)
 
 
 def _write(folder: Path, there: Path) -> None:

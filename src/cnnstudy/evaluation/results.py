@@ -113,7 +113,7 @@ def read_layers(run: str) -> pd.DataFrame:
 def read_gpus(run: str, phase: str) -> str:
     """Return the GPUs that a phase was trained on, or `none`."""
     facts = json.loads((_figures(run) / f"{phase}-{paths.FACTS}").read_text(encoding="utf-8"))
-    return str(facts["gpus"])
+    return str(facts.get("gpus", "none"))
 
 
 def read_curves(run: str) -> pd.DataFrame:

@@ -84,8 +84,9 @@ def work(search: Search, objective: Objective, number: int) -> None:
     storage = _storage(search)
     study = open_study(search, storage)
     its_id = storage.get_study_id_from_name(study.study_name)
-    # With the number of trials a process that starts again draws other values.
-    seed = int(np.random.SeedSequence([search.seed, number, len(study.trials)]).generate_state(1)[0])
+    # With the number of trials that were begun, a process that starts again draws other values.
+    begun = sum(trial.state.name != "WAITING" for trial in study.trials)
+    seed = int(np.random.SeedSequence([search.seed, number, begun]).generate_state(1)[0])
     # With the liar, processes that choose at the same time do not choose the same.
     study.sampler = TPESampler(seed=seed, constant_liar=True)
 

@@ -52,7 +52,7 @@ def measured(run: str, phase: str) -> Iterator[float]:
 def hardware(phase: Path, machine: Machine) -> str:
     """Return what a phase was trained on: the machine's GPUs if it used any, or else the CPU."""
     facts = json.loads((phase / paths.FACTS).read_text(encoding="utf-8"))
-    return machine.hardware if facts["gpus"] != "none" else machine.cpu
+    return machine.hardware if facts.get("gpus", "none") != "none" else machine.cpu
 
 
 def keep(md5: str, its: Times) -> None:
