@@ -50,7 +50,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_every_phase_and_split_has_its_files(evaluated: Params, run: str) -> None:
     phases = evaluated.phases(run)
     expected = {"layers.csv", "gradcam.png", "mistakes.png", "gallery.png", "attention.csv"}
-    expected |= {f"{phase}-curves.png" for phase in phases}
+    expected |= {f"{phase}-{kind}" for phase in phases for kind in ("curves.png", "training.json")}
     kinds = ("roc.png", "roc.csv", "confusion.png", "confusion.csv", "report.txt", "report.csv")
     expected |= {f"{phase}-{split}-{kind}" for phase in phases for split in SPLITS[run] for kind in kinds}
     expected |= {f"{phase}-test-reliability.{kind}" for phase in phases for kind in ("png", "csv")}
