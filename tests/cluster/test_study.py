@@ -83,7 +83,10 @@ def test_it_ends_as_on_one_machine_and_is_shown_live(nodes: Cluster, tmp_path: P
         shown = [live.get(f"{RUN}, seed {seed}", {"epochs": 0})["epochs"] for seed in (0, 1)]
         assert max(shown) > 0, live
         workspace.run("cnnstudy", "repro", *options)
-        assert json.loads(workspace.run(sys.executable, "-c", RUNS))[RUN]["host"] == socket.gethostname()
+        recorded = json.loads(workspace.run(sys.executable, "-c", RUNS))
+        # Each seed was live below a run of its own; which of their names stays is not certain.
+        hosts = {its["host"] for name, its in recorded.items() if name.startswith(RUN)}
+        assert socket.gethostname() in hosts, recorded
     locks = [yaml.safe_load((each.path / "dvc.lock").read_text())["stages"] for each in (alone, together)]
     assert locks[0] == locks[1]
     assert "up to date" in together.run("dvc", "repro")
