@@ -36,7 +36,7 @@ TRAININGS = {
 SEEDS = 5
 # Megabytes of data that a training reads, and seconds that a worker spends on code, data and DVC for each stage.
 INPUT, OVERHEAD = 30.0, 4.0
-SPEED = 8.0
+SPEED = 4.0
 WORKERS = (1, 4, 16, 64)
 # The stages of a minute, their workers and their speed; their outputs are small.
 MINUTES, MANY, FASTER = 325, 64, 3.0

@@ -107,7 +107,7 @@ def test_the_sides_of_a_merge_are_the_users_to_choose_from() -> None:
 def test_stages_are_sorted_to_the_letter_and_others_come_last() -> None:
     unknown = "  left@over:\n    cmd: 'python  left.py'\n"
     LOCK.write_text(ENTRY + unknown + OTHER)
-    assert recovery.stage_names(LOCK.read_text()) == ["check", "left@over", "split@xray"]
+    assert list(recovery.entries(LOCK.read_text())) == ["check", "left@over", "split@xray"]
     recovery.sort_lock(["nowhere", "split@xray", "check"])
     head, check = ENTRY.split("  check:")
     assert LOCK.read_text() == f"{head}{OTHER}  check:{check}{unknown}"

@@ -1,4 +1,4 @@
-"""As `cnnstudy repro --cluster ADDRESS` does, for a repository whose params.yaml has no studies."""
+"""Rebuild a repository whose params.yaml has no studies, as `cnnstudy repro --cluster ADDRESS` does."""
 
 import sys
 

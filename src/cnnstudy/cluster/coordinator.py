@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cnnstudy.cluster import connection, worker
 from cnnstudy.cluster.batches import Batches
 from cnnstudy.cluster.code import snapshot
-from cnnstudy.cluster.worker import Done, Job, Storage, lock_entries
+from cnnstudy.cluster.worker import Done, Job, Storage
 from cnnstudy.errors import UserError
 from cnnstudy.tracking import store, times
 from cnnstudy.workspace import dvc, files, paths, recovery
@@ -430,7 +430,7 @@ def _entries() -> dict[str, str]:
 
     def read() -> dict[str, str]:
         with _at_rest():
-            return lock_entries(recovery.read_lock())
+            return recovery.entries(recovery.read_lock())
 
     return _patiently(read)
 
@@ -441,8 +441,8 @@ def _enter(entries: dict[str, str]) -> None:
     def enter() -> None:
         with _at_rest():
             lock = recovery.read_lock() or HEAD
-            head = worker.ENTRY.split(lock)[0]
-            whole = lock_entries(lock) | entries
+            head = recovery.STAGE.split(lock)[0]
+            whole = recovery.entries(lock) | entries
             files.write_text(paths.LOCK, "".join([head, *filter(None, whole.values())]))
 
     if entries:

@@ -1,6 +1,6 @@
 """The tasks of a Dask worker: run a stage, or a module such as one that trains a seed, in a workspace of this node.
 
-The code that trains arrives with each task, so only Python's library, git, DVC and this file are needed beforehand.
+The code that trains arrives with each task, so only git, DVC and a few modules of this package are needed beforehand.
 """
 
 import fcntl
@@ -8,7 +8,6 @@ import hashlib
 import io
 import os
 import platform
-import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +22,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from cnnstudy.workspace import recovery
 from cnnstudy.workspace.machine import Machine, this_machine
 
 # The variables that name the folder of this node's workspaces and cache, which must be on a local disk, and the folder
@@ -34,8 +34,6 @@ TOPIC = "cnnstudy"
 LEAST_SPACE = 200 * 2**20
 # Seconds before each further attempt to send results to the remote.
 PAUSES = (5, 20)
-# In dvc.lock a stage begins with its name, indented by two spaces.
-ENTRY = re.compile(r"^(?=  \S)", re.MULTILINE)
 # What DVC says of a stage whose outputs it takes from its cache.
 CACHED = "is cached - skipping run"
 # The reference of a task's code in a workspace.
@@ -44,7 +42,7 @@ REFERENCE = "refs/cnnstudy/task"
 
 @dataclass(frozen=True)
 class Node:
-    """What a node must have: Python's version, packages' versions, the hash of this file, and the hardware if given."""
+    """The requirements of a node: Python's version, packages' versions, this file's hash, and the hardware if given."""
 
     python: str
     packages: dict[str, str]
@@ -178,7 +176,7 @@ def run_stage(job: Job, code: bytes, *seeds: Done) -> Done:
             _unpack(each.archive, task.seeds)
         task.run("stage", sys.executable, "-m", "cnnstudy.workspace.parallel", job.stage, str(os.getpid()))
         task.store()
-        entry = lock_entries((task.folder / "dvc.lock").read_text(encoding="utf-8"))[job.stage]
+        entry = recovery.entries((task.folder / "dvc.lock").read_text(encoding="utf-8"))[job.stage]
         trained = tuple(machine for each in seeds for machine in each.machines) or (this_machine(),)
         return task.done(
             entry=entry,
@@ -199,12 +197,6 @@ def run_module(job: Job, code: bytes, module: str, *arguments: str) -> Done:
         return task.done(archive=_packed(task.seeds), machines=(this_machine(),), training=task.steps["stage"])
 
     return _result(task, code, work)
-
-
-def lock_entries(lock: str) -> dict[str, str]:
-    """Return the text of each stage's entry in the text of a dvc.lock."""
-    blocks = ENTRY.split(lock)[1:]
-    return {block.strip().partition("\n")[0].removesuffix(":"): block for block in blocks}
 
 
 class _Task:

@@ -31,7 +31,7 @@ def back() -> None:
     with repro.alone():
         put_back()
     known = set(dvc.outputs().values())  # so that only stages that HEAD has are rebuilt
-    if made := [name for name in recovery.stage_names(recovery.read_lock()) if name in known]:
+    if made := [name for name in recovery.entries(recovery.read_lock()) if name in known]:
         repro.rebuild(made)
 
 

@@ -155,7 +155,7 @@ def default_jobs(params: Params) -> int:
 
 
 class Observer(Protocol):
-    """What a rebuild tells of its stages (see cnnstudy.commands.progress.RebuildProgress)."""
+    """Receiver of what happens to the stages of a rebuild (see cnnstudy.commands.progress.RebuildProgress)."""
 
     def add_jobs(self, count: int) -> None:
         """Take note that so many stages more can run at once, on other machines."""

@@ -44,13 +44,9 @@ def _given(entry: dict[str, Any], made: set[PurePosixPath]) -> tuple[Any, ...]:
     deps = {
         path: hashed
         for path, hashed in _hashes(entry, "deps").items()
-        if not any(_overlap(PurePosixPath(path), out) for out in made)
+        if not any(files.overlap(PurePosixPath(path), out) for out in made)
     }
     return entry["cmd"], entry.get("params"), deps, _hashes(entry, "outs").keys()
-
-
-def _overlap(one: PurePosixPath, other: PurePosixPath) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def _hashes(entry: dict[str, Any], key: str) -> dict[str, str]:

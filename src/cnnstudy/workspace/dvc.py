@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cnnstudy.errors import UserError
-from cnnstudy.workspace import paths
+from cnnstudy.workspace import files, paths
 from cnnstudy.workspace.git import git
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def lock_entries(stages: list[str]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a stage reads from other stages: their names, and their outputs, relative to the repository's root."""
+    """The inputs of a stage from other stages: their names, and their outputs, relative to the repository's root."""
 
     stages: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -160,14 +160,10 @@ def needs(stages: Iterable[str]) -> dict[str, Needs]:
                     Path(out.fs_path).relative_to(root).as_posix(): other.addressing
                     for other in graph.successors(stage)
                     for out in other.outs
-                    if any(_overlap(Path(out.fs_path), dep) for dep in dependencies)
+                    if any(files.overlap(Path(out.fs_path), dep) for dep in dependencies)
                 }
                 found[stage.addressing] = Needs(tuple(sorted(set(read.values()))), tuple(sorted(read)))
     return found
-
-
-def _overlap(one: Path, other: Path) -> bool:
-    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def remote_address(name: str) -> str:

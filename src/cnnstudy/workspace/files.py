@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 from zipfile import ZipFile, ZipInfo
 
@@ -80,6 +80,11 @@ def parse_settings(text: str) -> Any:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
         raise SettingsError(str(error).partition("To suppress this check")[0]) from None
+
+
+def overlap(one: PurePath, other: PurePath) -> bool:
+    """Return whether one of two paths is, or lies in, the other."""
+    return one.is_relative_to(other) or other.is_relative_to(one)
 
 
 def flat(value: Any, key: str = "") -> dict[str, Any]:

@@ -27,7 +27,7 @@ def keep_lock() -> None:
 def order_at_start() -> list[str]:
     """Return the stages in dvc.lock, in order, at the start of this rebuild or of the unfinished one it continues."""
     if not is_unfinished():
-        files.write_text(paths.KEPT_ORDER, "\n".join(stage_names(read_lock())))
+        files.write_text(paths.KEPT_ORDER, "\n".join(entries(read_lock())))
     return paths.KEPT_ORDER.read_text(encoding="utf-8").splitlines()
 
 
@@ -127,9 +127,9 @@ def _runs(pid: int) -> bool:
     return False
 
 
-def stage_names(lock: str) -> list[str]:
-    """Return the stages in a dvc.lock's text, in its order."""
-    return [block.strip().partition("\n")[0].removesuffix(":") for block in STAGE.split(lock)[1:]]
+def entries(lock: str) -> dict[str, str]:
+    """Return the text of each stage's entry in a dvc.lock's text, in its order."""
+    return {block.strip().partition("\n")[0].removesuffix(":"): block for block in STAGE.split(lock)[1:]}
 
 
 def sort_lock(order: Iterable[str]) -> None:
@@ -137,8 +137,7 @@ def sort_lock(order: Iterable[str]) -> None:
     if not lock_is_whole():
         return
     lock = read_lock()
-    head, *blocks = STAGE.split(lock)
-    by_name = dict(zip(stage_names(lock), blocks, strict=True))
+    head, by_name = STAGE.split(lock)[0], entries(lock)
     names = dict.fromkeys([*(name for name in order if name in by_name), *by_name])
     if list(names) != list(by_name):
         files.write_text(paths.LOCK, "".join([head, *(by_name[name] for name in names)]))
